@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * epoll(7), translated.
+ *
+ * Facts:
+ * - A registration belongs to the pair of descriptor number and open file description. It ends by itself when the last
+ *   descriptor of that description is closed, not when the registered number is: a dup keeps it firing, and once
+ *   the number is closed EPOLL_CTL_DEL answers EBADF, or ENOENT where it means another file by then (epoll(7), Q6).
+ * - EPOLLERR and EPOLLHUP are reported whatever the mask, also an empty one (epoll_ctl(2)).
+ * - Files that are always ready, such as regular ones, are refused with EPERM (epoll_ctl(2)).
+ * - A forked child shares the parent's instance: what it changes, the parent sees changed.
+ * - The kernel goes round the ready list: where more is ready than there is room, the next call begins with the rest.
+ *
+ * Consequences:
+ * - What we believe armed may be gone or may be there still: ENOENT turns MOD into ADD, EEXIST turns ADD into MOD.
+ * - An empty mask is not registered at all.
+ * - The event data carries the slot's generation beside the number, so the poller can tell whose event it is.
+ */
+#include "cyn_backend.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cyn_sys.h"
+
+#ifdef CYN_HAVE_EPOLL
+
+struct epoll_state {
+    int fd;
+};
+
+static int epoll_open(struct cyn_poller *p) {
+    struct epoll_state *s = CYN_SYS(calloc)(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->fd = CYN_SYS(epoll_create1)(EPOLL_CLOEXEC);
+    if (s->fd < 0) {
+        int rc = -errno;
+        CYN_SYS(free)(s);
+        return rc;
+    }
+    p->state = s;
+    return 0;
+}
+
+static void epoll_close(struct cyn_poller *p) {
+    struct epoll_state *s = p->state;
+    CYN_SYS(close)(s->fd);
+    CYN_SYS(free)(s);
+}
+
+static uint32_t to_epoll(unsigned mask) {
+    return (mask & CYN_READ ? EPOLLIN : 0U) | (mask & CYN_WRITE ? EPOLLOUT : 0U) | (mask & CYN_PRI ? EPOLLPRI : 0U);
+}
+
+static unsigned from_epoll(uint32_t events) {
+    return (events & EPOLLIN ? CYN_READ : 0U) | (events & EPOLLOUT ? CYN_WRITE : 0U) |
+           (events & EPOLLPRI ? CYN_PRI : 0U) | (events & EPOLLERR ? CYN_ERR : 0U) | (events & EPOLLHUP ? CYN_HUP : 0U);
+}
+
+static int control(const struct cyn_poller *p, int op, int fd, struct epoll_event *event) {
+    const struct epoll_state *s = p->state;
+    return CYN_SYS(epoll_ctl)(s->fd, op, fd, event) < 0 ? -errno : 0;
+}
+
+static int epoll_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wanted, uint32_t generation) {
+    struct epoll_event event = {.events = to_epoll(wanted), .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd};
+    if (!wanted) {
+        int rc = control(p, EPOLL_CTL_DEL, fd, &event); /* Linux before 2.6.9 wanted an event here too */
+        return rc == -ENOENT || rc == -EBADF || rc == -EPERM ? 0 : rc;
+    }
+    int rc = control(p, armed & CYN_INTEREST ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
+    if (rc == -ENOENT)
+        rc = control(p, EPOLL_CTL_ADD, fd, &event);
+    else if (rc == -EEXIST)
+        rc = control(p, EPOLL_CTL_MOD, fd, &event);
+    return rc;
+}
+
+/* The kernel writes its events where ours will be: ours are no smaller, so translating from the last to the first
+ * overwrites only what has been read, and no second buffer is needed. */
+_Static_assert(sizeof(struct epoll_event) <= sizeof(struct cyn_event), "translated in place");
+
+static int epoll_wait_events(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+    const struct epoll_state *s = p->state;
+    int n = CYN_SYS(epoll_wait)(s->fd, (void *)out, room, timeout);
+    if (n < 0)
+        return -errno;
+    for (int i = n - 1; i >= 0; i--) {
+        struct epoll_event event;
+        memcpy(&event, (char *)out + (size_t)i * sizeof event, sizeof event);
+        out[i] = (struct cyn_event){
+            .fd = (int)(uint32_t)event.data.u64,
+            .generation = (uint32_t)(event.data.u64 >> 32),
+            .ready = from_epoll(event.events),
+        };
+    }
+    return n;
+}
+
+static int epoll_fd(const struct cyn_poller *p) {
+    const struct epoll_state *s = p->state;
+    return s->fd;
+}
+
+const struct cyn_backend cyn_epoll_backend = {
+    .name = "epoll",
+    .open = epoll_open,
+    .close = epoll_close,
+    .set = epoll_set,
+    .wait = epoll_wait_events,
+    .fd = epoll_fd,
+};
+
+#endif

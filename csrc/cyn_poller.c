@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The fd map, and the difference between what owners want and what the kernel was told. No kernel interface is named here.
+ *
+ * Facts:
+ * - A descriptor number is reused at once after close(2), and events of its former life may still be on the way.
+ * - A registration can end without us (the descriptor was closed) or go on without us (it was duplicated).
+ * - A process can fork at any moment; what the child may still use of the parent's is nothing.
+ *
+ * Consequences:
+ * - The generation of a slot moves on whenever its owner changes, and every event carries the one it was registered with.
+ * - `armed` is a belief. It is CYN_UNKNOWN after a takeover or a failure, which differs from every mask, so the next settle
+ *   that has the descriptor on its list speaks to the kernel whatever is wanted.
+ * - A descriptor is on the dirty list at most once (a flag says so) and the list has room for every slot, so only the map's
+ *   growing can fail for want of memory.
+ * - A slot on the always-ready list has armed == wanted, but the kernel knows nothing of it.
+ * - An event that no slot knows although nothing was removed since is a ghost: a registration that outlived its descriptor
+ *   number. The only way to be rid of it is a new backend, as after a fork.
+ * - `always` and `failed` are changed by settle and wait only, and hold copies, so that a wait that blocks in another thread
+ *   needs no slot.
+ */
+#include "cyn_poller.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "cyn_backend.h"
+#include "cyn_slots.h"
+#include "cyn_sys.h"
+
+enum { FIRST_ROOM = 16, HIGH_FD = 65536 };
+
+unsigned cyn_fork_epoch;
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static int fork_watch_rc;
+
+const char *const cyn_poller_names[] = {
+#ifdef CYN_HAVE_EPOLL
+    "epoll",
+#endif
+#ifdef CYN_HAVE_KQUEUE
+    "kqueue",
+#endif
+    "poll",   "select", NULL,
+};
+
+static const struct cyn_backend *const backends[] = {
+#ifdef CYN_HAVE_EPOLL
+    &cyn_epoll_backend,
+#endif
+#ifdef CYN_HAVE_KQUEUE
+    &cyn_kqueue_backend,
+#endif
+    &cyn_poll_backend,   &cyn_select_backend, NULL,
+};
+
+void *cyn_grow(void *array, int *room, int need, size_t size) {
+    if (need <= *room)
+        return array;
+    int more = *room > INT_MAX / 2 ? INT_MAX : *room * 2;
+    more = more < FIRST_ROOM ? FIRST_ROOM : more;
+    more = more < need ? need : more;
+    if ((size_t)more > SIZE_MAX / size)
+        return NULL;
+    char *grown = CYN_SYS(realloc)(array, (size_t)more * size);
+    if (!grown)
+        return NULL;
+    memset(grown + (size_t)*room * size, 0, (size_t)(more - *room) * size);
+    *room = more;
+    return grown;
+}
+
+static void count_fork(void) {
+    cyn_fork_epoch++;
+}
+
+static void watch_forks(void) {
+    fork_watch_rc = -pthread_atfork(NULL, NULL, count_fork);
+}
+
+static int open_backend(struct cyn_poller *p) {
+    int rc = p->backend->open(p);
+    if (rc == 0)
+        p->epoch = cyn_fork_epoch;
+    return rc;
+}
+
+int cyn_poller_open(struct cyn_poller *p, const char *name) {
+    *p = (struct cyn_poller){0};
+    pthread_once(&fork_once, watch_forks);
+    if (fork_watch_rc < 0)
+        return fork_watch_rc;
+    for (int i = 0; backends[i] && !p->backend; i++)
+        if (!name || strcmp(name, cyn_poller_names[i]) == 0)
+            p->backend = backends[i];
+    return p->backend ? open_backend(p) : -EINVAL;
+}
+
+void cyn_poller_close(struct cyn_poller *p) {
+    if (p->state)
+        p->backend->close(p);
+    CYN_SYS(free)(p->slots);
+    CYN_SYS(free)(p->dirty);
+    CYN_SYS(free)(p->always);
+    CYN_SYS(free)(p->failed);
+    *p = (struct cyn_poller){0};
+}
+
+static void mark_dirty(struct cyn_poller *p, int fd) {
+    if (p->slots[fd].flags & CYN_SLOT_DIRTY)
+        return;
+    p->slots[fd].flags |= CYN_SLOT_DIRTY;
+    p->dirty[p->dirty_count++] = fd;
+}
+
+/* Both arrays or neither counts: a first try may have had memory for the slots alone. */
+static int grow_map(struct cyn_poller *p, int fd) {
+    if (fd < p->slot_count && p->slot_count <= p->dirty_room)
+        return 0;
+    if (fd == INT_MAX || (fd >= HIGH_FD && CYN_SYS(fcntl)(fd, F_GETFD) < 0))
+        return -EBADF;
+    struct cyn_slot *slots = cyn_grow(p->slots, &p->slot_count, fd + 1, sizeof *slots);
+    if (!slots)
+        return -ENOMEM;
+    p->slots = slots;
+    int *dirty = cyn_grow(p->dirty, &p->dirty_room, p->slot_count, sizeof *dirty);
+    if (!dirty)
+        return -ENOMEM;
+    p->dirty = dirty;
+    return 0;
+}
+
+int cyn_poller_add(struct cyn_poller *p, int fd, void *owner) {
+    if (fd < 0)
+        return -EBADF;
+    if (!owner)
+        return -EINVAL;
+    int rc = grow_map(p, fd);
+    if (rc < 0)
+        return rc;
+    struct cyn_slot *slot = &p->slots[fd];
+    int known = !slot->armed || slot->flags & CYN_SLOT_ALWAYS;
+    slot->armed = known ? 0 : CYN_UNKNOWN;
+    slot->owner = owner;
+    slot->generation++;
+    slot->wanted = 0;
+    slot->flags &= CYN_SLOT_DIRTY;
+    if (!known)
+        mark_dirty(p, fd);
+    return 0;
+}
+
+int cyn_poller_want(struct cyn_poller *p, int fd, unsigned mask) {
+    struct cyn_slot *slot = cyn_slot_at(p, fd);
+    if (!slot)
+        return -ENOENT;
+    mask &= CYN_INTEREST;
+    if (slot->wanted == mask)
+        return 0;
+    slot->wanted = (uint8_t)mask;
+    mark_dirty(p, fd);
+    return 0;
+}
+
+int cyn_poller_remove(struct cyn_poller *p, int fd) {
+    struct cyn_slot *slot = cyn_slot_at(p, fd);
+    if (!slot)
+        return -ENOENT;
+    if (slot->armed && !(slot->flags & CYN_SLOT_ALWAYS) && p->epoch == cyn_fork_epoch)
+        p->backend->set(p, fd, slot->armed, 0, slot->generation);
+    slot->owner = NULL;
+    slot->generation++;
+    slot->wanted = slot->armed = 0;
+    slot->flags &= CYN_SLOT_DIRTY;
+    return 0;
+}
+
+/* A backend of our own that knows nothing yet; the old one is given up once that is there. */
+static int reopen(struct cyn_poller *p) {
+    struct cyn_poller old = *p;
+    int rc = open_backend(p);
+    if (rc < 0)
+        return rc;
+    old.backend->close(&old);
+    p->ghosts = p->always_count = 0;
+    for (int fd = 0; fd < p->slot_count; fd++) {
+        struct cyn_slot *slot = &p->slots[fd];
+        if (!slot->owner)
+            continue;
+        slot->armed = 0;
+        slot->flags &= CYN_SLOT_DIRTY;
+        if (slot->wanted)
+            mark_dirty(p, fd);
+    }
+    return 0;
+}
+
+static int note(struct cyn_event **list, int *count, int *room, struct cyn_event event) {
+    struct cyn_event *grown = cyn_grow(*list, room, *count + 1, sizeof *grown);
+    if (!grown)
+        return -ENOMEM;
+    *list = grown;
+    grown[(*count)++] = event;
+    return 0;
+}
+
+static int note_failed(struct cyn_poller *p, int fd, struct cyn_slot *slot, int rc) {
+    struct cyn_event event = {fd, slot->generation, CYN_NVAL, -rc};
+    if (note(&p->failed, &p->failed_count, &p->failed_room, event) < 0)
+        return -ENOMEM;
+    slot->armed = rc == -EBADF ? 0 : CYN_UNKNOWN;
+    slot->flags &= CYN_SLOT_DIRTY;
+    return 0;
+}
+
+static int note_always(struct cyn_poller *p, int fd, struct cyn_slot *slot) {
+    struct cyn_event event = {.fd = fd, .generation = slot->generation};
+    if (note(&p->always, &p->always_count, &p->always_room, event) < 0)
+        return -ENOMEM;
+    slot->armed = slot->wanted;
+    slot->flags |= CYN_SLOT_ALWAYS;
+    return 0;
+}
+
+/* 1: a change was made; 0: there was none to make; -ENOMEM: it could not be noted and is still to do. */
+static int apply(struct cyn_poller *p, int fd) {
+    struct cyn_slot *slot = cyn_slot_at(p, fd);
+    if (!slot || slot->wanted == slot->armed)
+        return 0;
+    int rc = 0;
+    if (!(slot->flags & CYN_SLOT_ALWAYS))
+        rc = p->backend->set(p, fd, slot->armed, slot->wanted, slot->generation);
+    if (rc == -EPERM && slot->wanted)
+        return note_always(p, fd, slot) < 0 ? -ENOMEM : 1;
+    if (rc < 0)
+        return note_failed(p, fd, slot, rc);
+    slot->armed = slot->wanted;
+    return 1;
+}
+
+static int apply_dirty(struct cyn_poller *p) {
+    int changes = 0, kept = 0;
+    for (int i = 0; i < p->dirty_count; i++) {
+        int fd = p->dirty[i];
+        int rc = apply(p, fd);
+        if (rc < 0) {
+            p->dirty[kept++] = fd;
+            continue;
+        }
+        p->slots[fd].flags &= (uint8_t)~CYN_SLOT_DIRTY;
+        changes += rc;
+    }
+    p->dirty_count = kept;
+    return changes;
+}
+
+static void check_open(struct cyn_poller *p, int audit) {
+    for (int seen = 0; seen < p->slot_count && audit > 0; seen++) {
+        int fd = p->audit_at < p->slot_count ? p->audit_at : 0;
+        struct cyn_slot *slot = &p->slots[fd];
+        p->audit_at = fd + 1;
+        if (!slot->owner || !slot->armed)
+            continue;
+        audit--;
+        if (CYN_SYS(fcntl)(fd, F_GETFD) < 0 && errno == EBADF)
+            note_failed(p, fd, slot, -EBADF); /* without memory for it: found again in the next round */
+    }
+}
+
+/* Brings the copies up to date and drops those whose slot has changed hands, wants nothing or was found closed. */
+static void refresh_always(struct cyn_poller *p) {
+    int kept = 0;
+    for (int i = 0; i < p->always_count; i++) {
+        struct cyn_event event = p->always[i];
+        struct cyn_slot *slot = cyn_slot_at(p, event.fd);
+        if (!slot || slot->generation != event.generation || !(slot->flags & CYN_SLOT_ALWAYS))
+            continue;
+        event.ready = slot->wanted & (CYN_READ | CYN_WRITE);
+        if (event.ready) {
+            p->always[kept++] = event;
+            continue;
+        }
+        slot->flags &= (uint8_t)~CYN_SLOT_ALWAYS;
+        slot->armed = 0;
+    }
+    p->always_count = kept;
+}
+
+int cyn_poller_settle(struct cyn_poller *p, int audit) {
+    if (p->epoch != cyn_fork_epoch || p->ghosts) {
+        int rc = reopen(p);
+        if (rc < 0)
+            return rc;
+    }
+    int changes = apply_dirty(p);
+    if (!p->backend->reports_closed)
+        check_open(p, audit);
+    refresh_always(p);
+    return changes;
+}
+
+static int take_failed(struct cyn_poller *p, struct cyn_event *out, int room) {
+    int n = p->failed_count < room ? p->failed_count : room;
+    if (n == 0)
+        return 0;
+    memcpy(out, p->failed, (size_t)n * sizeof *out);
+    p->failed_count -= n;
+    memmove(p->failed, p->failed + n, (size_t)p->failed_count * sizeof *out);
+    return n;
+}
+
+static int take_always(struct cyn_poller *p, struct cyn_event *out, int room) {
+    int n = p->always_count < room ? p->always_count : room;
+    for (int i = 0; i < n; i++) {
+        p->always_at = p->always_at < p->always_count ? p->always_at : 0;
+        out[i] = p->always[p->always_at++];
+    }
+    return n;
+}
+
+/* A takeover that no settle has seen yet also leaves events of nobody: those are expected. */
+static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events, int count) {
+    for (int i = 0; i < count; i++) {
+        const struct cyn_slot *slot = cyn_slot_at(p, events[i].fd);
+        if (!slot || !slot->armed || (slot->generation != events[i].generation && slot->armed != CYN_UNKNOWN))
+            p->ghosts = 1;
+    }
+}
+
+int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+    if (room < 1)
+        return -EINVAL;
+    if (p->epoch != cyn_fork_epoch) {
+        int rc = cyn_poller_settle(p, 0);
+        if (rc < 0)
+            return rc;
+    }
+    int failed = take_failed(p, out, room);
+    out += failed;
+    room -= failed;
+    /* Neither side may fill the batch for ever: always-ready has half of it for sure, and what the kernel leaves. */
+    int half = p->always_count ? (room + (int)(p->turn++ & 1)) / 2 : 0;
+    int kept = p->always_count < half ? p->always_count : half;
+    int busy = failed || p->always_count, n = 0;
+    if (room > kept)
+        n = p->backend->wait(p, out, room - kept, busy ? 0 : timeout);
+    if (n < 0 && !busy)
+        return n;
+    n = n < 0 ? 0 : n;
+    if (timeout == 0 && !p->backend->reports_closed)
+        look_for_ghosts(p, out, n);
+    return failed + n + take_always(p, out + n, room - n);
+}
+
+void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event) {
+    const struct cyn_slot *slot = cyn_slot_at(p, event->fd);
+    return slot && slot->generation == event->generation ? slot->owner : NULL;
+}
+
+int cyn_poller_fd(const struct cyn_poller *p) {
+    return p->epoch == cyn_fork_epoch ? p->backend->fd(p) : -EAGAIN;
+}

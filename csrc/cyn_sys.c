@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of system calls of a -DCYN_SYS_TABLE build as it starts out: the C library itself.
+ */
+#include "cyn_sys.h"
+
+#ifdef CYN_SYS_TABLE
+struct cyn_sys cyn_sys = {
+    .calloc = calloc,
+    .realloc = realloc,
+    .free = free,
+    .clock_gettime = clock_gettime,
+    .close = close,
+    .fcntl = fcntl,
+    .ioctl = ioctl,
+    .getsockopt = getsockopt,
+    .pipe = pipe,
+    .poll = poll,
+    .select = select,
+    .read = read,
+    .write = write,
+    .recv = recv,
+    .send = send,
+#ifdef CYN_HAVE_EPOLL
+    .epoll_create1 = epoll_create1,
+    .epoll_ctl = epoll_ctl,
+    .epoll_wait = epoll_wait,
+#endif
+#ifdef CYN_HAVE_EVENTFD
+    .eventfd = eventfd,
+#endif
+#ifdef CYN_HAVE_KQUEUE
+    .kqueue = kqueue,
+    .fstat = fstat,
+    .kevent = kevent,
+#endif
+};
+#else
+typedef int cyn_sys_is_the_c_library; /* ISO C wants a declaration */
+#endif
