@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""The extension modules; everything else is in pyproject.toml.
+
+Read from the environment:
+CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
+CYNCORE_SANITIZE=...       a sanitizer build, "address,undefined" or "thread"
+CYNCORE_SYS_TABLE=1        system calls go through a table, so that tests can make them fail
+CYNCORE_WERROR=1           compiler warnings are errors: for CI, never for users
+"""
+
+import os
+import sys
+from glob import glob
+
+from setuptools import Extension, setup
+
+
+def switch(name):
+    return os.environ.get(name, "") not in ("", "0")
+
+
+CSRC = {
+    "_calls": ["timers", "sys"],
+    "_traits": [],
+    "_channel": ["sys"],
+    "_core": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
+}
+COMPILE = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-pthread"]
+LINK = ["-pthread"]
+MACROS = []
+
+if sanitizers := os.environ.get("CYNCORE_SANITIZE"):
+    flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+    COMPILE += [*flags, "-g", "-O1"]
+    LINK += flags
+if switch("CYNCORE_SYS_TABLE"):
+    MACROS.append(("CYN_SYS_TABLE", "1"))
+if switch("CYNCORE_WERROR"):
+    # What Cython generates casts method pointers and leaves parameters and the last members of a table unused.
+    quiet = ["unused-parameter", "missing-field-initializers", "cast-function-type"]
+    COMPILE += ["-Wall", "-Wextra", "-Werror", *(f"-Wno-{warning}" for warning in quiet)]
+
+
+def extension(name, csrc):
+    return Extension(
+        f"cyncore.{name}",
+        [f"src/cyncore/{name}.pyx", *(f"csrc/cyn_{noun}.c" for noun in csrc)],
+        include_dirs=["csrc"],
+        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/*.pxd")),
+        define_macros=MACROS,
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+    )
+
+
+# csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
+compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
+setup(ext_modules=[extension(name, csrc) for name, csrc in CSRC.items()] if compiled else [])

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""``python -m cyncore SCRIPT [ARG...]`` and ``python -m cyncore -m MODULE [ARG...]``: an old program on cyncore's loop.
+
+The program finds cyncore's drop-in under the name ``asyncore``, and everything else (``sys.argv``, ``sys.path[0]``, ``__main__``) as
+Python itself would have set it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import io
+import os
+import runpy
+import sys
+import types
+import zipfile
+
+USAGE = "usage: python -m cyncore (SCRIPT | -m MODULE) [ARG...]"
+
+
+def bind() -> None:
+    """Puts the drop-in in ``sys.modules`` under its old name."""
+    sys.modules["asyncore"] = importlib.import_module("cyncore.asyncore")
+
+
+def run_module(name: str, args: list[str]) -> None:
+    """Runs ``name`` as ``python -m`` does: found from the current folder first, ``sys.argv[0]`` its file."""
+    sys.argv = [name, *args]  # runpy puts the file's name in place of the first
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def run_script(path: str, args: list[str]) -> None:
+    """Runs a file, or a folder or archive with a ``__main__`` in it, as ``python PATH`` does."""
+    sys.argv = [path, *args]
+    from_source = os.path.isfile(path) and not zipfile.is_zipfile(path) and not path.endswith(".pyc")
+    if not _safe_path():
+        # `-m` put the current folder there; a script has its own, and for the others runpy sees to it.
+        sys.path[:1] = [os.path.dirname(os.path.realpath(path))] if from_source else []
+    if not from_source:
+        runpy.run_path(path, run_name="__main__")
+        return
+    with io.open_code(path) as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    # A module of its own that stays: runpy's would be gone before the program's exit handlers run.
+    program = types.ModuleType("__main__")
+    program.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
+    sys.modules["__main__"] = program
+    exec(code, program.__dict__)
+
+
+def _safe_path() -> bool:
+    """Was Python told (-P, -I) to put no folder of the program's on the path?"""
+    return bool(sys.flags.isolated or getattr(sys.flags, "safe_path", False))
+
+
+def main(argv: list[str]) -> int:
+    """Runs the program that ``argv`` names. Returns 2 where it names none."""
+    if argv[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    module = argv[:1] == ["-m"]
+    words = argv[1:] if module else argv
+    if not words or (not module and words[0].startswith("-")):
+        print(USAGE, file=sys.stderr)
+        return 2
+    if not module and not os.path.exists(words[0]):
+        print(f"cyncore: can't open file {words[0]!r}: no such file", file=sys.stderr)
+        return 2
+    bind()
+    (run_module if module else run_script)(words[0], words[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport int64_t
+
+from ._csrc cimport cyn_timer, cyn_timers
+
+
+cdef class Handle:
+    cdef object callback
+    cdef tuple args
+    cdef bint is_cancelled
+    cdef int run(self) except -1
+
+
+cdef class TimerHandle(Handle):
+    cdef Calls calls
+    cdef cyn_timer timer
+    cdef double at
+    cdef Py_ssize_t kept_at
+
+
+cdef class Calls:
+    cdef list queued
+    cdef list kept
+    cdef cyn_timers timers
+    cdef int add(self, Handle handle) except -1
+    cdef list take(self)
+    cdef int put_back(self, list batch, Py_ssize_t start) except -1
+    cdef TimerHandle add_timer(self, double when, object callback, tuple args)
+    cdef TimerHandle due(self, int64_t now)
+    cdef int forget(self, TimerHandle handle) except -1
+    cdef int clear(self) except -1
+    cdef int64_t next_due(self)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Calls to be made: soon, from another thread, or at a time.
+
+The queue is one list, so that calls keep the order in which they were asked for, whichever thread asked. A tick takes the list
+as it stands; under the GIL an append and that swap are atomic, and in a free-threaded build a critical section makes
+them so. The timer heap holds plain C pointers, which the garbage collector cannot see: `kept` holds the same
+handles in a list that it can, each knowing its place there.
+"""
+
+import cython
+
+from libc.math cimport ceil, isfinite
+from libc.stdint cimport int64_t
+
+from ._csrc cimport (
+    CYN_TIMER_IDLE,
+    cyn_timer,
+    cyn_timers_add,
+    cyn_timers_cancel,
+    cyn_timers_due,
+    cyn_timers_free,
+    cyn_timers_next,
+)
+
+cdef double LATEST = 9.2e9  # seconds: what int64 nanoseconds hold, some 290 years of uptime
+
+
+cdef class Handle:
+    """A call that was asked for. Made by the loop's ``call_`` methods."""
+
+    def __init__(self):
+        raise TypeError(f"{type(self).__name__} is made by a loop's call_ methods")
+
+    cdef int run(self) except -1:
+        if not self.is_cancelled:
+            self.callback(*self.args)
+        return 0
+
+    def cancel(self):
+        """The call is not made, and what it referred to is let go. Does nothing the second time."""
+        self.is_cancelled = True
+        self.callback = None
+        self.args = None
+
+    def cancelled(self):
+        """Was `cancel` called?"""
+        return self.is_cancelled
+
+    def __repr__(self):
+        what = "cancelled" if self.is_cancelled else repr(self.callback)
+        return f"<cyncore.{type(self).__name__} {what}>"
+
+
+cdef class TimerHandle(Handle):
+    """A call that was asked for at a time."""
+
+    def cancel(self):
+        """The call is not made, and what it referred to is let go. Does nothing the second time. O(log n)."""
+        if self.calls is not None and cyn_timers_cancel(&self.calls.timers, &self.timer) > 0:
+            self.calls.forget(self)
+        Handle.cancel(self)
+
+    def when(self):
+        """The time of the call, in seconds of `Loop.time`."""
+        return self.at
+
+
+cdef class Calls:
+    def __cinit__(self):
+        self.queued = []
+        self.kept = []
+
+    def __dealloc__(self):
+        cyn_timers_free(&self.timers)
+
+    cdef int add(self, Handle handle) except -1:
+        with cython.critical_section(self):
+            self.queued.append(handle)
+        return 0
+
+    cdef list take(self):
+        cdef list batch
+        with cython.critical_section(self):
+            batch = self.queued
+            self.queued = []
+        return batch
+
+    cdef int put_back(self, list batch, Py_ssize_t start) except -1:
+        """What of a batch was not run comes before what was queued since."""
+        with cython.critical_section(self):
+            self.queued = batch[start:] + self.queued
+        return 0
+
+    cdef TimerHandle add_timer(self, double when, object callback, tuple args):
+        cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
+        if not isfinite(when) or when > LATEST:
+            raise ValueError(f"the time of a call must be a finite number of seconds, not {when!r}")
+        handle.callback = callback
+        handle.args = args
+        handle.calls = self
+        handle.at = when
+        handle.timer.place = CYN_TIMER_IDLE
+        # The first nanosecond at which Loop.time() has reached `when`: rounding must not make a timer early.
+        cdef int64_t due = <int64_t> ceil(max(when, 0.0) * 1e9)
+        while due / 1e9 < when:
+            due += 1
+        if cyn_timers_add(&self.timers, &handle.timer, due) < 0:
+            raise MemoryError
+        handle.kept_at = len(self.kept)
+        self.kept.append(handle)
+        return handle
+
+    cdef TimerHandle due(self, int64_t now):
+        """The next timer that is due, taken out, or None."""
+        cdef cyn_timer *timer = cyn_timers_due(&self.timers, now)
+        if timer is NULL:
+            return None
+        # The timer is a member of its handle, and `kept` holds the handle: step back from one to the other.
+        cdef TimerHandle probe = <TimerHandle> self.kept[0]
+        cdef Py_ssize_t offset = <char *> &probe.timer - <char *> <void *> probe
+        cdef TimerHandle handle = <TimerHandle> <void *> (<char *> timer - offset)
+        self.forget(handle)
+        return handle
+
+    cdef int forget(self, TimerHandle handle) except -1:
+        """Takes a handle out of `kept`; the last one moves to its place."""
+        cdef TimerHandle last = <TimerHandle> self.kept[len(self.kept) - 1]
+        self.kept[handle.kept_at] = last
+        last.kept_at = handle.kept_at
+        self.kept.pop()
+        return 0
+
+    cdef int64_t next_due(self):
+        return cyn_timers_next(&self.timers)
+
+    cdef int clear(self) except -1:
+        cyn_timers_free(&self.timers)
+        self.kept = []
+        self.queued = []
+        return 0

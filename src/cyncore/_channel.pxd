@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport int64_t
+
+from ._traits cimport Traits
+
+cdef enum:
+    CONNECTED = 1
+    ACCEPTING = 2
+    CONNECTING = 4
+    CLOSING = 8
+    PAUSED = 16       # pause_reading
+    MUTED = 32        # read events have no handler of the class's own
+    BACKED_OFF = 64   # a listener that ran out of descriptors
+    OUTPUT = 128      # a buffered channel has something to send
+    HELD = 256        # hung up, with bytes unread that are not wanted now
+    DIRECT = 512      # `sock` is exactly a plain socket: system calls instead of its methods
+    AGAIN = 1024      # recv has just met EAGAIN
+    REFUSED = 2048    # accept has just run out of descriptors
+    INSTANCE = 4096   # the instance may have handlers of its own
+    TOUCHED = 8192    # in loop.touched
+    FOREIGN = 16384   # stands for an object that is not a Channel
+
+
+cdef class LoopBase:
+    """What a channel needs of its loop; `Loop` supplies it."""
+
+    cdef readonly object map          # fd -> channel, as its users see it
+    cdef char *scratch                # recv reads into it
+    cdef int put(self, int fd, Channel channel) except -1
+    cdef int take_out(self, int fd) except -1
+    cdef int detach(self, int fd) except -1
+    cdef int want(self, int fd, unsigned mask) except -1
+    cdef int renew(self, Channel channel) except -1
+    cdef int touch(self, Channel channel) except -1
+    cdef int join_asked(self, Channel channel) except -1
+    cdef int leave_asked(self, Channel channel) except -1
+    cdef int later(self, int64_t milliseconds, object callback) except -1
+
+
+cdef class Channel:
+    cdef LoopBase loop
+    cdef Traits traits
+    cdef object sock
+    cdef object home                  # _map
+    cdef int fd                       # its key in the loop's map, -1: in none
+    cdef int number                   # _fileno, -1: None
+    cdef Py_ssize_t asked_at          # place in loop.asked, -1: not there
+    cdef unsigned flags
+    cdef unsigned defines             # of _traits: what it or its class defines
+    cdef unsigned said                # what its predicates answered last
+    cdef unsigned backoff             # milliseconds that a listener without descriptors waited last
+
+    cdef int attribute_changed(self, str name) except -1
+    cdef bint state(self, unsigned flag, str name) except -1
+    cdef int set_state(self, unsigned flag, bint on) except -1
+    cdef int classify(self) except -1
+    cdef int ask(self) except -1
+    cdef unsigned interest(self) except? 0xFFFFFFFF
+    cdef int arm(self) except -1
+    cdef int settle(self) except -1
+    cdef object call(self, object method, str name)
+    cdef int on_read(self) except -1
+    cdef int on_write(self) except -1
+    cdef int on_accept(self) except -1
+    cdef int on_urgent(self) except -1
+    cdef int on_close(self) except -1
+    cdef int on_error(self) except -1
+    cdef int read_default(self) except -1
+    cdef int write_default(self) except -1
+    cdef int connect_ended(self) except -1
+    cdef int back_off(self, object error) except -1
+    cdef object recv_through(self, object buffer_size)
+    cdef object send_some(self, object data)
+
+
+cdef class Foreign(Channel):
+    cdef object target

@@ -1,0 +1,635 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Channel: a descriptor, the state of its connection, and what of its events is wanted.
+
+Facts that shape it:
+- A class may define any method, an instance may carry any method, and a program may put one there at any time. `_traits`
+  reads the class; ``__setattr__`` sees what is put on an instance.
+- The state (`connected` and its like) is four bits here, but a class may have it as a plain attribute instead; then it is
+  looked up as Python would.
+- A handler may close its own channel or give it another socket. After every call into Python the socket is compared.
+- Two threads may hold the same Python socket and one of them close it, so the descriptor is asked of the socket object
+  at each use: a closed one answers -1, and no byte goes to whoever got the number next.
+"""
+
+import logging
+import os
+import socket as _socket
+import time
+from errno import errorcode
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject, PyObject_GenericSetAttr
+from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN
+from libc.errno cimport EPIPE, ESHUTDOWN, errno
+from libc.stdint cimport int64_t
+
+from ._csrc cimport CYN_PRI, CYN_READ, CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, cyn_poll, cyn_recv, cyn_send
+from ._csrc cimport pollfd
+from ._traits cimport (
+    ACCEPTS,
+    ASK_READ,
+    ASK_WRITE,
+    BUFFERED,
+    READ_EVENT,
+    READS,
+    STATE,
+    URGENT,
+    WRITE_EVENT,
+    WRITES,
+    Traits,
+    traits_of_instance,
+)
+
+from . import _traits
+
+cdef extern from "Python.h":
+    object PyObject_CallOneArg(object function, object argument)
+    object PyObject_CallMethodNoArgs(object self, object name)
+    Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t at)
+    ctypedef object (*PyCFunction)(object, void *)
+    ctypedef struct PyMethodDef:
+        PyCFunction ml_meth
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
+
+cdef int BURST = 16           # connections accepted for one event
+cdef Py_ssize_t SCRATCH = 65536
+cdef unsigned BACKOFF_FIRST = 100   # ms
+cdef unsigned BACKOFF_LAST = 1000
+
+cdef frozenset DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+cdef frozenset OUT_OF_FDS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
+# accept(2): errors of a connection that was lost before it could be handed over, not of the listener.
+cdef frozenset LOST_IN_BACKLOG = frozenset(
+    number for number, name in errorcode.items() if name in {
+        "EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET",
+        "EHOSTUNREACH", "ENETUNREACH",
+    })
+cdef frozenset WATCHED_NAMES = frozenset({
+    "readable", "writable", "handle_read", "handle_write", "handle_read_event", "handle_write_event",
+    "handle_expt_event", "handle_expt", "handle_accept", "connected", "accepting", "connecting", "closing",
+})
+
+cdef type PLAIN_SOCKET = _socket.socket
+cdef object _fileno_method = PLAIN_SOCKET.fileno
+cdef PyCFunction _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
+cdef object _log = logging.getLogger("cyncore")
+cdef double _logged_at = -1.0  # when running out of descriptors was logged last
+cdef object _loop_of = None
+
+
+def set_loop_of(function):
+    """Tells how to find, or make, the loop of a map: `Loop.of`, which is built on this module."""
+    global _loop_of
+    _loop_of = function
+
+
+class ExitNow(Exception):
+    """Raised in a handler to leave the loop."""
+
+
+cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
+
+
+cdef class LoopBase:
+    cdef int put(self, int fd, Channel channel) except -1:
+        return 0
+
+    cdef int take_out(self, int fd) except -1:
+        return 0
+
+    cdef int detach(self, int fd) except -1:
+        return 0
+
+    cdef int want(self, int fd, unsigned mask) except -1:
+        return 0
+
+    cdef int renew(self, Channel channel) except -1:
+        return 0
+
+    cdef int touch(self, Channel channel) except -1:
+        return 0
+
+    cdef int join_asked(self, Channel channel) except -1:
+        return 0
+
+    cdef int leave_asked(self, Channel channel) except -1:
+        return 0
+
+    cdef int later(self, int64_t milliseconds, object callback) except -1:
+        return 0
+
+
+cdef int _fileno(object plain_socket) except -2:
+    """The descriptor of a plain socket, -1 where it is closed: its ``fileno()`` without looking that up."""
+    return _socket_fileno(plain_socket, NULL)
+
+
+cdef bint _readable_now(object plain_socket):
+    cdef pollfd one
+    one.fd = _fileno(plain_socket)
+    one.events = POLLIN
+    one.revents = 0
+    return cyn_poll(&one, 1, 0) > 0
+
+
+cdef class Channel:
+    """A descriptor in a map, and what is wanted of it. `dispatcher` is the class to derive from."""
+
+    def __cinit__(self):
+        self.fd = self.number = -1
+        self.asked_at = -1
+
+    def __setattr__(self, name, value):
+        PyObject_GenericSetAttr(self, name, value)
+        self.attribute_changed(name)
+
+    def __delattr__(self, name):
+        object.__delattr__(self, name)
+        self.attribute_changed(name)
+
+    cdef int attribute_changed(self, str name) except -1:
+        # A first look at the first letter keeps this off the way of every other attribute.
+        cdef Py_UCS4 first = PyUnicode_READ_CHAR(name, 0) if len(name) else 0
+        if first in u"hrwca" and name in WATCHED_NAMES:
+            if first in u"hrw":
+                self.flags |= INSTANCE
+                self.flags &= ~MUTED
+                if self.loop is not None:
+                    self.classify()
+                    self.settle()
+            elif self.loop is not None and self.defines & STATE:
+                self.flags &= ~MUTED
+                self.settle()
+        return 0
+
+    # State
+
+    cdef bint state(self, unsigned flag, str name) except -1:
+        if self.defines & STATE:
+            return bool(getattr(self, name))
+        return self.flags & flag != 0
+
+    cdef int set_state(self, unsigned flag, bint on) except -1:
+        cdef unsigned before = self.flags
+        if on:
+            self.flags |= flag
+        else:
+            self.flags &= ~flag
+        self.flags &= ~MUTED
+        if self.loop is not None and self.flags != before:
+            self.settle()
+        return 0
+
+    @property
+    def connected(self):
+        """Is there a connection?"""
+        return self.flags & CONNECTED != 0
+
+    @connected.setter
+    def connected(self, value):
+        self.set_state(CONNECTED, bool(value))
+
+    @property
+    def accepting(self):
+        """Is it a listener?"""
+        return self.flags & ACCEPTING != 0
+
+    @accepting.setter
+    def accepting(self, value):
+        self.set_state(ACCEPTING, bool(value))
+
+    @property
+    def connecting(self):
+        """Has `connect` started, and not ended?"""
+        return self.flags & CONNECTING != 0
+
+    @connecting.setter
+    def connecting(self, value):
+        self.set_state(CONNECTING, bool(value))
+
+    @property
+    def closing(self):
+        """For programs to use; the loop does not look at it."""
+        return self.flags & CLOSING != 0
+
+    @closing.setter
+    def closing(self, value):
+        self.set_state(CLOSING, bool(value))
+
+    @property
+    def socket(self):
+        """The socket, or what stands for one, or None."""
+        return self.sock
+
+    @socket.setter
+    def socket(self, value):
+        cdef object before = self.sock
+        self.sock = value
+        if type(value) is PLAIN_SOCKET:
+            self.flags |= DIRECT
+        else:
+            self.flags &= ~DIRECT
+        if self.loop is not None and value is not None and value is not before:
+            # Perhaps another description behind the same number: what the kernel was told may be gone.
+            self.loop.renew(self)
+
+    @property
+    def _fileno(self):
+        return None if self.number < 0 else self.number
+
+    @_fileno.setter
+    def _fileno(self, value):
+        self.number = -1 if value is None else value
+
+    @property
+    def _map(self):
+        return self.home
+
+    @_map.setter
+    def _map(self, value):
+        self.home = value
+
+    # The map
+
+    def add_channel(self, map=None):
+        """Joins ``map`` (None: the channel's own) and its loop. Any thread.
+
+        ValueError where the channel has no descriptor, or is in another loop.
+        """
+        cdef LoopBase loop = self.loop
+        if map is None:
+            map = self.home
+        if self.number < 0:
+            raise ValueError(f"{self!r} has no file descriptor to add")
+        if loop is None or loop.map is not map:
+            loop = _loop_of(map)
+        if self.loop is not None and self.loop is not loop:
+            if self.loop.map.get(self.fd) is self:
+                raise ValueError(f"{self!r} fd {self.fd} is in {self.loop!r} already: del_channel() comes first")
+            self.loop.detach(self.fd)
+        loop.put(self.number, self)
+
+    def del_channel(self, map=None):
+        """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
+        cdef int fd = self.number
+        cdef LoopBase loop = self.loop
+        if map is None:
+            map = self.home
+        self.number = -1
+        if fd < 0:
+            return
+        entry = map.get(fd) if map is not None else None
+        if entry is not None and (entry is self or not isinstance(entry, Channel)):
+            if loop is not None and loop.map is map:
+                loop.take_out(fd)
+            else:
+                del map[fd]
+        elif loop is not None and self.fd == fd and loop.map is map:
+            loop.detach(fd)
+
+    # What is wanted
+
+    def readable(self):
+        """Is there interest in reading? A class that defines it is asked; see docs/design.md for when."""
+        return True
+
+    def writable(self):
+        """Is there interest in writing? A class that defines it is asked; see docs/design.md for when."""
+        return True
+
+    def pause_reading(self):
+        """No more read events until `resume_reading`; what comes waits in the kernel. Does nothing the second time."""
+        self.set_state(PAUSED, True)
+
+    def resume_reading(self):
+        """Read events again. Does nothing where reading is not paused."""
+        self.set_state(PAUSED, False)
+
+    def _output_waits(self, bint waits):
+        """For classes with a buffer of their own: does it hold anything to send?"""
+        if waits != (self.flags & OUTPUT != 0):
+            self.set_state(OUTPUT, waits)
+
+    cdef int classify(self) except -1:
+        """Takes over what the class, and the instance, define."""
+        self.defines = self.traits.flags
+        if self.flags & INSTANCE:
+            self.defines = traits_of_instance(self, self.defines)
+        if self.defines & (ASK_READ | ASK_WRITE):
+            return self.loop.join_asked(self)
+        return self.loop.leave_asked(self)
+
+    cdef int ask(self) except -1:
+        self.said = 0
+        try:
+            if not self.defines & ASK_READ or self.call(self.traits.readable, "readable"):
+                self.said |= CYN_READ
+            if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
+                self.said |= CYN_WRITE
+        except LEAVING:
+            raise
+        except BaseException:  # the old loop died of it; it is one channel's trouble
+            self.on_error()
+        return 0
+
+    cdef unsigned interest(self) except? 0xFFFFFFFF:
+        cdef unsigned defines = self.defines, flags = self.flags, wanted = CYN_READ
+        cdef bint connecting
+        if defines & ASK_READ:
+            wanted = self.said & CYN_READ
+        if flags & (PAUSED | MUTED | BACKED_OFF):
+            wanted = 0
+        if wanted and defines & URGENT:
+            wanted |= CYN_PRI
+        if (flags & ACCEPTING) if not defines & STATE else self.state(ACCEPTING, "accepting"):
+            return wanted
+        if defines & STATE:
+            connecting = self.state(CONNECTING, "connecting") and not self.state(CONNECTED, "connected")
+        else:
+            connecting = flags & (CONNECTING | CONNECTED) == CONNECTING
+        if defines & ASK_WRITE:
+            if self.said & CYN_WRITE and (connecting or defines & WRITES):
+                wanted |= CYN_WRITE
+        elif connecting or (flags & OUTPUT if defines & BUFFERED else defines & WRITES):
+            wanted |= CYN_WRITE
+        return wanted
+
+    cdef int arm(self) except -1:
+        """Tells the poller what is wanted. No system call."""
+        cdef unsigned wanted = self.interest()
+        if self.flags & HELD:
+            if not wanted & CYN_READ:
+                wanted = 0
+            else:
+                self.flags &= ~HELD
+        return self.loop.want(self.fd, wanted)
+
+    cdef int settle(self) except -1:
+        """Something has changed: what is wanted follows, at once or when the predicates have been asked."""
+        if self.asked_at >= 0:
+            return self.loop.touch(self)
+        return self.arm()
+
+    # Events
+
+    cdef object call(self, object method, str name):
+        """A handler or predicate, through what `_traits` found in the class unless the instance has its own."""
+        if method is None or self.flags & INSTANCE:
+            return PyObject_CallMethodNoArgs(self, name)
+        return PyObject_CallOneArg(method, self)
+
+    cdef int on_read(self) except -1:
+        if self.defines & READ_EVENT:
+            self.handle_read_event()
+            return 0
+        return self.read_default()
+
+    cdef int on_write(self) except -1:
+        if self.defines & WRITE_EVENT:
+            self.handle_write_event()
+            return 0
+        return self.write_default()
+
+    cdef int on_urgent(self) except -1:
+        self.handle_expt_event()
+        return 0
+
+    cdef int on_close(self) except -1:
+        self.handle_close()
+        return 0
+
+    cdef int on_error(self) except -1:
+        self.handle_error()
+        return 0
+
+    cdef int read_default(self) except -1:
+        cdef unsigned flags = self.flags
+        if flags & (CONNECTED | ACCEPTING) != CONNECTED or self.defines & STATE:
+            if self.state(ACCEPTING, "accepting"):
+                return self.on_accept()
+            if not self.connect_ended():
+                return 0
+        self.call(None if self.traits is None else self.traits.handle_read, "handle_read")
+        if not self.defines & READS and self.loop is not None:
+            # Nobody takes what came: it would fire again at once, for ever.
+            self.flags |= MUTED
+            self.arm()
+        return 0
+
+    cdef int write_default(self) except -1:
+        if self.flags & (CONNECTED | ACCEPTING) != CONNECTED or self.defines & STATE:
+            if self.state(ACCEPTING, "accepting") or not self.connect_ended():
+                return 0
+        self.call(None if self.traits is None else self.traits.handle_write, "handle_write")
+        return 0
+
+    cdef int connect_ended(self) except -1:
+        """Ends a connect in progress. 0 where the channel was closed, or given another socket, by that."""
+        cdef object sock = self.sock
+        if not self.state(CONNECTED, "connected") and self.state(CONNECTING, "connecting"):
+            self.handle_connect_event()
+            return self.sock is sock and self.number >= 0
+        return 1
+
+    cdef int on_accept(self) except -1:
+        cdef int taken
+        cdef object sock = self.sock
+        if self.defines & ACCEPTS or not self.flags & DIRECT or self.loop is None:
+            self.handle_accept()
+            return 0
+        for taken in range(BURST):
+            if taken and not _readable_now(sock):
+                break
+            pair = self.accept()
+            if pair is None:
+                break
+            self.handle_accepted(*pair)
+            if self.sock is not sock or self.number < 0:
+                break  # handle_accepted has closed the listener
+        return 0
+
+    def handle_read_event(self):
+        """Something can be read: a connection to accept, the end of a connect, or data for `handle_read`."""
+        self.read_default()
+
+    def handle_write_event(self):
+        """There is room to write, or a connect has ended; then `handle_write`."""
+        self.write_default()
+
+    # Input and output
+
+    def accept(self):
+        """Accepts a connection: ``(socket, address)``, or None where there was none, or it was lost again.
+
+        OSError for anything else. Out of descriptors (EMFILE and its like), the listener in a loop pauses too: 100 ms first,
+        doubling to 1 s while it lasts.
+        """
+        try:
+            pair = self.sock.accept()
+        except TypeError:
+            return None  # as before, for what stands for a socket and has no address to give
+        except OSError as error:
+            if error.errno in LOST_IN_BACKLOG:
+                return None
+            if error.errno in OUT_OF_FDS and self.loop is not None:
+                self.back_off(error)
+            raise
+        self.backoff = 0
+        return pair
+
+    cdef int back_off(self, object error) except -1:
+        global _logged_at
+        self.backoff = min(max(self.backoff * 2, BACKOFF_FIRST), BACKOFF_LAST)
+        self.flags |= BACKED_OFF | REFUSED
+        self.settle()
+        self.loop.later(self.backoff, self._accept_again)
+        now = time.monotonic()
+        if _logged_at < 0 or now - _logged_at >= 1.0:
+            _logged_at = now
+            _log.warning("%r fd %d cannot accept: %s; trying again every %d ms", self, self.fd, error, self.backoff)
+        return 0
+
+    def _accept_again(self):
+        self.set_state(BACKED_OFF, False)
+
+    def recv(self, buffer_size):
+        """Reads at most ``buffer_size`` bytes. At the end of the stream, or of the connection, `handle_close` is
+        called and the answer is ``b""``.
+
+        BlockingIOError where there is nothing to read yet; OSError for what does not mean a lost connection.
+        """
+        cdef Py_ssize_t size = buffer_size, got
+        cdef int fd, error
+        if self.flags & DIRECT and self.loop is not None and 0 < size <= SCRATCH:
+            fd = _fileno(self.sock)
+            if fd >= 0:
+                while True:
+                    got = cyn_recv(fd, self.loop.scratch, <size_t> size, MSG_DONTWAIT)
+                    error = errno
+                    if got > 0:
+                        self.flags &= ~MUTED
+                        return PyBytes_FromStringAndSize(self.loop.scratch, got)
+                    if got == 0 or error != EINTR:
+                        break
+                if got == 0 or error in DISCONNECTED:
+                    self.handle_close()
+                    return b""
+                if error != EAGAIN:
+                    raise OSError(error, os.strerror(error))
+                # A socket with a time-out may wait: its own method does as its mode demands.
+        return self.recv_through(buffer_size)
+
+    cdef object recv_through(self, object buffer_size):
+        try:
+            data = self.sock.recv(buffer_size)
+        except OSError as error:
+            if error.errno in DISCONNECTED:
+                self.handle_close()
+                return b""
+            if error.errno == EAGAIN:
+                self.flags |= AGAIN
+            raise
+        self.flags &= ~MUTED
+        if not data:
+            self.handle_close()
+            return b""
+        return data
+
+    def send(self, data):
+        """Sends what the socket takes now of ``data`` (bytes-like) and returns how many bytes that was, perhaps 0.
+
+        `handle_close` is called where the connection is lost; OSError for anything else.
+        """
+        return self.send_some(data)
+
+    cdef object send_some(self, object data):
+        cdef Py_buffer view
+        cdef Py_ssize_t sent = -1
+        cdef int fd, error
+        if self.flags & DIRECT:
+            fd = _fileno(self.sock)
+            if fd >= 0:
+                if PyBytes_CheckExact(data):
+                    sent = cyn_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+                    error = errno
+                else:
+                    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+                    sent = cyn_send(fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                    error = errno
+                    PyBuffer_Release(&view)
+                if sent >= 0:
+                    return sent
+                if error in DISCONNECTED:
+                    self.handle_close()
+                    return 0
+                if error != EAGAIN and error != EINTR:
+                    raise OSError(error, os.strerror(error))
+        try:
+            return self.sock.send(data)
+        except OSError as failure:
+            if failure.errno == EAGAIN:
+                return 0
+            if failure.errno in DISCONNECTED:
+                self.handle_close()
+                return 0
+            raise
+
+
+cdef class BufferedChannel(Channel):
+    """A channel that tells by `_output_waits` whether it has something to send, and is never asked."""
+
+    def writable(self):
+        """Is there something to send, or a connect to end?"""
+        return not self.connected or self.flags & OUTPUT != 0
+
+
+cdef class Foreign(Channel):
+    """Stands in the loop for an object that is not a Channel, or for one under a second descriptor."""
+
+    def __repr__(self):
+        return repr(self.target)
+
+    cdef int classify(self) except -1:
+        return self.loop.join_asked(self)
+
+    cdef int ask(self) except -1:
+        self.said = 0
+        try:
+            if self.target.readable():
+                self.said |= CYN_READ | CYN_PRI
+            if self.target.writable() and not self.target.accepting:
+                self.said |= CYN_WRITE
+        except LEAVING:
+            raise
+        except BaseException:  # as in Channel.ask
+            self.on_error()
+        return 0
+
+    cdef unsigned interest(self) except? 0xFFFFFFFF:
+        return self.said
+
+    cdef int on_read(self) except -1:
+        self.target.handle_read_event()
+        return 0
+
+    cdef int on_write(self) except -1:
+        self.target.handle_write_event()
+        return 0
+
+    cdef int on_urgent(self) except -1:
+        self.target.handle_expt_event()
+        return 0
+
+    cdef int on_close(self) except -1:
+        self.target.handle_close()
+        return 0
+
+    cdef int on_error(self) except -1:
+        self.target.handle_error()
+        return 0
+
+
+_traits.set_bases(Channel, BufferedChannel)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+# The names of csrc that the extension modules use: mirrors cyn_poller.h, cyn_wake.h, cyn_timers.h and cyn_sys.h.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+cdef extern from "cyn_backend.h" nogil:
+    struct cyn_backend:
+        const char *name
+
+cdef extern from "cyn_poller.h" nogil:
+    enum:
+        CYN_READ
+        CYN_WRITE
+        CYN_PRI
+        CYN_ERR
+        CYN_HUP
+        CYN_NVAL
+
+    struct cyn_event:
+        int fd
+        uint32_t generation
+        uint32_t ready
+        int error
+
+    struct cyn_poller:
+        const cyn_backend *backend
+
+    unsigned cyn_fork_epoch
+    const char *const *cyn_poller_names
+
+    int cyn_poller_open(cyn_poller *p, const char *name)
+    void cyn_poller_close(cyn_poller *p)
+    int cyn_poller_add(cyn_poller *p, int fd, void *owner)
+    int cyn_poller_want(cyn_poller *p, int fd, unsigned mask)
+    int cyn_poller_remove(cyn_poller *p, int fd)
+    int cyn_poller_settle(cyn_poller *p, int audit)
+    int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int timeout)
+    void *cyn_poller_owner(const cyn_poller *p, const cyn_event *event)
+    int cyn_poller_fd(const cyn_poller *p)
+
+cdef extern from "cyn_wake.h" nogil:
+    struct cyn_wake:
+        int read_fd
+        int write_fd
+
+    int cyn_wake_open(cyn_wake *w)
+    void cyn_wake_close(cyn_wake *w)
+    int cyn_wake_signal(const cyn_wake *w)
+    int cyn_wake_drain(const cyn_wake *w)
+
+cdef extern from "cyn_timers.h" nogil:
+    struct cyn_timer:
+        int64_t due
+        size_t place
+
+    struct cyn_timers:
+        size_t count
+
+    size_t CYN_TIMER_IDLE
+
+    int cyn_timers_add(cyn_timers *ts, cyn_timer *t, int64_t due)
+    int cyn_timers_cancel(cyn_timers *ts, cyn_timer *t)
+    cyn_timer *cyn_timers_due(cyn_timers *ts, int64_t now)
+    int64_t cyn_timers_next(const cyn_timers *ts)
+    void cyn_timers_free(cyn_timers *ts)
+    int64_t cyn_clock()
+
+cdef extern from "cyn_sys.h" nogil:
+    int FIONREAD
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    short POLLIN
+    int cyn_ioctl "CYN_SYS(ioctl)"(int fd, unsigned long request, int *value)
+    int cyn_poll "CYN_SYS(poll)"(pollfd *fds, unsigned long count, int timeout)
+    ssize_t cyn_recv "CYN_SYS(recv)"(int fd, void *buffer, size_t size, int flags)
+    ssize_t cyn_send "CYN_SYS(send)"(int fd, const void *data, size_t size, int flags)

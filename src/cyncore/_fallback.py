@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: MIT
+"""The engine in plain Python: where nothing is compiled, and the oracle of the tests.
+
+The rules are those of docs/design.md, kept in the plainest way: every tick reads the whole map and tells the kernel
+everything, so that there is no state to be wrong about. The files beside this one hold a noun each: `_fallback_slot`
+(an entry of the map), `_fallback_channel`, `_fallback_calls`, `_fallback_poller`, `_fallback_turn` (whose thread it
+is) and `_fallback_arguments`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from errno import EBADF, EOPNOTSUPP
+from types import TracebackType
+from typing import Any, Final
+from weakref import WeakSet, WeakValueDictionary
+
+from ._fallback_arguments import backend_name, checked_callback, debug_wanted, limit, mapping, number
+from ._fallback_calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
+from ._fallback_channel import BufferedChannel, Channel
+from ._fallback_poller import NVAL, POLLERS, READ, Wake
+from ._fallback_slot import Slot
+from ._fallback_turn import Turn
+
+__all__ = ["BACKENDS", "BufferedChannel", "Channel", "ExitNow", "Handle", "Loop", "TimerHandle", "socket_map"]
+
+BACKENDS: Final[tuple[str, ...]] = ("python", *POLLERS)  # "python": the best of the others
+
+socket_map: dict[int, Any] = {}
+
+_SWEEP_SHARE: Final = 0.1  # of the loop's time that goes into asking everyone, while events keep coming
+
+_log = logging.getLogger("cyncore")
+
+
+class Loop:
+    """Serves the channels of one map, and calls that were queued for it.
+
+    ``map``: the dict of channels; None: one of its own. ``backend``: a name of `BACKENDS`; None: what CYNCORE_BACKEND
+    says, else the best. ``debug``: are calls from a wrong thread to be refused; None: what CYNCORE_DEBUG and ``-X dev``
+    say.
+    ValueError for an unknown backend, and for a map that has a loop already.
+    """
+
+    def __init__(self, map: Any = None, *, backend: str | None = None, debug: bool | None = None) -> None:
+        self._closed = True  # until there is something to close
+        self._backend = backend_name(backend, BACKENDS)
+        self._map: Any = {} if map is None else mapping(map)
+        self._poller = next(iter(POLLERS.values())) if self._backend == "python" else POLLERS[self._backend]
+        self.debug = debug_wanted() if debug is None else bool(debug)
+        self._slots: dict[int, Slot] = {}
+        self._calls = Calls()
+        self._turn = Turn()
+        self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
+        self._waits = 0
+        self._owed = False  # has Python code run since everyone was asked?
+        self._sweep_at = -math.inf
+        self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
+        with _table_lock:
+            if _loops.get(id(self._map)) is not None:
+                raise ValueError(f"the map has {_loops[id(self._map)]!r} already")
+            self._wake = Wake()
+            self._closed = False
+            _loops[id(self._map)] = self
+            _everyone.add(self)
+            if self._map is socket_map:
+                _kept[:] = [self]
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(list(self._map.items()))} channels"
+        return f"<cyncore.{type(self).__name__} {self._backend} {state} at {id(self):#x}>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._wake.close()
+
+    def __enter__(self) -> Loop:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def of(map: Any) -> Loop:
+        """The loop that serves ``map``, made on first use. The channels in the map keep it."""
+        with _table_lock:
+            return Loop._known(map) or Loop(mapping(map))
+
+    @staticmethod
+    def _known(map: Any) -> Loop | None:
+        return _loops.get(id(map))
+
+    @property
+    def map(self) -> Any:
+        return self._map
+
+    @property
+    def backend(self) -> str:
+        return self._backend
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
+    def running(self) -> bool:
+        """Is a thread in `run`, `run_map` or `poll`?"""
+        return self._turn.depth > 0
+
+    # Running
+
+    def run(self, *, forever: bool = False) -> None:
+        """Handles events and calls until `stop`, or, unless ``forever``, until no channel, call or timer is left.
+
+        RuntimeError where the loop runs already.
+        """
+        self._check_open()
+        self._check_thread("run")
+        if not self._turn.take_first():
+            raise RuntimeError(f"{self!r} runs already, in thread {self._turn.owner_name!r}")
+        self._enter()
+        try:
+            while forever or self._stops != self._stops_done or self._occupied():
+                self._tick(None, False, lambda: forever or self._occupied())
+                if self._stops != self._stops_done:
+                    break
+        finally:
+            self._leave()
+
+    def run_map(self, timeout: float | None = 30.0, count: int | None = None) -> None:
+        """What ``asyncore.loop`` does: ticks that wait at most ``timeout`` seconds, while the map is not empty.
+
+        ``count``: at most so many ticks. In a second thread it waits for its turn, at most ``timeout`` seconds a tick.
+        """
+        seconds = limit(timeout)
+        left = math.inf if count is None else number("count", count)
+        self._check_open()
+        while self._map and left > 0 and not self._turn.take(seconds):
+            left -= 1
+        if not self._map or left <= 0:
+            return
+        self._enter()
+        try:
+            while self._map and left > 0:
+                self._tick(seconds, count is not None, lambda: bool(self._map))
+                left -= 1
+                if self._stops != self._stops_done:
+                    break
+        finally:
+            self._leave()
+
+    def poll(self, timeout: float | None = 0.0) -> int:
+        """One tick, waiting at most ``timeout`` seconds (None: without end). Returns how many channels had an event."""
+        seconds = limit(timeout)
+        self._check_open()
+        self._check_thread("poll")
+        if not self._turn.take(seconds):
+            return 0
+        self._enter()
+        try:
+            return self._tick(seconds, True, lambda: True)
+        finally:
+            self._leave()
+
+    def stop(self) -> None:
+        """Ends the `run` or `run_map` going on, or the next one after a tick that does not wait. From any thread."""
+        self._stops += 1
+        with self._wake_lock:
+            if not self._closed:
+                self._wake.set()
+
+    def wake(self) -> None:
+        """Ends the wait that is going on, or the next one. From any thread."""
+        with self._wake_lock:
+            self._check_open()
+            self._wake.set()
+
+    def close(self) -> None:
+        """Drops what is queued and lets go of the channels, which stay open and in the map.
+
+        RuntimeError while it runs.
+        """
+        if not self._turn.take_first():
+            raise RuntimeError(f"{self!r} cannot be closed while it runs")
+        try:
+            with self._wake_lock, _table_lock:
+                if self._closed:
+                    return
+                self._closed = True
+                self._wake.close()
+                del _loops[id(self._map)]
+                _everyone.discard(self)
+                if self in _kept:
+                    _kept.clear()
+            self._calls.clear()
+            for _, channel in list(self._map.items()):
+                if isinstance(channel, Channel) and channel._loop is self:
+                    channel._loop = None
+            self._slots.clear()
+        finally:
+            self._turn.give_back()
+
+    def fileno(self) -> int:
+        """OSError (EOPNOTSUPP): there is no descriptor that would tell that something is ready."""
+        self._check_open()
+        raise OSError(EOPNOTSUPP, f"{self!r} has no descriptor: its poller is rebuilt at every tick")
+
+    # Calls
+
+    def time(self) -> float:
+        """Seconds on the clock that timers go by."""
+        return time.monotonic()
+
+    def next_deadline(self) -> float | None:
+        """The moment at which the loop has something to do even if no descriptor becomes ready; None: never."""
+        self._check_open()
+        if self._calls.queued() or any(slot.holds_data() for slot in self._slots.values()):
+            return self.time()
+        return min(self._moments(), default=None)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
+        """Calls ``callback(*args)`` in the next tick, after what was queued before."""
+        self._check_open()
+        self._check_thread("call_soon")
+        handle = Handle(checked_callback(callback), args)
+        self._calls.add(handle)
+        return handle
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:
+        """`call_soon` for other threads and for signal handlers: ends the wait, too."""
+        handle = Handle(checked_callback(callback), args)
+        with self._wake_lock:
+            self._check_open()
+            self._calls.add(handle)
+            self._wake.set()
+        return handle
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
+        """Calls ``callback(*args)`` once ``seconds`` have gone by."""
+        self._check_open()
+        self._check_thread("call_later")
+        delay = number("seconds", seconds)
+        if not 0 <= delay < math.inf:
+            raise ValueError(f"seconds must be a finite number from 0 on, not {seconds!r}")
+        return self._add_timer(self.time() + delay, callback, args)
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
+        """Calls ``callback(*args)`` when `time` has reached ``when``; in the next tick if it has already."""
+        self._check_open()
+        self._check_thread("call_at")
+        moment = number("when", when)
+        if not math.isfinite(moment):
+            raise ValueError(f"when must be a finite number, not {when!r}")
+        return self._add_timer(moment, callback, args)
+
+    def _add_timer(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> TimerHandle:
+        handle = TimerHandle(when, checked_callback(callback), args)
+        self._calls.add_timer(handle)
+        return handle
+
+    def handle_exception(self, error: BaseException, handle: Handle) -> None:
+        """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
+        _log.error("a call of %r failed", handle, exc_info=error)
+
+    # Turns, forks and threads
+
+    def _enter(self) -> None:
+        """The turn is ours: from here to `_leave` the loop runs."""
+        if self._closed:  # while we waited for our turn
+            self._turn.give_back()
+            self._check_open()
+        self._turn.enter()
+
+    def _leave(self) -> None:
+        if self._turn.depth == 1:
+            self._stops_done = self._stops
+        self._turn.leave()
+
+    def _after_fork(self) -> None:
+        """In the child: the wake-up must not reach the parent, and another thread's turn will never end."""
+        self._wake.close()
+        self._wake = Wake()
+        self._wake_lock = threading.RLock()
+        self._turn.after_fork()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self!r} is closed")
+
+    def _check_thread(self, method: str) -> None:
+        if self.debug and self._turn.is_foreign():
+            here, owner = threading.current_thread().name, self._turn.owner_name
+            raise RuntimeError(f"{method}() of {self!r} was called in thread {here!r}, but it runs in thread {owner!r}")
+
+    # One tick
+
+    def _tick(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
+        """Calls, settles, waits, dispatches. ``sweep``: ask all predicates; ``alive``: is there a reason to wait?"""
+        stops = self._stops
+        self._run_calls(stops)
+        if self._stops != stops:
+            return 0
+        self._settle(sweep)
+        events = self._wait(timeout, alive)
+        if not events and self._stops == stops and self._calls.timer_due(self.time()):
+            self._run_calls(stops)  # what ended the wait need not wait for the next tick
+        return self._dispatch(events, stops)
+
+    def _run_calls(self, stops: int) -> None:
+        mark = self._calls.begin(self.time())
+        while self._stops == stops and (handle := self._calls.take(mark)) is not None:
+            self._owed = True
+            try:
+                handle._run()
+            except RERAISED:
+                raise
+            except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
+                self.handle_exception(error, handle)
+
+    def _settle(self, sweep: bool) -> None:
+        """Takes over the map as it is, and asks the predicates that are to be asked."""
+        items = dict(self._map.items())
+        for fd, channel in list(items.items()):
+            if not isinstance(fd, int) or fd < 0:
+                self._refuse(items.pop(fd), fd)
+                continue
+            slot = self._slots.get(fd)
+            if slot is None or slot.obj is not channel:
+                self._slots[fd] = Slot(fd, channel)
+                if isinstance(channel, Channel) and channel._loop is None:
+                    channel._loop = self
+        for fd in self._slots.keys() - items.keys():
+            self._forget(fd)
+        began = self.time()
+        everyone = sweep or (self._owed and began >= self._sweep_at)
+        if everyone:
+            self._owed = False
+        for slot in list(self._slots.values()):
+            if self._current(slot):
+                slot.settle(everyone)
+        if everyone:
+            ended = self.time()
+            self._sweep_at = ended + (ended - began) * (1 / _SWEEP_SHARE - 1)
+
+    def _refuse(self, channel: Any, key: object) -> None:
+        """A key that is no descriptor costs its channel, not the loop."""
+        del self._map[key]
+        try:
+            raise OSError(EBADF, f"{key!r}, the key of {channel!r} in the map, is no descriptor")
+        except OSError:  # so that handle_error() finds an exception being handled, as ever
+            channel.handle_error()
+
+    def _wait(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]]:
+        slots = dict(self._slots)
+        wants = {fd: mask for fd, slot in slots.items() if (mask := slot.wants())}
+        held = [fd for fd, slot in slots.items() if slot.holds_data()]
+        self._waits += 1
+        ready, woken = self._ask_kernel(wants, 0.0)
+        if not (ready or woken or held):
+            limit = self._longest_wait(timeout) if alive() else 0.0
+            if limit is None or limit > 0:
+                ready, woken = self._ask_kernel(wants, limit)
+                self._owed = self._owed or not ready  # other threads had the time to change what predicates say
+        self._owed = self._owed or woken
+        for fd in held:
+            ready[fd] = ready.get(fd, 0) | READ
+        return [(slots[fd], mask) for fd, mask in ready.items()]
+
+    def _ask_kernel(self, wants: dict[int, int], timeout: float | None) -> tuple[dict[int, int], bool]:
+        """What is ready, and whether `wake` was called."""
+        wake = self._wake.fd
+        ready = self._poller({wake: READ, **wants}, timeout)
+        woken = ready.pop(wake, 0) != 0
+        if woken:
+            self._wake.clear()
+        return ready, woken
+
+    def _longest_wait(self, timeout: float | None) -> float | None:
+        if self._calls.queued() or self._stops != self._stops_done:
+            return 0.0
+        moments = self._moments()
+        if self._owed:
+            moments.append(self._sweep_at)
+        if not moments:
+            return timeout
+        left = max(0.0, min(moments) - self.time())
+        return left if timeout is None else min(left, timeout)
+
+    def _moments(self) -> list[float]:
+        """When something is to be done even if nothing is ready: the next timer, and the ends of listeners' pauses."""
+        now = self.time()
+        moments = [slot.quiet_until for slot in self._slots.values() if slot.quiet_until > now]
+        timer = self._calls.next_timer()
+        return moments if timer is None else [timer, *moments]
+
+    def _dispatch(self, events: list[tuple[Slot, int]], stops: int) -> int:
+        this_wait = self._waits
+        delivered = 0
+        for slot, ready in events:
+            if self._stops != stops:
+                break  # the rest is pending in the kernel still
+            if not self._current(slot) or slot.served > this_wait:
+                continue  # gone, or a loop inside a handler has served it since
+            slot.served = this_wait
+            self._owed = True
+            if ready & NVAL:
+                self._remove(slot)
+                delivered += 1
+            else:
+                delivered += slot.deliver(ready, self._current)
+        return delivered
+
+    def _remove(self, slot: Slot) -> None:
+        """The descriptor was closed behind our back."""
+        try:
+            slot.obj.handle_close()
+        finally:
+            if self._current(slot):
+                del self._map[slot.fd]
+                self._forget(slot.fd)
+
+    def _current(self, slot: Slot) -> bool:
+        return self._slots.get(slot.fd) is slot and self._map.get(slot.fd) is slot.obj
+
+    def _forget(self, fd: int) -> None:
+        self._slots.pop(fd, None)
+
+    def _occupied(self) -> bool:
+        return bool(self._map) or self._calls.queued() or self._calls.next_timer() is not None
+
+
+_loops: WeakValueDictionary[int, Loop] = WeakValueDictionary()  # by the id of their map
+_kept: list[Loop] = []  # the one of socket_map
+_everyone: WeakSet[Loop] = WeakSet()
+_table_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _table_lock
+    _table_lock = threading.RLock()
+    for loop in list(_everyone):
+        loop._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: MIT
+"""The part of a channel that the engine owns: its place in a map, its state, and the calls on its socket."""
+
+from __future__ import annotations
+
+import socket as _socket
+from errno import EAGAIN, EBADF, ECONNABORTED, ECONNRESET, ENOTCONN, EPIPE, ESHUTDOWN, EWOULDBLOCK, errorcode
+from typing import TYPE_CHECKING, Any, Final
+
+from ._fallback_poller import readable_now
+
+if TYPE_CHECKING:
+    from ._fallback import Loop
+
+DISCONNECTED: Final = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+
+ACCEPT_BURST: Final = 16  # connections that a default handle_accept takes in one event
+
+# accept(2): errors of a connection that was lost before it could be handed over, not of the listener.
+_LOST_IN_BACKLOG: Final = frozenset(
+    number
+    for number, name in errorcode.items()
+    if name in ("EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN")
+    or name in ("ENONET", "EHOSTUNREACH", "ENETUNREACH")
+)
+
+
+def defines(obj: Any, name: str) -> bool:
+    """Does the channel, or its class, have a method of that name other than Channel's?
+
+    A default that only says "unhandled" counts as none: `dispatcher` marks those.
+    """
+    if name in getattr(obj, "__dict__", ()):
+        return True
+    method = getattr(type(obj), name, None)
+    if method is None or method is getattr(Channel, name, None):
+        return False
+    return getattr(method, "unhandled", None) is not True
+
+
+class Channel:
+    """What `dispatcher` stands on. Not for use by itself: the handlers are dispatcher's."""
+
+    socket: Any = None
+    connected: bool = False
+    accepting: bool = False
+    connecting: bool = False
+    closing: bool = False
+    _map: Any = None
+    _fileno: int | None = None
+
+    _loop: Loop | None = None  # keeps alive the loop that nobody else holds
+    _paused = False
+    _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
+    _recv_said: str = ""  # what the last recv found: "data", "end" or "again"
+    _accept_errno = 0  # of the last accept
+
+    # Its place in a map
+
+    def add_channel(self, map: Any = None) -> None:
+        """Joins ``map`` (None: its own) under its descriptor, and the loop that serves it.
+
+        ValueError where it has no descriptor, or is in the map of another loop.
+        """
+        from ._fallback import Loop, socket_map  # at call time: a loop is made of channels, not the other way round
+
+        if map is None:
+            map = socket_map if self._map is None else self._map
+        if self._fileno is None:
+            raise ValueError(f"{self!r} has no descriptor to be added with")
+        loop = Loop.of(map)
+        loop._check_thread("add_channel")
+        old = self._loop
+        if old is not None and old is not loop and old.map.get(self._fileno) is self:
+            raise ValueError(f"{self!r} (fd {self._fileno}) is in {old!r} already")
+        map[self._fileno] = self
+        loop._forget(self._fileno)  # a descriptor may be the same number again and still be another file
+        self._loop = loop
+        self._muted_in = None
+
+    def del_channel(self, map: Any = None) -> None:
+        """Leaves ``map`` (None: its own), whether it was in it or not."""
+        from ._fallback import Loop, socket_map  # as above
+
+        if map is None:
+            map = socket_map if self._map is None else self._map
+        fd = self._fileno
+        if fd is None:
+            return
+        entry = map.get(fd)
+        if entry is self or (entry is not None and not isinstance(entry, Channel)):
+            del map[fd]  # another channel's entry means that the number was given away behind our back
+            loop = Loop._known(map)
+            if loop is not None:
+                loop._forget(fd)
+        self._fileno = None
+        self._loop = None
+
+    # What it wants
+
+    def readable(self) -> bool:
+        """Does it want read events? Asked only where a class defines its own."""
+        return True
+
+    def writable(self) -> bool:
+        """Does it want write events? Asked only where a class defines its own."""
+        return True
+
+    def pause_reading(self) -> None:
+        """No more read events until `resume_reading`, whatever `readable` says."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Ends `pause_reading`."""
+        self._paused = False
+
+    def _state(self) -> tuple[bool, ...]:
+        return bool(self.connected), bool(self.accepting), bool(self.connecting), bool(self.closing)
+
+    # Calls on its socket
+
+    def recv(self, buffer_size: int) -> bytes:
+        """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
+        self._muted_in = None
+        self._recv_said = ""
+        try:
+            data: bytes = self.socket.recv(buffer_size)
+        except OSError as error:
+            if error.errno not in DISCONNECTED:
+                if isinstance(error, BlockingIOError):
+                    self._recv_said = "again"
+                raise
+            data = b""
+        self._recv_said = "data" if data else "end"
+        if not data:
+            self.handle_close()
+            return b""
+        return data
+
+    def send(self, data: Any) -> int:
+        """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost."""
+        try:
+            return int(self.socket.send(data))
+        except OSError as error:
+            if error.errno in (EWOULDBLOCK, EAGAIN):
+                return 0
+            if error.errno in DISCONNECTED:
+                self.handle_close()
+                return 0
+            raise
+
+    def accept(self) -> tuple[_socket.socket, Any] | None:
+        """A waiting connection and its peer's address, or None where it has gone already."""
+        self._accept_errno = 0
+        try:
+            connection, address = self.socket.accept()
+        except TypeError:  # as before: None for a socket whose accept() returns no pair
+            return None
+        except OSError as error:
+            if error.errno in _LOST_IN_BACKLOG:
+                return None
+            self._accept_errno = error.errno or 0
+            raise
+        return connection, address
+
+    # What the loop calls
+
+    def handle_read_event(self) -> None:
+        """Calls `handle_accept`, or `handle_connect_event` where a connect has ended, and `handle_read`."""
+        if self.accepting:
+            self._accept_burst()
+        elif self._connect_ended():
+            self.handle_read()
+
+    def handle_write_event(self) -> None:
+        """Calls `handle_connect_event` where a connect has ended, and `handle_write`."""
+        if not self.accepting and self._connect_ended():
+            self.handle_write()
+
+    def handle_expt_event(self) -> None:
+        """Urgent data calls `handle_expt`; an error found in SO_ERROR calls `handle_close`."""
+        if self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
+            self.handle_close()
+        else:
+            self.handle_expt()
+
+    def _connect_ended(self) -> bool:
+        """Reports the end of a connect, if there was one. False: the channel was closed meanwhile."""
+        if self.connected or not self.connecting:
+            return True
+        sock, fd = self.socket, self._fileno
+        self.handle_connect_event()
+        return self.socket is sock and self._fileno == fd
+
+    def _accept_burst(self) -> None:
+        sock, fd = self.socket, self._fileno
+        self.handle_accept()
+        if defines(self, "handle_accept") or type(sock) is not _socket.socket or fd is None:
+            return
+        for _ in range(ACCEPT_BURST - 1):
+            if not (self.accepting and self.socket is sock and self._fileno == fd and not self._paused):
+                return
+            if not readable_now(fd):
+                return
+            self.handle_accept()
+
+    if TYPE_CHECKING:  # dispatcher's
+
+        def handle_accept(self) -> None: ...
+        def handle_close(self) -> None: ...
+        def handle_connect_event(self) -> None: ...
+        def handle_error(self) -> None: ...
+        def handle_expt(self) -> None: ...
+        def handle_read(self) -> None: ...
+        def handle_write(self) -> None: ...
+
+
+class BufferedChannel(Channel):
+    """A channel that knows itself whether output waits, so that nobody needs to ask it."""
+
+    _output = False
+
+    def _output_waits(self, waits: bool) -> None:
+        self._output = waits
+
+    def writable(self) -> bool:
+        """Does output wait, or is the channel not connected yet?"""
+        return self._output or not self.connected

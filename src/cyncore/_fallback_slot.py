@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""One entry of a loop's map: what it wants, and how its events are delivered.
+
+A slot is made when an entry is first seen and dropped when the entry goes: the identity of the slot is the generation
+that docs/design.md speaks of: an event whose slot is no longer the loop's belongs to a descriptor that was closed.
+"""
+
+from __future__ import annotations
+
+import array
+import logging
+import time
+from collections.abc import Callable
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from typing import Any, Final
+
+from ._fallback_calls import RERAISED
+from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel, defines
+from ._fallback_poller import GONE, PRI, READ, WRITE
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows, where select() reports no hang-up either
+    pass
+
+_log = logging.getLogger("cyncore")
+
+_NO_ROOM: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+_LOG_EVERY: Final = 1.0
+
+
+class Slot:
+    """``obj`` under the descriptor ``fd``."""
+
+    def __init__(self, fd: int, obj: Any) -> None:
+        self.fd = fd
+        self.obj = obj
+        self.stale = True  # its predicates are to be asked
+        self.served = 0  # the wait whose event it had last
+        self.more = False  # its socket may hold data that the kernel does not know of
+        self._readable = False
+        self._writable = False
+        self._state: tuple[bool, ...] = ()
+        self._hidden = False  # hung up, unread bytes in the kernel, and nobody wants them now
+        self._pause = 0.0
+        self._logged = -_LOG_EVERY
+        self.quiet_until = 0.0  # a listener without room for what it accepts
+
+    # What it wants
+
+    def settle(self, everyone: bool) -> None:
+        """Asks the predicates that the entry defines, if ``everyone`` is asked or its own answers are out of date."""
+        obj = self.obj
+        if isinstance(obj, Channel):
+            state = (*obj._state(), obj._paused)
+            self.stale = self.stale or state != self._state
+            self._state = state
+        if not (everyone or self.stale):
+            return
+        self.stale = False
+        try:
+            self._ask()
+        except RERAISED:
+            raise
+        except BaseException:  # a predicate's trouble is the channel's, like a handler's
+            self._readable = self._writable = False
+            obj.handle_error()
+
+    def _ask(self) -> None:
+        obj = self.obj
+        if isinstance(obj, Channel):
+            self._readable = not defines(obj, "readable") or bool(obj.readable())
+            self._writable = not _asks_writable(obj) or bool(obj.writable())
+        else:
+            self._readable = bool(obj.readable())
+            self._writable = bool(obj.writable() and not obj.accepting)
+
+    def wants(self) -> int:
+        """The interest of this moment: what was answered last, and the state that nobody needs to be asked for."""
+        obj = self.obj
+        if not isinstance(obj, Channel):
+            mask = (READ | PRI if self._readable else 0) | (WRITE if self._writable else 0)
+        elif obj.accepting:
+            reads = self._readable and not obj._paused and time.monotonic() >= self.quiet_until
+            mask = READ if reads else 0
+        else:
+            mask = self._wants_connected(obj)
+        if self._hidden:
+            self._hidden = not mask & READ
+        return 0 if self._hidden else mask
+
+    def _wants_connected(self, obj: Channel) -> int:
+        muted = obj._muted_in is not None and obj._muted_in == obj._state() and not _reads(obj)
+        mask = READ if self._readable and not obj._paused and not muted else 0
+        if mask and (defines(obj, "handle_expt") or defines(obj, "handle_expt_event")):
+            mask |= PRI
+        writes = self._writable
+        if not _asks_writable(obj) and isinstance(obj, BufferedChannel):
+            writes = obj._output or _connecting(obj)
+        if writes and (_connecting(obj) or defines(obj, "handle_write") or defines(obj, "handle_write_event")):
+            mask |= WRITE
+        return mask
+
+    def holds_data(self) -> bool:
+        """Does its socket (TLS) hold data that was taken from the kernel already?"""
+        self.more = self.more and self._pending() > 0
+        return self.more and bool(self.wants() & READ)
+
+    # How its events are delivered
+
+    def deliver(self, ready: int, current: Callable[[Slot], bool]) -> bool:
+        """Calls the handlers for ``ready``, while ``current(slot)``. Returns whether there was one to call."""
+        obj = self.obj
+        self.stale = True
+        try:
+            gone, called = self._steps(ready, current)
+        except RERAISED:
+            raise
+        except OSError as error:
+            if error.errno in DISCONNECTED:  # as readwrite() did: the connection is lost
+                obj.handle_close()
+            else:
+                obj.handle_error()
+            return True
+        except BaseException:  # as readwrite() did: whatever it is, it is the channel's own trouble
+            obj.handle_error()
+            return True
+        if gone:
+            obj.handle_close()
+        return called or gone
+
+    def _steps(self, ready: int, current: Callable[[Slot], bool]) -> tuple[bool, bool]:
+        """Returns whether the entry is to be closed, and whether a handler was called."""
+        obj = self.obj
+        wants = self.wants()
+        before = self._unread() if ready & GONE else 0
+        reads = bool(ready & wants & READ)
+        called = reads
+        if reads:
+            self._read(obj)
+        if ready & WRITE and current(self) and self.wants() & WRITE:
+            called = True
+            obj.handle_write_event()
+        if ready & PRI and current(self) and self.wants() & PRI:
+            called = True
+            obj.handle_expt_event()
+        if not ready & GONE or not current(self):
+            return False, called
+        if reads:
+            consumed = isinstance(obj, Channel) and obj._recv_said in ("data", "end")
+            return not consumed and self._unread() >= before, called
+        if not wants & READ and before > 0:
+            self._hidden = True
+            return False, called
+        return True, called
+
+    def _read(self, obj: Any) -> None:
+        if not isinstance(obj, Channel):
+            obj.handle_read_event()
+            return
+        obj._recv_said = ""
+        obj._accept_errno = 0
+        accepts = bool(obj.accepting)
+        try:
+            obj.handle_read_event()
+        except OSError as error:
+            if isinstance(error, BlockingIOError) and obj._recv_said == "again":
+                return  # a spurious event: there was nothing to read
+            if not (accepts and error.errno in _NO_ROOM and error.errno == obj._accept_errno):
+                raise
+            self._back_off(error)  # the connection waits in the backlog until there is room
+            return
+        self._pause = 0.0
+        if not accepts and not _reads(obj) and not obj._recv_said:
+            obj._muted_in = obj._state()
+        self.more = self._pending() > 0
+
+    def _back_off(self, error: OSError) -> None:
+        now = time.monotonic()
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE
+        self.quiet_until = now + self._pause
+        if now - self._logged >= _LOG_EVERY:
+            self._logged = now
+            _log.warning("%r cannot accept and waits %.1f s: %s", self.obj, self._pause, error)
+
+    def _unread(self) -> int:
+        """Bytes that wait in the kernel and in the socket; 0 where nobody can tell."""
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(self.fd, termios.FIONREAD, count)
+        except OSError:  # a listener, for one
+            pass
+        return count[0] + self._pending()
+
+    def _pending(self) -> int:
+        pending = getattr(getattr(self.obj, "socket", None), "pending", None)
+        if pending is None or not isinstance(self.obj, Channel):
+            return 0
+        try:
+            return int(pending())
+        except (OSError, ValueError):  # shut down meanwhile: nothing is held
+            return 0
+
+
+def _connecting(obj: Channel) -> bool:
+    return bool(obj.connecting and not obj.connected)
+
+
+def _reads(obj: Channel) -> bool:
+    return defines(obj, "handle_read") or defines(obj, "handle_read_event")
+
+
+def _asks_writable(obj: Channel) -> bool:
+    """A buffered channel's own answer is known."""
+    return defines(obj, "writable") and (
+        "writable" in getattr(obj, "__dict__", ()) or type(obj).writable is not BufferedChannel.writable
+    )
