@@ -23,7 +23,8 @@ CSRC = {
     "_calls": ["timers", "sys"],
     "_traits": [],
     "_channel": ["sys"],
-    "_core": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
+    "_registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
+    "_core": ["timers", "sys"],
 }
 COMPILE = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-pthread"]
 LINK = ["-pthread"]

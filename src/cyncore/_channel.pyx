@@ -90,9 +90,6 @@ class ExitNow(Exception):
     """Raised in a handler to leave the loop."""
 
 
-cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
-
-
 cdef class LoopBase:
     cdef int put(self, int fd, Channel channel) except -1:
         return 0
@@ -323,16 +320,13 @@ cdef class Channel:
         return self.loop.leave_asked(self)
 
     cdef int ask(self) except -1:
-        self.said = 0
-        try:
-            if not self.defines & ASK_READ or self.call(self.traits.readable, "readable"):
-                self.said |= CYN_READ
-            if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
-                self.said |= CYN_WRITE
-        except LEAVING:
-            raise
-        except BaseException:  # the old loop died of it; it is one channel's trouble
-            self.on_error()
+        """Asks the predicates that the class defines; what they raise is the caller's to handle."""
+        cdef unsigned said = CYN_READ
+        if self.defines & ASK_READ and not self.call(self.traits.readable, "readable"):
+            said = 0
+        if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
+            said |= CYN_WRITE
+        self.said = said
         return 0
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:
@@ -596,16 +590,12 @@ cdef class Foreign(Channel):
         return self.loop.join_asked(self)
 
     cdef int ask(self) except -1:
-        self.said = 0
-        try:
-            if self.target.readable():
-                self.said |= CYN_READ | CYN_PRI
-            if self.target.writable() and not self.target.accepting:
-                self.said |= CYN_WRITE
-        except LEAVING:
-            raise
-        except BaseException:  # as in Channel.ask
-            self.on_error()
+        cdef unsigned said = 0
+        if self.target.readable():
+            said = CYN_READ | CYN_PRI
+        if self.target.writable() and not self.target.accepting:
+            said |= CYN_WRITE
+        self.said = said
         return 0
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport int64_t
+
+from ._channel cimport Channel, LoopBase
+from ._csrc cimport cyn_event, cyn_poller, cyn_wake
+
+
+cdef class Registry(LoopBase):
+    cdef object __weakref__
+    cdef public bint debug
+    cdef list owners                  # fd -> what the map held when it was read last, as channels
+    cdef list asked                   # channels whose predicates must be asked; None: left during a sweep
+    cdef list touched                 # channels to be looked at in the next settle
+    cdef list kinds                   # traits of the classes in use
+    cdef object turn                  # held by the thread that runs the loop
+    cdef cyn_poller poller
+    cdef cyn_wake wake_fds
+    cdef Py_ssize_t channel_count
+    cdef Py_ssize_t gaps              # Nones in `asked`
+    cdef unsigned epoch               # cyn_fork_epoch when the wake-up was opened
+    cdef unsigned long kinds_revision
+    cdef unsigned long waits          # how many there were: a nested one makes the outer batch stale
+    cdef unsigned long long map_version
+    cdef unsigned long owner_thread   # that runs the loop, or ran it last
+    cdef int64_t audit_at, sweep_at   # when the next one is allowed
+    cdef int depth                    # ticks in progress, nested ones counted
+    cdef bint map_changed, own_change, watched
+    cdef bint is_closed, is_open, waiting, wake_pending, sweeping
+    cdef bint owed                    # Python code ran since the predicates were asked last
+
+    cdef int serve(self, object map, object backend) except -1
+    cdef int leave_map(self) except -1
+    cdef int open_poller(self, object backend) except -1
+    cdef int open_wake(self) except -1
+    cdef int woken(self) except -1
+    cdef void *owner_of(self, cyn_event *event) noexcept
+    cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil
+    cdef int poller_fd(self) noexcept
+
+    cdef int settle(self, bint ask_all) except -1
+    cdef int ask_touched(self) except -1
+    cdef int ask(self, Channel channel) except -1
+    cdef int sweep(self) except -1
+    cdef int ask_from(self, Py_ssize_t *at) except -1
+    cdef int close_gaps(self) except -1
+    cdef int check_kinds(self) except -1
+    cdef int changed(self) except -1
+
+    cdef int read_map(self) except -1
+    cdef int read_entry(self, object key, object obj) except -1
+    cdef int refuse_entry(self, object key, object obj) except -1
+    cdef bint begin_change(self)
+    cdef int end_change(self, bint in_step) except -1
+    cdef int attach(self, int fd, Channel channel) except -1
+    cdef int let_go(self, Channel channel) except -1
+
+    cdef int check_open(self, str what) except -1
+    cdef int check(self, str what) except -1
+    cdef int check_fork(self) except -1
+
+
+cdef object failure(int error, str what)
+cdef Registry registry_of(object map)

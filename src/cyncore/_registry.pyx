@@ -1,0 +1,529 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Registry: which channel serves which descriptor of a map, and what the kernel is told of it.
+
+Facts that shape it:
+- The map is the users' dict. What `add_channel` and `del_channel` put there we know; what a program changes by hand is told
+  by a dict watcher (3.12 on) or the dict's version number (before). Other mappings are read anew at every tick.
+- A slot of the poller points to a channel without owning it; `owners` owns it where the garbage collector can see it.
+- Predicates are user code: they may close channels, add some, or run the loop. Lists are walked by index, and a channel that
+  leaves during a sweep leaves a gap.
+- A blocked wait looks at no slot, so other threads may add and remove channels meanwhile; `waiting` tells them to end it.
+"""
+
+import os
+import threading
+import weakref
+
+from cpython.object cimport PyObject
+from libc.errno cimport EBADF
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int64_t
+
+from ._channel cimport FOREIGN, HELD, MUTED, TOUCHED, Channel, Foreign, LoopBase
+from ._csrc cimport (
+    CYN_READ,
+    cyn_clock,
+    cyn_event,
+    cyn_fork_epoch,
+    cyn_poller_add,
+    cyn_poller_close,
+    cyn_poller_fd,
+    cyn_poller_names,
+    cyn_poller_open,
+    cyn_poller_owner,
+    cyn_poller_remove,
+    cyn_poller_settle,
+    cyn_poller_wait,
+    cyn_poller_want,
+    cyn_wake_close,
+    cyn_wake_drain,
+    cyn_wake_open,
+    cyn_wake_signal,
+)
+from ._traits cimport Traits, revision, traits_of
+
+from ._channel import ExitNow
+
+cdef extern from *:
+    """
+    /* Who tells that a dict was changed by hand: a dict watcher from Python 3.12 on, the dict's version number before. */
+    typedef void (*cyn_map_listener)(PyObject *);
+    #if PY_VERSION_HEX >= 0x030C0000
+    static cyn_map_listener cyn_map_listens;
+    static int cyn_map_event(PyDict_WatchEvent event, PyObject *map, PyObject *key, PyObject *value) {
+        (void)key, (void)value;
+        if (event != PyDict_EVENT_DEALLOCATED) cyn_map_listens(map);
+        return 0;
+    }
+    static int cyn_map_watcher(cyn_map_listener listener) {
+        cyn_map_listens = listener;
+        int watcher = PyDict_AddWatcher(cyn_map_event);
+        if (watcher < 0) PyErr_Clear(); /* all eight are taken: the map is read at every tick instead */
+        return watcher;
+    }
+    static int cyn_map_watch(int watcher, PyObject *map) { return PyDict_Watch(watcher, map); }
+    static void cyn_map_unwatch(int watcher, PyObject *map) {
+        if (PyDict_Unwatch(watcher, map) < 0) PyErr_Clear();
+    }
+    static unsigned long long cyn_map_version(PyObject *map) { (void)map; return 0; }
+    #else
+    static int cyn_map_watcher(cyn_map_listener listener) { (void)listener; return -1; }
+    static int cyn_map_watch(int watcher, PyObject *map) { (void)watcher, (void)map; return 0; }
+    static void cyn_map_unwatch(int watcher, PyObject *map) { (void)watcher, (void)map; }
+    static unsigned long long cyn_map_version(PyObject *map) { return ((PyDictObject *)map)->ma_version_tag; }
+    #endif
+    """
+    int cyn_map_watcher(void (*listener)(PyObject *) noexcept)
+    int cyn_map_watch(int watcher, object map) except -1
+    void cyn_map_unwatch(int watcher, object map)
+    unsigned long long cyn_map_version(object map)
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+cdef int AUDIT_COUNT = 64              # descriptors checked at once for having been closed behind our back
+cdef int64_t AUDIT_EVERY = 10_000_000  # ns of activity between two audits
+cdef int64_t SWEEP_SHARE = 9           # a sweep that took t is not repeated within 9 t: a tenth of the time
+cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
+
+BACKENDS = ()
+cdef int _at = 0
+while cyn_poller_names[_at] is not NULL:
+    BACKENDS += (cyn_poller_names[_at].decode(),)
+    _at += 1
+
+# The registry of every map in use, found by the map's address. A channel keeps its loop alive and a loop its map, so an
+# address in here is never that of another dict.
+cdef dict _serving = {}
+cdef int _watcher = -1
+
+
+cdef object failure(int error, str what):
+    return OSError(error, f"{os.strerror(error)}: {what}")
+
+
+def _forget_registry(reference):
+    if _serving.get(reference.key) is reference:
+        del _serving[reference.key]
+
+
+cdef Registry registry_of(object map):
+    reference = _serving.get(<size_t> <PyObject *> map)
+    return None if reference is None else reference()
+
+
+cdef void _map_changed(PyObject *map) noexcept with gil:
+    """A watched dict is about to change."""
+    cdef Registry registry
+    reference = _serving.get(<size_t> map)
+    if reference is not None:
+        registry = reference()
+        if registry is not None:
+            if registry.own_change:
+                registry.own_change = False
+            else:
+                registry.map_changed = True
+                registry.changed()
+
+
+cdef class Registry(LoopBase):
+    """What a `Loop` keeps of its map: the channels by descriptor, their interest, and the poller."""
+
+    def __cinit__(self):
+        self.wake_fds.read_fd = self.wake_fds.write_fd = -1
+        self.owners = []
+        self.asked = []
+        self.touched = []
+        self.kinds = []
+        self.turn = threading.RLock()
+        self.map_changed = True
+
+    def __dealloc__(self):
+        if self.is_open:
+            cyn_poller_close(&self.poller)
+        cyn_wake_close(&self.wake_fds)
+
+    cdef int serve(self, object map, object backend) except -1:
+        """Opens the poller and takes the map on."""
+        global _watcher
+        self.open_poller(backend)
+        self.map = map
+        _serving[<size_t> <PyObject *> map] = weakref.KeyedRef(self, _forget_registry, <size_t> <PyObject *> map)
+        if isinstance(map, dict):
+            if _watcher < 0:
+                _watcher = cyn_map_watcher(_map_changed)
+            if _watcher >= 0:
+                self.watched = True
+                cyn_map_watch(_watcher, map)
+        return 0
+
+    cdef int leave_map(self) except -1:
+        """Lets go of the map, which stays as it is, and closes the poller."""
+        cdef int fd
+        for fd in range(len(self.owners)):
+            self.detach(fd)
+        self.is_closed = True
+        self.is_open = False
+        cyn_poller_close(&self.poller)
+        cyn_wake_close(&self.wake_fds)
+        if self.watched:
+            cyn_map_unwatch(_watcher, self.map)
+        _serving.pop(<size_t> <PyObject *> self.map, None)
+        return 0
+
+    cdef int open_poller(self, object backend) except -1:
+        cdef bytes name = b"" if backend is None else backend.encode()
+        cdef int rc = cyn_poller_open(&self.poller, <char *> name if name else NULL)
+        if rc < 0:
+            raise failure(-rc, f"cannot open the {backend or 'default'} poller")
+        self.is_open = True
+        self.epoch = cyn_fork_epoch
+        self.open_wake()
+        return 0
+
+    cdef int open_wake(self) except -1:
+        cdef int rc = cyn_wake_open(&self.wake_fds)
+        if rc >= 0:
+            rc = cyn_poller_add(&self.poller, self.wake_fds.read_fd, <void *> self)
+        if rc >= 0:
+            rc = cyn_poller_want(&self.poller, self.wake_fds.read_fd, CYN_READ)
+        if rc < 0:
+            raise failure(-rc, "cannot open the wake-up descriptor")
+        return 0
+
+    def wake(self):
+        """Ends the wait in progress, or the next one. Any thread."""
+        self.check_open("wake")
+        self.check_fork()
+        if not self.wake_pending:
+            self.wake_pending = True
+            cyn_wake_signal(&self.wake_fds)
+
+    cdef int woken(self) except -1:
+        """The wake-up descriptor fired."""
+        cyn_wake_drain(&self.wake_fds)
+        self.wake_pending = False
+        return 0
+
+    cdef void *owner_of(self, cyn_event *event) noexcept:
+        return cyn_poller_owner(&self.poller, event)
+
+    cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil:
+        return cyn_poller_wait(&self.poller, events, room, milliseconds)
+
+    cdef int poller_fd(self) noexcept:
+        return cyn_poller_fd(&self.poller)
+
+    # What the channels want
+
+    cdef int settle(self, bint ask_all) except -1:
+        """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
+        cdef int64_t now
+        cdef int audit = 0, rc
+        if not self.watched or self.map_changed:
+            self.read_map()
+        if self.owed:
+            now = cyn_clock()
+            if now >= self.audit_at:
+                self.audit_at = now + AUDIT_EVERY
+                audit = AUDIT_COUNT
+                self.check_kinds()
+            if self.asked and now >= self.sweep_at:
+                ask_all = True
+        if ask_all:
+            self.check_kinds()
+            if self.asked:
+                self.sweep()
+        self.ask_touched()
+        rc = cyn_poller_settle(&self.poller, audit)
+        if rc < 0:
+            raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
+        return 0
+
+    cdef int ask_touched(self) except -1:
+        """Asks the channels that had an event or were changed. What that touches waits for the next settle."""
+        cdef list touched = self.touched
+        cdef Channel channel
+        if not touched:
+            return 0
+        self.touched = []
+        for channel in touched:
+            channel.flags &= ~TOUCHED
+            if channel.loop is self and channel.asked_at >= 0:
+                self.ask(channel)
+            if channel.loop is self:
+                channel.arm()
+        return 0
+
+    cdef int ask(self, Channel channel) except -1:
+        try:
+            channel.ask()
+        except LEAVING:
+            raise
+        except BaseException:  # the old loop died of it; it is one channel's trouble
+            channel.on_error()
+        return 0
+
+    cdef int sweep(self) except -1:
+        """Asks every channel that must be asked. Predicates may close channels, add some, or run the loop."""
+        cdef int64_t start
+        cdef Py_ssize_t at = 0
+        if self.sweeping:
+            return 0
+        self.sweeping = True
+        self.owed = False
+        start = cyn_clock()
+        try:
+            while at < len(self.asked):
+                try:
+                    self.ask_from(&at)
+                except LEAVING:
+                    raise
+                except BaseException:  # as in ask(): `at` is past the channel whose trouble it is
+                    if self.asked[at - 1] is not None:
+                        (<Channel> self.asked[at - 1]).on_error()
+        finally:
+            self.sweeping = False
+            self.close_gaps()
+            self.sweep_at = cyn_clock()
+            self.sweep_at += SWEEP_SHARE * (self.sweep_at - start)
+        return 0
+
+    cdef int ask_from(self, Py_ssize_t *at) except -1:
+        cdef Channel channel
+        cdef unsigned said
+        while at[0] < len(self.asked):
+            item = self.asked[at[0]]
+            at[0] += 1
+            if item is None:
+                continue  # left during this sweep
+            channel = <Channel> item
+            said = channel.said
+            channel.ask()
+            if channel.said != said and channel.loop is self:
+                channel.arm()
+        return 0
+
+    cdef int close_gaps(self) except -1:
+        cdef Py_ssize_t at
+        if self.gaps:
+            self.gaps = 0
+            self.asked = [channel for channel in self.asked if channel is not None]
+            for at in range(len(self.asked)):
+                (<Channel> self.asked[at]).asked_at = at
+        return 0
+
+    cdef int check_kinds(self) except -1:
+        """Were methods put into a class of ours, or taken out, since it was read?"""
+        cdef Traits traits
+        cdef bint unused = False
+        for traits in self.kinds:
+            if traits.users <= 0:
+                unused = True
+            else:
+                traits.check()
+        if unused:
+            self.kinds = [traits for traits in self.kinds if (<Traits> traits).users > 0]
+        if self.kinds_revision != revision():
+            self.kinds_revision = revision()
+            for owner in list(self.owners):
+                if owner is not None:
+                    (<Channel> owner).classify()
+                    (<Channel> owner).settle()
+        return 0
+
+    cdef int touch(self, Channel channel) except -1:
+        if not channel.flags & TOUCHED:
+            channel.flags |= TOUCHED
+            self.touched.append(channel)
+        return self.changed()
+
+    cdef int changed(self) except -1:
+        if self.waiting:  # then this is another thread than the loop's
+            self.wake()
+        return 0
+
+    # The map
+
+    cdef int put(self, int fd, Channel channel) except -1:
+        """add_channel: into the map and into the loop."""
+        self.check("add_channel")
+        self.check_fork()
+        if channel.fd >= 0 and channel.fd != fd:
+            self.detach(channel.fd)
+        self.attach(fd, channel)
+        # Kept until the change is noted: its end may run code that changes the map again.
+        before = self.map.get(fd)
+        cdef bint in_step = self.begin_change()
+        try:
+            self.map[fd] = channel
+        finally:
+            self.end_change(in_step)
+        return 0
+
+    cdef int take_out(self, int fd) except -1:
+        """del_channel: out of the loop and out of the map."""
+        before = self.map.get(fd)
+        self.detach(fd)
+        cdef bint in_step = self.begin_change()
+        try:
+            del self.map[fd]
+        finally:
+            self.end_change(in_step)
+        return 0
+
+    cdef bint begin_change(self):
+        """A change of ours to the map begins. Was the map known up to here?"""
+        self.own_change = self.watched
+        return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_map_version(self.map)
+
+    cdef int end_change(self, bint in_step) except -1:
+        self.own_change = False
+        if in_step:
+            self.map_version = cyn_map_version(self.map)
+        return self.changed()
+
+    cdef int want(self, int fd, unsigned mask) except -1:
+        if cyn_poller_want(&self.poller, fd, mask) < 0:
+            raise MemoryError
+        return self.changed()
+
+    cdef int renew(self, Channel channel) except -1:
+        """The channel has another socket: nothing of what the kernel was told counts."""
+        if cyn_poller_add(&self.poller, channel.fd, <void *> channel) < 0:
+            raise MemoryError
+        channel.flags &= ~(HELD | MUTED)
+        return channel.settle()
+
+    cdef int attach(self, int fd, Channel channel) except -1:
+        cdef int rc = cyn_poller_add(&self.poller, fd, <void *> channel)
+        cdef Channel known
+        if rc < 0:
+            raise failure(-rc, f"{channel!r} fd {fd} cannot be added")
+        while len(self.owners) <= fd:
+            self.owners.append(None)
+        known = self.owners[fd]
+        self.owners[fd] = channel
+        if known is not None:
+            self.let_go(known)
+        self.channel_count += 1
+        channel.loop = self
+        channel.fd = fd
+        channel.said = 0
+        channel.flags &= ~(HELD | MUTED)
+        channel.traits = traits_of(type(channel))
+        channel.traits.users += 1
+        if channel.traits not in self.kinds:
+            self.kinds.append(channel.traits)
+        channel.classify()
+        return channel.settle()
+
+    cdef int detach(self, int fd) except -1:
+        cdef Channel known
+        if fd >= len(self.owners) or self.owners[fd] is None:
+            return 0
+        known = self.owners[fd]
+        self.owners[fd] = None
+        cyn_poller_remove(&self.poller, fd)
+        return self.let_go(known)
+
+    cdef int let_go(self, Channel channel) except -1:
+        self.channel_count -= 1
+        self.leave_asked(channel)
+        channel.loop = None
+        channel.fd = -1
+        channel.traits.users -= 1
+        return 0
+
+    cdef int join_asked(self, Channel channel) except -1:
+        if channel.asked_at < 0:
+            channel.asked_at = len(self.asked)
+            self.asked.append(channel)
+        return 0
+
+    cdef int leave_asked(self, Channel channel) except -1:
+        cdef Channel last
+        if channel.asked_at < 0:
+            return 0
+        if self.sweeping:
+            self.asked[channel.asked_at] = None
+            self.gaps += 1
+        else:
+            last = <Channel> self.asked[len(self.asked) - 1]
+            self.asked[channel.asked_at] = last
+            last.asked_at = channel.asked_at
+            self.asked.pop()
+        channel.asked_at = -1
+        return 0
+
+    cdef int read_map(self) except -1:
+        """Compares the map with what we know of it, after a change that was not ours."""
+        cdef unsigned long long version = 0
+        if not self.watched and isinstance(self.map, dict):
+            version = cyn_map_version(self.map)
+            if version != 0 and version == self.map_version and not self.map_changed:
+                return 0
+        self.map_changed = False
+        self.map_version = version
+        cdef Py_ssize_t fd
+        for fd in range(len(self.owners)):
+            if self.owners[fd] is not None and fd not in self.map:
+                self.detach(<int> fd)
+        for key, obj in list(self.map.items()):
+            self.read_entry(key, obj)
+        return 0
+
+    cdef int read_entry(self, object key, object obj) except -1:
+        cdef Channel known = None, channel
+        if not isinstance(key, int) or key < 0 or key > INT_MAX:
+            return self.refuse_entry(key, obj)
+        cdef int fd = key
+        if fd < len(self.owners):
+            known = self.owners[fd]
+        if known is not None and (known is obj or (known.flags & FOREIGN and (<Foreign> known).target is obj)):
+            return 0
+        if isinstance(obj, Channel) and (<Channel> obj).loop is None:
+            channel = <Channel> obj
+        else:
+            channel = Foreign.__new__(Foreign)
+            (<Foreign> channel).target = obj
+            channel.flags |= FOREIGN
+        return self.attach(fd, channel)
+
+    cdef int refuse_entry(self, object key, object obj) except -1:
+        """An entry that is not a descriptor costs its object, not the loop."""
+        self.map.pop(key, None)
+        try:
+            raise failure(EBADF, f"{key!r}, the key of {obj!r} in the map, is no file descriptor")
+        except OSError:
+            obj.handle_error()
+        return 0
+
+    # Checks
+
+    cdef int check_open(self, str what) except -1:
+        if self.is_closed:
+            raise RuntimeError(f"{what}: {self!r} is closed")
+        return 0
+
+    cdef int check(self, str what) except -1:
+        if self.is_closed:
+            raise RuntimeError(f"{what}: {self!r} is closed")
+        if self.debug and self.depth and self.owner_thread != PyThread_get_thread_ident():
+            raise RuntimeError(f"{what}: called in thread {PyThread_get_thread_ident()}, but {self!r} runs in "
+                               f"thread {self.owner_thread}; use call_soon_threadsafe")
+        return 0
+
+    cdef int check_fork(self) except -1:
+        """In the child of a fork: a wake-up of its own. The poller sees to itself, at its first use."""
+        if self.epoch == cyn_fork_epoch:
+            return 0
+        self.epoch = cyn_fork_epoch
+        self.waits += 1
+        self.wake_pending = False
+        self.turn = threading.RLock()
+        cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
+        cyn_wake_close(&self.wake_fds)
+        self.open_wake()
+        return 0
