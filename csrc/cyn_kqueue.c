@@ -107,17 +107,9 @@ static int first_error(const struct kevent *receipts, int count, unsigned wanted
     return 0;
 }
 
-static int kqueue_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wanted, uint32_t generation) {
-    struct kqueue_state *s = p->state;
-    struct kevent changes[FILTERS], receipts[FILTERS];
-    const struct timespec at_once = {0};
+/* What to say of each filter: add all that are wanted, delete those that are not and may be there. */
+static int list_changes(struct kevent *changes, int fd, unsigned armed, unsigned wanted, uint32_t generation) {
     int count = 0;
-    if (wanted && !(armed & CYN_INTEREST) && is_regular(fd))
-        return -EPERM;
-    struct place *places = wanted ? cyn_grow(s->places, &s->place_room, fd + 1, sizeof *places) : s->places;
-    if (wanted && !places)
-        return -ENOMEM;
-    s->places = places;
     for (int k = 0; k < FILTERS; k++) {
         unsigned mask = filters[k].mask;
         if (!(wanted & mask) && !(armed & (mask | CYN_UNKNOWN)))
@@ -126,6 +118,26 @@ static int kqueue_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wan
         EV_SET(change, (uintptr_t)fd, filters[k].filter, (wanted & mask ? EV_ADD : EV_DELETE) | EV_RECEIPT,
                filters[k].fflags, 0, (__typeof__(change->udata))(uintptr_t)generation);
     }
+    return count;
+}
+
+static int make_room(struct kqueue_state *s, int fd) {
+    struct place *places = cyn_grow(s->places, &s->place_room, fd + 1, sizeof *places);
+    if (!places)
+        return -ENOMEM;
+    s->places = places;
+    return 0;
+}
+
+static int kqueue_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wanted, uint32_t generation) {
+    struct kqueue_state *s = p->state;
+    struct kevent changes[FILTERS], receipts[FILTERS];
+    const struct timespec at_once = {0};
+    if (wanted && !(armed & CYN_INTEREST) && is_regular(fd))
+        return -EPERM;
+    if (wanted && make_room(s, fd) < 0)
+        return -ENOMEM;
+    int count = list_changes(changes, fd, armed, wanted, generation);
     if (count == 0)
         return 0;
     int n = CYN_SYS(kevent)(s->fd, changes, count, receipts, count, &at_once);

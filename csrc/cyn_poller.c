@@ -177,7 +177,8 @@ int cyn_poller_remove(struct cyn_poller *p, int fd) {
     return 0;
 }
 
-/* A backend of our own that knows nothing yet; the old one is given up once that is there. */
+/* A backend of our own that knows nothing yet; the old one is given up once that is there. A slot that wants something but
+ * has nothing armed was reported as closed: it is not tried again. */
 static int reopen(struct cyn_poller *p) {
     struct cyn_poller old = *p;
     int rc = open_backend(p);
@@ -189,10 +190,10 @@ static int reopen(struct cyn_poller *p) {
         struct cyn_slot *slot = &p->slots[fd];
         if (!slot->owner)
             continue;
+        if (slot->armed)
+            mark_dirty(p, fd);
         slot->armed = 0;
         slot->flags &= CYN_SLOT_DIRTY;
-        if (slot->wanted)
-            mark_dirty(p, fd);
     }
     return 0;
 }

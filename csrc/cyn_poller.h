@@ -5,9 +5,9 @@
  * The caller states what it wants of a descriptor; the poller tells the kernel only the differences, and only when it
  * settles. Everything is level-triggered: what was not consumed is reported again.
  *
- * Threads. cyn_poller_wait may run in one thread while another calls add, want or remove: a wait that blocks looks at no
- * slot, and only settle makes the backend's arrays grow, so settle and wait belong to one thread. Apart from that no
- * two calls on one poller may overlap (the GIL, or the owner thread, sees to it).
+ * Threads. cyn_poller_wait with a timeout other than 0 may run in one thread while another calls add, want or remove: it
+ * looks at no slot, and only settle makes the backend's arrays grow, so settle and wait belong to one thread. Apart from
+ * that no two calls on one poller may overlap (the GIL, or the owner thread, sees to it).
  *
  * Fork. In the child the first call finds that it is one (pthread_atfork), opens a poller of its own and registers
  * everything again; the parent's registrations are never touched. `cyn_fork_epoch` counts the forks behind us.
@@ -86,7 +86,9 @@ int cyn_poller_remove(struct cyn_poller *p, int fd);
 int cyn_poller_settle(struct cyn_poller *p, int audit);
 
 /* Fills `out` with at most `room` events and returns their number. timeout in milliseconds, -1: without end. Returns
- * at once where refused or always-ready descriptors have something to report. -EINTR: a signal came. */
+ * at once where refused or always-ready descriptors have something to report. -EINTR: a signal came. A wait with timeout 0
+ * also notices events that belong to nobody, because a dup keeps a closed registration alive; the next settle then opens
+ * a new backend, so a loop that never waits with 0 may be kept awake by them. -EINVAL: no room. */
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout);
 
 /* The owner that an event belongs to, or NULL where its slot was removed or reused since. */

@@ -44,7 +44,7 @@ struct cyn_sys {
     int (*clock_gettime)(clockid_t, struct timespec *);
     int (*close)(int);
     int (*fcntl)(int, int, ...);
-    int (*ioctl)(int, unsigned long, ...);
+    __typeof__(ioctl) *ioctl; /* musl and glibc differ in its second argument */
     int (*getsockopt)(int, int, int, void *, socklen_t *);
     int (*pipe)(int[2]);
     int (*poll)(struct pollfd *, nfds_t, int);
@@ -64,7 +64,7 @@ struct cyn_sys {
 #ifdef CYN_HAVE_KQUEUE
     int (*kqueue)(void);
     int (*fstat)(int, struct stat *);
-    int (*kevent)(int, const struct kevent *, int, struct kevent *, int, const struct timespec *);
+    __typeof__(kevent) *kevent; /* NetBSD has counts of its own type */
 #endif
 };
 extern struct cyn_sys cyn_sys;
