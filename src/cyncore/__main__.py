@@ -44,7 +44,7 @@ def run_script(path: str, args: list[str]) -> None:
         code = compile(file.read(), path, "exec", dont_inherit=True)
     # A module of its own that stays: runpy's would be gone before the program's exit handlers run.
     program = types.ModuleType("__main__")
-    program.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
+    program.__dict__.update(__file__=os.path.abspath(path), __builtins__=builtins, __cached__=None)
     sys.modules["__main__"] = program
     exec(code, program.__dict__)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ._csrc cimport cyn_timer, cyn_timers
 
@@ -20,13 +20,16 @@ cdef class TimerHandle(Handle):
 
 cdef class Calls:
     cdef list queued
+    cdef list batch       # of the tick in progress, taken from `queued`
+    cdef Py_ssize_t at    # how much of it was handed out
     cdef list kept
     cdef cyn_timers timers
     cdef int add(self, Handle handle) except -1
-    cdef list take(self)
-    cdef int put_back(self, list batch, Py_ssize_t start) except -1
+    cdef int begin(self) except -1
+    cdef Handle next(self)
+    cdef bint are_queued(self)
     cdef TimerHandle add_timer(self, double when, object callback, tuple args)
-    cdef TimerHandle due(self, int64_t now)
+    cdef TimerHandle due(self, int64_t now, uint64_t newer)
     cdef int forget(self, TimerHandle handle) except -1
     cdef int clear(self) except -1
     cdef int64_t next_due(self)

@@ -11,7 +11,7 @@ handles in a list that it can, each knowing its place there.
 import cython
 
 from libc.math cimport ceil, isfinite
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from ._csrc cimport (
     CYN_TIMER_IDLE,
@@ -69,6 +69,7 @@ cdef class TimerHandle(Handle):
 cdef class Calls:
     def __cinit__(self):
         self.queued = []
+        self.batch = []
         self.kept = []
 
     def __dealloc__(self):
@@ -79,18 +80,27 @@ cdef class Calls:
             self.queued.append(handle)
         return 0
 
-    cdef list take(self):
-        cdef list batch
+    cdef int begin(self) except -1:
+        """What is queued becomes the batch, behind what an earlier one has left: `next` hands it out."""
         with cython.critical_section(self):
-            batch = self.queued
+            if self.at < len(self.batch):
+                self.queued = self.batch[self.at:] + self.queued
+            self.batch = self.queued
+            self.at = 0
             self.queued = []
-        return batch
-
-    cdef int put_back(self, list batch, Py_ssize_t start) except -1:
-        """What of a batch was not run comes before what was queued since."""
-        with cython.critical_section(self):
-            self.queued = batch[start:] + self.queued
         return 0
+
+    cdef Handle next(self):
+        """The next call of the batch, or None. A loop that runs inside a call begins a batch of its own."""
+        if self.at >= len(self.batch):
+            return None
+        cdef Handle handle = <Handle> self.batch[self.at]
+        self.batch[self.at] = None
+        self.at += 1
+        return handle
+
+    cdef bint are_queued(self):
+        return len(self.queued) > 0 or self.at < len(self.batch)
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
@@ -111,8 +121,10 @@ cdef class Calls:
         self.kept.append(handle)
         return handle
 
-    cdef TimerHandle due(self, int64_t now):
-        """The next timer that is due, taken out, or None."""
+    cdef TimerHandle due(self, int64_t now, uint64_t newer):
+        """The next timer that is due, taken out, or None; one from order `newer` on is not looked at."""
+        if self.timers.count == 0 or self.timers.heap[0].order >= newer:
+            return None
         cdef cyn_timer *timer = cyn_timers_due(&self.timers, now)
         if timer is NULL:
             return None
@@ -138,4 +150,6 @@ cdef class Calls:
         cyn_timers_free(&self.timers)
         self.kept = []
         self.queued = []
+        self.batch = []
+        self.at = 0
         return 0

@@ -18,6 +18,8 @@ cdef enum:
     REFUSED = 2048    # accept has just run out of descriptors
     INSTANCE = 4096   # the instance may have handlers of its own
     TOUCHED = 8192    # in loop.touched
+    PENDING = 32768   # a read event for bytes that the socket holds is queued
+    PENDING_LATER = 65536  # the same, once reading is wanted
     FOREIGN = 16384   # stands for an object that is not a Channel
 
 
@@ -34,6 +36,7 @@ cdef class LoopBase:
     cdef int touch(self, Channel channel) except -1
     cdef int join_asked(self, Channel channel) except -1
     cdef int leave_asked(self, Channel channel) except -1
+    cdef int read_ahead(self, Channel channel) except -1
     cdef int later(self, int64_t milliseconds, object callback) except -1
 
 
@@ -69,6 +72,7 @@ cdef class Channel:
     cdef int write_default(self) except -1
     cdef int connect_ended(self) except -1
     cdef int back_off(self, object error) except -1
+    cdef int unmute(self) except -1
     cdef object recv_through(self, object buffer_size)
     cdef object send_some(self, object data)
 

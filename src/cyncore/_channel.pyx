@@ -45,6 +45,7 @@ from ._traits cimport (
 from . import _traits
 
 cdef extern from "Python.h":
+    int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallOneArg(object function, object argument)
     object PyObject_CallMethodNoArgs(object self, object name)
     Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t at)
@@ -115,6 +116,9 @@ cdef class LoopBase:
     cdef int leave_asked(self, Channel channel) except -1:
         return 0
 
+    cdef int read_ahead(self, Channel channel) except -1:
+        return 0
+
     cdef int later(self, int64_t milliseconds, object callback) except -1:
         return 0
 
@@ -144,7 +148,7 @@ cdef class Channel:
         self.attribute_changed(name)
 
     def __delattr__(self, name):
-        object.__delattr__(self, name)
+        generic_delete(self, name, NULL)
         self.attribute_changed(name)
 
     cdef int attribute_changed(self, str name) except -1:
@@ -359,6 +363,9 @@ cdef class Channel:
                 wanted = 0
             else:
                 self.flags &= ~HELD
+        if self.flags & PENDING_LATER and wanted & CYN_READ:
+            self.flags &= ~PENDING_LATER
+            self.loop.read_ahead(self)
         return self.loop.want(self.fd, wanted)
 
     cdef int settle(self) except -1:
@@ -504,8 +511,10 @@ cdef class Channel:
                     got = cyn_recv(fd, self.loop.scratch, <size_t> size, MSG_DONTWAIT)
                     error = errno
                     if got > 0:
-                        self.flags &= ~MUTED
-                        return PyBytes_FromStringAndSize(self.loop.scratch, got)
+                        data = PyBytes_FromStringAndSize(self.loop.scratch, got)
+                        if self.flags & MUTED:
+                            self.unmute()
+                        return data
                     if got == 0 or error != EINTR:
                         break
                 if got == 0 or error in DISCONNECTED:
@@ -526,11 +535,17 @@ cdef class Channel:
             if error.errno == EAGAIN:
                 self.flags |= AGAIN
             raise
-        self.flags &= ~MUTED
+        if self.flags & MUTED:
+            self.unmute()
         if not data:
             self.handle_close()
             return b""
         return data
+
+    cdef int unmute(self) except -1:
+        """Somebody reads after all."""
+        self.flags &= ~MUTED
+        return 0 if self.loop is None else self.settle()
 
     def send(self, data):
         """Sends what the socket takes now of ``data`` (bytes-like) and returns how many bytes that was, perhaps 0.

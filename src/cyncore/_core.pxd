@@ -11,13 +11,15 @@ cdef class Loop(Registry):
     cdef Calls calls
     cdef bint stopping
 
+    cdef bint take_stop(self)
     cdef int leave(self, object turn) except -1
     cdef Handle queue(self, object callback, tuple args)
     cdef TimerHandle add_timer(self, double when, object callback, tuple args)
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1
 
-    cdef int tick(self, int64_t limit, bint ask_all) except -1
+    cdef bint is_left(self, int need) except -1
+    cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
     cdef int wait(self, cyn_event *events, int64_t limit) except -1
     cdef int wait_failed(self, int rc) except -1
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1

@@ -15,11 +15,11 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EBADF, ECONNABORTED, ECONNRESET, EINTR, ENOTCONN, EPIPE, ESHUTDOWN
 from libc.limits cimport INT_MAX
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from ._calls cimport Calls, Handle, TimerHandle
-from ._channel cimport AGAIN, DIRECT, HELD, MUTED, REFUSED, TOUCHED, Channel
+from ._channel cimport AGAIN, DIRECT, HELD, MUTED, PENDING, PENDING_LATER, REFUSED, TOUCHED, Channel
 from ._csrc cimport (
     CYN_ERR,
     CYN_HUP,
@@ -43,6 +43,8 @@ cdef extern from "Python.h":
 cdef enum:
     BATCH = 256        # events taken from the kernel at once
     SCRATCH = 65536    # bytes that recv can read without an allocation
+    WHILE_CHANNELS = 1 # what a tick has to wait for: something in the map,
+    WHILE_ANYTHING = 2 # or a call or a timer
 
 cdef frozenset DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 cdef object log = logging.getLogger("cyncore")
@@ -112,7 +114,7 @@ cdef class Loop(Registry):
     @property
     def backend(self):
         """The name of the poller in use."""
-        return self.poller.backend.name.decode()
+        return self.backend_name
 
     @property
     def closed(self):
@@ -122,6 +124,8 @@ cdef class Loop(Registry):
     @property
     def running(self):
         """Is a tick in progress, in whatever thread?"""
+        if not self.is_closed:
+            self.check_fork()
         return self.depth > 0
 
     def __repr__(self):
@@ -147,12 +151,13 @@ cdef class Loop(Registry):
         self.check("run")
         if self.depth:
             raise RuntimeError(f"{self!r} runs already, in thread {self.owner_thread}")
+        cdef bint once = self.take_stop()
         turn = self.turn
         turn.acquire()
         try:
             while True:
-                self.tick(0 if self.stopping else -1, False)
-                if self.stopping or not (forever or len(self.map) or self.calls.queued or self.calls.timers.count):
+                self.tick(0 if once else -1, False, 0 if forever else WHILE_ANYTHING)
+                if once or self.stopping or not (forever or self.is_left(WHILE_ANYTHING)):
                     return
         finally:
             self.leave(turn)
@@ -164,18 +169,20 @@ cdef class Loop(Registry):
         for its turn. `stop` ends it. ValueError for a timeout below zero, RuntimeError where the loop is closed.
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
-        cdef long left = -1 if count is None else count
+        cdef bint counted = count is not None, once
+        cdef long left = count if counted else 1
         self.check("run_map")
+        once = self.take_stop()
         turn = self.turn
-        while left and len(self.map):
+        while left > 0 and len(self.map):
             if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, threading.TIMEOUT_MAX)):
-                left -= left > 0  # another thread served the map all this while
+                left -= counted  # another thread served the map all this while
                 continue
             try:
-                while left and len(self.map):
-                    self.tick(0 if self.stopping else limit, count is not None)
-                    left -= left > 0
-                    if self.stopping:
+                while left > 0 and len(self.map):
+                    self.tick(0 if once else limit, counted, WHILE_CHANNELS)
+                    left -= counted
+                    if once or self.stopping:
                         return
             finally:
                 self.leave(turn)
@@ -191,11 +198,18 @@ cdef class Loop(Registry):
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, threading.TIMEOUT_MAX)):
             return 0
         try:
-            delivered = self.tick(limit, True)
+            delivered = self.tick(limit, True, 0)
             self.settle(False)  # so that another loop that hosts this one sees what is wanted now
             return delivered
         finally:
             self.leave(turn)
+
+    cdef bint take_stop(self):
+        """A stop that came before the loop ran allows one tick, which does not wait."""
+        cdef bint once = self.stopping and self.depth == 0
+        if once:
+            self.stopping = False
+        return once
 
     cdef int leave(self, object turn) except -1:
         turn.release()
@@ -240,7 +254,7 @@ cdef class Loop(Registry):
     def next_deadline(self):
         """The earliest time, in seconds of `time`, at which something is due without an event, or None."""
         self.check_open("next_deadline")
-        if self.calls.queued:
+        if self.calls.are_queued():
             return self.time()
         cdef int64_t due = self.calls.next_due()
         return None if due == INT64_MAX else due / 1e9
@@ -295,33 +309,35 @@ cdef class Loop(Registry):
             raise TypeError(f"the callback cannot be called: {callback!r}")
         return self.calls.add_timer(when, callback, args)
 
+    cdef int read_ahead(self, Channel channel) except -1:
+        return self.deliver_pending(channel)
+
     cdef int later(self, int64_t milliseconds, object callback) except -1:
         self.add_timer(cyn_clock() / 1e9 + milliseconds / 1e3, callback, ())
         return 0
 
     cdef int run_due(self) except -1:
-        cdef list batch
-        cdef Py_ssize_t at = 0
         cdef Handle handle
         cdef int64_t now
+        cdef bint first = True
+        cdef uint64_t newer = self.calls.timers.next_order  # what a call adds now waits for the next tick
         self.owed = True
-        if self.calls.queued:
-            batch = self.calls.take()
-            try:
-                while at < len(batch) and not (self.stopping and at):
-                    handle = <Handle> batch[at]
-                    at += 1
-                    self.run_call(handle)
-            finally:
-                if at < len(batch):
-                    self.calls.put_back(batch, at)
-        if self.calls.timers.count:
-            now = cyn_clock()
-            while not self.stopping:
-                handle = self.calls.due(now)
+        if self.calls.are_queued():
+            self.calls.begin()
+            while first or not self.stopping:
+                handle = self.calls.next()
                 if handle is None:
                     break
                 self.run_call(handle)
+                first = False
+        if self.calls.timers.count:
+            now = cyn_clock()
+            while first or not self.stopping:
+                handle = self.calls.due(now, newer)
+                if handle is None:
+                    break
+                self.run_call(handle)
+                first = False
         return 0
 
     cdef int run_call(self, Handle handle) except -1:
@@ -335,19 +351,26 @@ cdef class Loop(Registry):
 
     # One tick
 
-    cdef int tick(self, int64_t limit, bint ask_all) except -1:
+    cdef bint is_left(self, int need) except -1:
+        """Is there still what the loop was to run for?"""
+        return len(self.map) > 0 or (need == WHILE_ANYTHING and (self.calls.are_queued() or self.calls.timers.count > 0))
+
+    cdef int tick(self, int64_t limit, bint ask_all, int need) except -1:
         cdef cyn_event events[BATCH]
         cdef int count, delivered
         cdef unsigned long number
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
+        PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
         self.depth += 1
         self.owner_thread = PyThread_get_thread_ident()
         try:
             self.check_fork()
-            if self.calls.queued or self.calls.timers.count:
-                if self.calls.queued or self.calls.next_due() <= cyn_clock():
+            if self.calls.are_queued() or self.calls.timers.count:
+                if self.calls.are_queued() or self.calls.next_due() <= cyn_clock():
                     self.run_due()
+            if need and limit != 0 and not self.is_left(need):
+                limit = 0  # nothing to wait for: what was due was the last of it
             self.settle(ask_all)
             self.waits += 1
             count = self.take_events(events, BATCH, 0)
@@ -367,12 +390,12 @@ cdef class Loop(Registry):
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
         cdef int64_t start = cyn_clock(), now = start, left
         cdef int count = 0, milliseconds
-        while not (self.stopping or self.calls.queued):
+        while not (self.stopping or self.calls.are_queued()):
             left = INT64_MAX if limit < 0 else limit - (now - start)
             if self.owed and self.asked:
                 if now >= self.sweep_at:
                     self.settle(True)
-                    if self.calls.queued or self.stopping:
+                    if self.calls.are_queued() or self.stopping:
                         return 0
                     count = self.take_events(events, BATCH, 0)
                     if count > 0:
@@ -415,10 +438,13 @@ cdef class Loop(Registry):
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at, delivered = 0
         cdef void *owner
+        cdef Channel channel
         for at in range(count):
             # A nested tick has served, or will be told again, whatever is left of this batch.
             if number != self.waits or (self.stopping and at):
                 break
+            if self.is_map_changed():  # by hand, in a handler of this batch
+                self.read_map()
             owner = self.owner_of(&events[at])
             if owner is NULL:
                 continue
@@ -426,49 +452,51 @@ cdef class Loop(Registry):
             if owner is <void *> self:
                 self.woken()
                 continue
-            delivered += 1
-            self.dispatch(<Channel> owner, &events[at])
+            channel = <Channel> owner  # held: a handler may drop the last reference to it
+            delivered += self.dispatch(channel, &events[at])
         return delivered
 
     cdef inline bint is_live(self, Channel channel, cyn_event *event):
         return self.owner_of(event) is <void *> channel
 
     cdef int dispatch(self, Channel channel, cyn_event *event) except -1:
-        """One event to one channel, as asyncore.readwrite did it; docs/design.md, "Dispatch"."""
+        """One event to one channel, as asyncore.readwrite did it; docs/design.md, "Dispatch". 0: it was not wanted."""
         cdef uint32_t ready = event.ready
         cdef int unread = -1
         channel.traits.check()
         if ready & (CYN_READ | CYN_WRITE | CYN_PRI):
             ready &= channel.interest() | CYN_ERR | CYN_HUP | CYN_NVAL
+            if not ready:
+                return 0  # another channel's handler has paused this one
         if channel.asked_at >= 0 and not channel.flags & TOUCHED:
             self.touch(channel)
         channel.flags &= ~(AGAIN | REFUSED)
         try:
             if ready & CYN_READ:
                 if ready & (CYN_HUP | CYN_ERR):
-                    unread = _unread(event.fd)
+                    unread = _unread(channel, event.fd)
                 channel.on_read()
                 if not self.is_live(channel, event):
-                    return 0
+                    return 1
             if ready & CYN_WRITE:
                 channel.on_write()
                 if not self.is_live(channel, event):
-                    return 0
+                    return 1
             if ready & CYN_PRI:
                 channel.on_urgent()
                 if not self.is_live(channel, event):
-                    return 0
+                    return 1
+            if ready & CYN_READ and not channel.flags & DIRECT:
+                self.deliver_pending(channel)
             if ready & (CYN_HUP | CYN_ERR | CYN_NVAL):
                 self.hung_up(channel, event, ready, unread)
-            elif ready & CYN_READ and not channel.flags & DIRECT:
-                self.deliver_pending(channel)
         except LEAVING:
             raise
         except BaseException as error:
             self.failed(channel, error)
             if ready & CYN_NVAL:
                 self.drop_bad(channel, event)
-        return 0
+        return 1
 
     cdef int hung_up(self, Channel channel, cyn_event *event, uint32_t ready, int unread) except -1:
         cdef int now
@@ -476,10 +504,10 @@ cdef class Loop(Registry):
             if event.error != EBADF:
                 raise failure(event.error, f"{channel!r} fd {event.fd} cannot be watched")
         elif ready & CYN_READ:
-            now = _unread(event.fd)
+            now = _unread(channel, event.fd)
             if now > 0 and now != unread:
                 return 0  # it reads: the rest, and then the end, come with the next events
-        elif not channel.flags & MUTED and _unread(event.fd) > 0:
+        elif not channel.flags & MUTED and _unread(channel, event.fd) > 0:
             channel.flags |= HELD  # until it wants to read again
             channel.arm()
             return 0
@@ -497,9 +525,9 @@ cdef class Loop(Registry):
 
     cdef int deliver_pending(self, Channel channel) except -1:
         """A TLS socket may hold bytes that it has read already and that no event will tell of."""
-        pending = getattr(channel.sock, "pending", None)
-        if pending is not None and channel.fd >= 0 and pending() > 0:
-            self.queue(_read_pending, (channel, channel.sock, channel.fd))
+        if channel.fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
+            channel.flags |= PENDING
+            self.queue(_read_pending, (channel, channel.sock))
         return 0
 
     cdef int failed(self, Channel channel, object error) except -1:
@@ -514,29 +542,40 @@ cdef class Loop(Registry):
         return channel.on_error()
 
 
-def _read_pending(Channel channel, sock, int fd):
+def _read_pending(Channel channel, sock):
     """Delivers another read event for bytes that are in the TLS socket already."""
-    cdef Loop loop = channel.loop
-    if loop is None or channel.sock is not sock or channel.fd != fd or not channel.interest() & CYN_READ:
+    cdef Loop loop = <Loop> channel.loop
+    channel.flags &= ~PENDING
+    if loop is None or channel.sock is not sock:
+        return
+    if not channel.interest() & CYN_READ:
+        channel.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
         return
     channel.flags &= ~(AGAIN | REFUSED)
     try:
         channel.on_read()
+        if channel.loop is loop and channel.sock is sock:
+            loop.deliver_pending(channel)
     except LEAVING:
         raise
     except BaseException as error:
         loop.failed(channel, error)
-    if channel.loop is loop and channel.fd == fd:
-        if channel.asked_at >= 0:
-            loop.touch(channel)
-        if channel.sock is sock:
-            loop.deliver_pending(channel)
+    if channel.loop is loop and channel.asked_at >= 0:
+        loop.touch(channel)
 
 
-cdef int _unread(int fd):
-    """Bytes that wait in the kernel, 0 where it does not say."""
+cdef int _pending(Channel channel) except -1:
+    """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
+    pending = getattr(channel.sock, "pending", None)
+    return 0 if pending is None else pending()
+
+
+cdef int _unread(Channel channel, int fd) except -1:
+    """Bytes that wait in the kernel, and in a socket that reads ahead; 0 where neither says."""
     cdef int count = 0
-    return count if cyn_ioctl(fd, FIONREAD, &count) == 0 else 0
+    if cyn_ioctl(fd, FIONREAD, &count) != 0:
+        count = 0
+    return count if channel.flags & DIRECT else count + _pending(channel)
 
 
 set_loop_of(Loop.of)

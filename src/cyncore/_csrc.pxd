@@ -51,10 +51,13 @@ cdef extern from "cyn_wake.h" nogil:
 cdef extern from "cyn_timers.h" nogil:
     struct cyn_timer:
         int64_t due
+        uint64_t order
         size_t place
 
     struct cyn_timers:
+        cyn_timer **heap
         size_t count
+        uint64_t next_order
 
     size_t CYN_TIMER_IDLE
 

@@ -309,8 +309,9 @@ class Loop:
         if self._stops != stops:
             return 0
         self._settle(sweep)
+        waits = not self._calls.queued()
         events = self._wait(timeout, alive)
-        if not events and self._stops == stops and self._calls.timer_due(self.time()):
+        if waits and not events and self._stops == stops and self._calls.timer_due(self.time()):
             self._run_calls(stops)  # what ended the wait need not wait for the next tick
         return self._dispatch(events, stops)
 

@@ -8,6 +8,7 @@ from ._csrc cimport cyn_event, cyn_poller, cyn_wake
 cdef class Registry(LoopBase):
     cdef object __weakref__
     cdef public bint debug
+    cdef str backend_name
     cdef list owners                  # fd -> what the map held when it was read last, as channels
     cdef list asked                   # channels whose predicates must be asked; None: left during a sweep
     cdef list touched                 # channels to be looked at in the next settle
@@ -46,6 +47,7 @@ cdef class Registry(LoopBase):
     cdef int check_kinds(self) except -1
     cdef int changed(self) except -1
 
+    cdef bint is_map_changed(self)
     cdef int read_map(self) except -1
     cdef int read_entry(self, object key, object obj) except -1
     cdef int refuse_entry(self, object key, object obj) except -1

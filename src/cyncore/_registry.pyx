@@ -178,6 +178,7 @@ cdef class Registry(LoopBase):
         if rc < 0:
             raise failure(-rc, f"cannot open the {backend or 'default'} poller")
         self.is_open = True
+        self.backend_name = self.poller.backend.name.decode()
         self.epoch = cyn_fork_epoch
         self.open_wake()
         return 0
@@ -221,7 +222,7 @@ cdef class Registry(LoopBase):
         """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
         cdef int64_t now
         cdef int audit = 0, rc
-        if not self.watched or self.map_changed:
+        if self.is_map_changed() or not isinstance(self.map, dict):
             self.read_map()
         if self.owed:
             now = cyn_clock()
@@ -397,6 +398,7 @@ cdef class Registry(LoopBase):
         return channel.settle()
 
     cdef int attach(self, int fd, Channel channel) except -1:
+        cdef Traits traits = traits_of(type(channel))
         cdef int rc = cyn_poller_add(&self.poller, fd, <void *> channel)
         cdef Channel known
         if rc < 0:
@@ -412,10 +414,10 @@ cdef class Registry(LoopBase):
         channel.fd = fd
         channel.said = 0
         channel.flags &= ~(HELD | MUTED)
-        channel.traits = traits_of(type(channel))
-        channel.traits.users += 1
-        if channel.traits not in self.kinds:
-            self.kinds.append(channel.traits)
+        channel.traits = traits
+        traits.users += 1
+        if traits not in self.kinds:
+            self.kinds.append(traits)
         channel.classify()
         return channel.settle()
 
@@ -457,15 +459,17 @@ cdef class Registry(LoopBase):
         channel.asked_at = -1
         return 0
 
+    cdef bint is_map_changed(self):
+        """Was the dict changed by hand since it was read? Other mappings do not tell."""
+        if self.watched or self.map_changed:
+            return self.map_changed
+        return isinstance(self.map, dict) and self.map_version != cyn_map_version(self.map)
+
     cdef int read_map(self) except -1:
         """Compares the map with what we know of it, after a change that was not ours."""
-        cdef unsigned long long version = 0
-        if not self.watched and isinstance(self.map, dict):
-            version = cyn_map_version(self.map)
-            if version != 0 and version == self.map_version and not self.map_changed:
-                return 0
         self.map_changed = False
-        self.map_version = version
+        if not self.watched and isinstance(self.map, dict):
+            self.map_version = cyn_map_version(self.map)
         cdef Py_ssize_t fd
         for fd in range(len(self.owners)):
             if self.owners[fd] is not None and fd not in self.map:
@@ -510,6 +514,7 @@ cdef class Registry(LoopBase):
     cdef int check(self, str what) except -1:
         if self.is_closed:
             raise RuntimeError(f"{what}: {self!r} is closed")
+        self.check_fork()
         if self.debug and self.depth and self.owner_thread != PyThread_get_thread_ident():
             raise RuntimeError(f"{what}: called in thread {PyThread_get_thread_ident()}, but {self!r} runs in "
                                f"thread {self.owner_thread}; use call_soon_threadsafe")
@@ -521,8 +526,10 @@ cdef class Registry(LoopBase):
             return 0
         self.epoch = cyn_fork_epoch
         self.waits += 1
-        self.wake_pending = False
+        self.wake_pending = self.waiting = False
         self.turn = threading.RLock()
+        if self.owner_thread != PyThread_get_thread_ident():
+            self.depth = 0  # the thread that ran the loop is not here
         cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
         cyn_wake_close(&self.wake_fds)
         self.open_wake()

@@ -11,6 +11,8 @@ A default is a handler that only says "unhandled": `dispatcher` marks those, and
 
 from types import FunctionType
 
+from cpython.object cimport PyTypeObject
+
 cdef extern from *:
     """
     static inline unsigned cyn_type_version(PyTypeObject *kind) {
@@ -22,6 +24,7 @@ cdef extern from *:
     }
     """
     unsigned cyn_type_version(type kind)
+    unsigned long Py_TPFLAGS_HEAPTYPE
 
 # Set by _core, which defines the classes that everything is compared with.
 _base = None
@@ -38,6 +41,7 @@ cdef dict _HANDLERS = {
 }
 cdef tuple _STATES = ("connected", "accepting", "connecting", "closing")
 cdef str _ATTRIBUTE = "_cyncore_traits"
+cdef dict _of_extension_types = {}  # they take no attributes, and live for ever
 cdef unsigned long _revision = 0
 
 
@@ -110,13 +114,16 @@ cdef object _raw(type kind, str name):
 
 cdef Traits traits_of(type kind):
     """The traits of a class, kept in the class itself so that they live as long as it does."""
-    cdef object kept = kind.__dict__.get(_ATTRIBUTE)
+    cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
+    cdef object kept = kind.__dict__.get(_ATTRIBUTE) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
     if kept is None:
         traits = Traits.__new__(Traits)
         traits.kind = kind
-        if kind is not _base and kind is not _buffered:
+        if open_to_change:
             setattr(kind, _ATTRIBUTE, traits)
+        else:
+            _of_extension_types[kind] = traits
         traits.read_class()
         return traits
     traits = <Traits> kept

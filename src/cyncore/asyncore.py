@@ -29,7 +29,6 @@ from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 from typing import Any
 
-from . import dispatcher as _classes
 from ._engine import ExitNow, Loop, socket_map
 from .dispatcher import _DISCONNECTED as _DISCONNECTED
 from .dispatcher import _strerror as _strerror
@@ -40,6 +39,8 @@ from .dispatcher import dispatcher_with_send as dispatcher_with_send
 if os.name == "posix":
     from .dispatcher import file_dispatcher as file_dispatcher
     from .dispatcher import file_wrapper as file_wrapper
+
+_classes = sys.modules[dispatcher.__module__]  # the name in the package is that of the class
 
 _reraised_exceptions = (ExitNow, KeyboardInterrupt, SystemExit)
 

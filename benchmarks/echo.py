@@ -1,0 +1,55 @@
+"""The echo table: every connection active, one message in flight on each."""
+
+from __future__ import annotations
+
+from benchmarks.peers import OURS, RAW, Peer
+from benchmarks.rounds import Plan, Series, interleave
+from benchmarks.sample import Sample, Shape
+from benchmarks.table import number, render
+from benchmarks.target import Target
+
+HEAD = ["server", "messages/s", "spread", "by raw C", "user us", "system us", "CPU by raw C", "p50 us", "p99 us"]
+HEAD += ["busy", "load busy", "batch", "taken"]
+TARGET = Target("echo, cyncore by raw C", 0.85)
+
+
+def rate(sample: Sample) -> float:
+    return sample.rate
+
+
+def row(series: Series, raw: Series | None) -> list[str]:
+    if not series.samples:
+        return [series.peer.name, "; ".join(series.failures) or "not run"]
+    return [
+        series.peer.name,
+        number(series.rate()),
+        f"{100 * series.spread():.0f} %",
+        number(series.against(raw, rate), 2),
+        number(series.median(Sample.user_us), 2),
+        number(series.median(Sample.system_us), 2),
+        number(series.against(raw, Sample.cpu_us), 2),
+        number(series.median(lambda sample: sample.p50_us)),
+        number(series.median(lambda sample: sample.p99_us)),
+        f"{100 * series.median(Sample.server_busy):.0f} %",
+        f"{100 * series.median(Sample.load_busy):.0f} %",
+        number(series.median(Sample.batch)),
+        f"{100 * series.median(Sample.disturbed):.0f} %",
+    ]
+
+
+def quiet(*series: Series | None) -> bool:
+    """Whether the machine was ours while these were measured."""
+    return all(one.quiet() for one in series if one is not None)
+
+
+def echo(peers: list[Peer], plan: Plan, connections: int, size: int) -> tuple[str, dict[str, object]]:
+    """The table as text, and what it was made of."""
+    shape = Shape(connections, connections, size, plan.seconds, plan.warmup)
+    every = interleave(peers, [shape], plan)
+    by_name = {series.peer.name: series for series in every}
+    raw = by_name.get(RAW)
+    title = f"Echo of {size} bytes over {connections} connections, medians, {plan.rounds} x {plan.seconds:g} s"
+    text = render(title, HEAD, [row(series, raw) for series in every])
+    ours = by_name.get(OURS)
+    verdict = TARGET.judge(ours.against(raw, rate) if ours else None, quiet=quiet(ours, raw))
+    return f"{text}\n{verdict}\n", {"series": [series.record() for series in every]}

@@ -1,0 +1,86 @@
+"""The peers: who is compared, how each one's echo server is started, and which of them are here."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+import warnings
+from dataclasses import dataclass
+
+from benchmarks.programs import program
+
+RAW = "raw C epoll"
+OURS = "cyncore"
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    module: str | None  # what must be importable; None: the C program
+    package: str | None = None  # what to install where it is not
+    server: str | None = None  # in benchmarks.servers
+    arguments: tuple[str, ...] = ()
+    scans: bool = False  # its loop asks every channel at every turn: bound it where there are many
+
+    def command(self) -> list[str]:
+        """What starts its echo server."""
+        if self.server is None:
+            return [str(program("echo_epoll"))]
+        return [sys.executable, "-m", f"benchmarks.servers.{self.server}", *self.arguments]
+
+    def missing(self) -> str | None:
+        """Why it cannot take part, or None."""
+        if self.module is None:
+            return None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                importlib.import_module(self.module)
+        except ImportError as error:
+            return f"{error} (pip install {self.package})"
+        except Exception as error:  # a peer that is broken is left out, and says so
+            return f"it does not import: {error!r}"
+        return None
+
+    def version(self) -> str:
+        if self.module is None:
+            return "benchmarks/echo_epoll.c"
+        if self.package is None or self.module in sys.stdlib_module_names:
+            return f"Python {platform.python_version()}"
+        try:
+            version = importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed, on the path"
+        return f"{self.package} {version}{', ' + engine() if self.package == OURS else ''}"
+
+
+def engine() -> str:
+    """Which engine cyncore found: a figure of the plain one is no figure of cyncore."""
+    try:
+        native = importlib.import_module("cyncore._engine").native
+    except Exception as error:  # broken: its servers will say more
+        return f"engine unknown, {error!r}"
+    return "compiled" if native else "NOT COMPILED"
+
+
+WITH_SEND = ("--base", "dispatcher_with_send")
+
+PEERS = [
+    Peer(RAW, None),
+    Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
+    Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
+    Peer("uvloop", "uvloop", "uvloop", "uvloop_echo"),
+    Peer("asyncore", "asyncore", "pyasyncore", "asyncore_echo", scans=True),
+    Peer("asyncore with_send", "asyncore", "pyasyncore", "asyncore_echo", WITH_SEND, scans=True),
+    Peer("asyncio", "asyncio", None, "asyncio_echo"),
+]
+
+
+def split(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:
+    """Those that are here, and of the others the reason."""
+    reasons = {peer.name: peer.missing() for peer in peers}
+    here = [peer for peer in peers if reasons[peer.name] is None]
+    return here, {name: reason for name, reason in reasons.items() if reason is not None}

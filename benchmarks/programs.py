@@ -1,0 +1,34 @@
+"""The C programs: compiled when they are needed, kept in benchmarks/build."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / "build"
+FLAGS = ["-O2", "-Wall", "-Wextra"]
+
+
+class CompileError(Exception):
+    """The compiler is missing, or did not like what it saw."""
+
+
+def program(name: str) -> Path:
+    """The path of benchmarks/NAME.c compiled; compiled again only where the source is newer."""
+    source, target = HERE / f"{name}.c", BUILD / name
+    if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
+        return target
+    BUILD.mkdir(exist_ok=True)
+    fresh = BUILD / f"{name}.{os.getpid()}"
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    try:
+        done = subprocess.run([*compiler, *FLAGS, "-o", fresh, source], capture_output=True, text=True, timeout=120)
+    except OSError as error:
+        raise CompileError(f"cannot run {compiler[0]}: {error.strerror}") from error
+    if done.returncode:
+        raise CompileError(f"{source.name} did not compile:\n{done.stderr}")
+    fresh.replace(target)
+    return target

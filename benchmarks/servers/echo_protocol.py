@@ -1,0 +1,23 @@
+"""The echo server of asyncio's documentation; `asyncio_echo` and `uvloop_echo` run it on their loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+BACKLOG = 1024
+
+
+class EchoProtocol(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.WriteTransport) -> None:  # type: ignore[override]
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+async def serve() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(EchoProtocol, "127.0.0.1", 0, backlog=BACKLOG)
+    print("listening", server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()

@@ -1,0 +1,7 @@
+"""Echo on uvloop."""
+
+import uvloop
+
+from benchmarks.servers.echo_protocol import serve
+
+uvloop.run(serve())

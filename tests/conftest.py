@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""What every test is held to: it leaves no channel, no descriptor and no thread behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Generator, Iterator
+
+import pytest
+
+import cyncore
+from cyncore import Loop, socket_map
+from support import Peers
+
+_FDS = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_report_header() -> str:
+    with Loop() as loop:
+        engine = "compiled" if cyncore.native else "plain Python"
+        return f"cyncore {cyncore.__version__}: {engine}, backend {loop.backend}"
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what is there by now stays, and need not be looked through after every test
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    return report
+
+
+def _open_descriptors() -> dict[int, str]:
+    """Every open descriptor, and what it is, as far as the system says."""
+    gc.collect()
+    Loop.of(socket_map).close()  # the only loop that is kept without anyone's doing
+    found = {}
+    for name in os.listdir(_FDS):
+        try:
+            found[int(name)] = os.readlink(f"{_FDS}/{name}") if _FDS.startswith("/proc") else str(os.fstat(int(name)))
+        except OSError:  # the one that listdir() itself had open
+            pass
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves something behind, and names it."""
+    before = _open_descriptors()
+    threads = set(threading.enumerate())
+    yield
+    left = dict(socket_map)
+    socket_map.clear()
+    if request.node.stash.get(_FAILED, False):
+        return  # what failed may hold on to anything, and is reported already
+    assert not left, "channels left in socket_map"
+    started = [thread for thread in threading.enumerate() if thread not in threads]
+    for thread in started:
+        thread.join(5)
+    assert not [thread for thread in started if thread.is_alive()], "threads left running"
+    after = _open_descriptors()
+    assert {fd: what for fd, what in after.items() if before.get(fd) != what} == {}, "descriptors left open"
+
+
+@pytest.fixture
+def peers() -> Iterator[Peers]:
+    made = Peers()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()

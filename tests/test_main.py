@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""`python -m cyncore`: an old program finds the drop-in as ``asyncore``, and everything else as Python sets it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+
+# What a program can see of how it was started, one fact a line.
+FACTS = """
+import os, sys
+main = sys.modules["__main__"]
+print(sys.argv)
+print(os.path.realpath(sys.path[0]) if sys.path[0] else "")
+print(main.__file__)
+print(__name__, main.__dict__ is globals(), main.__spec__ is None, __builtins__ is not None)
+"""
+
+
+def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs ``python -m cyncore WORDS``."""
+    return python("-m", "cyncore", *words, cwd=cwd)
+
+
+def python(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs Python itself, which is what `run` must look like."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    return write(tmp_path / "program.py", FACTS)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+# What the program finds
+
+
+def test_script_imports_the_drop_in_as_asyncore(tmp_path: Path) -> None:
+    script = write(tmp_path / "old.py", "import asyncore; print(asyncore.__name__, asyncore.dispatcher.__module__)")
+    assert run(script).stdout == "cyncore.asyncore cyncore.dispatcher\n"
+
+
+def test_script_sees_argv_path_and_main_as_from_python(script: Path, tmp_path: Path) -> None:
+    expected = python(script, "one", "--two", cwd=tmp_path)
+    assert run(script, "one", "--two", cwd=tmp_path).stdout == expected.stdout
+
+
+def test_script_named_relatively_sees_what_python_shows_it(script: Path, tmp_path: Path) -> None:
+    expected = python("program.py", cwd=tmp_path)
+    assert expected.returncode == 0
+    assert run("program.py", cwd=tmp_path).stdout == expected.stdout
+
+
+def test_script_behind_a_link_has_the_real_folder_on_the_path(script: Path, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "link.py"
+    link.parent.mkdir()
+    link.symlink_to(script)
+    assert run(link).stdout == python(link).stdout
+
+
+def test_current_folder_is_not_left_on_the_path_of_a_script(script: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    write(tmp_path / "work" / "stray.py", "print('found')")
+    script.write_text("import stray")
+    assert "ModuleNotFoundError" in run(script, cwd=tmp_path / "work").stderr
+
+
+def test_options_of_the_program_are_not_taken_for_ours(script: Path) -> None:
+    assert "['-h', '-m']" in run(script, "-h", "-m").stdout.replace(f"'{script}', ", "")
+
+
+def test_script_can_be_without_a_suffix(script: Path, tmp_path: Path) -> None:
+    bare = script.rename(tmp_path / "program")
+    assert run(bare).stdout == python(bare).stdout
+
+
+def test_script_with_a_coding_line_is_read_with_it(tmp_path: Path) -> None:
+    script = tmp_path / "latin.py"
+    script.write_bytes(b"# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))\n")
+    assert run(script).stdout == "'\\xe4'\n"
+
+
+def test_future_statements_of_ours_do_not_reach_the_script(tmp_path: Path) -> None:
+    script = write(tmp_path / "old.py", "def f(a: int): ...\nprint(f.__annotations__['a'] is int)")
+    assert run(script).stdout == "True\n"
+
+
+def test_names_of_main_live_until_the_exit_handlers_ran(tmp_path: Path) -> None:
+    script = write(
+        tmp_path / "old.py",
+        """
+        import atexit
+        word = "alive"
+        def late():
+            print(word)
+        atexit.register(late)
+        """,
+    )
+    assert run(script).stdout == "alive\n"
+
+
+def test_classes_of_main_can_be_pickled(tmp_path: Path) -> None:
+    script = write(
+        tmp_path / "old.py",
+        """
+        import pickle
+        class Thing: pass
+        print(type(pickle.loads(pickle.dumps(Thing()))) is Thing)
+        """,
+    )
+    assert run(script).stdout == "True\n"
+
+
+def test_script_with_an_echo_runs_unchanged(tmp_path: Path) -> None:
+    script = write(
+        tmp_path / "echo.py",
+        """
+        import asyncore, socket
+        class Echo(asyncore.dispatcher_with_send):
+            def handle_read(self):
+                self.send(self.recv(8192))
+        class Server(asyncore.dispatcher):
+            def __init__(self):
+                asyncore.dispatcher.__init__(self)
+                self.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+                self.set_reuse_addr()
+                self.bind(("127.0.0.1", 0))
+                self.listen(5)
+            def handle_accepted(self, sock, addr):
+                Echo(sock)
+        class Client(asyncore.dispatcher):
+            def __init__(self, address):
+                asyncore.dispatcher.__init__(self)
+                self.create_socket()
+                self.connect(address)
+                self.out = b"hello"
+            def handle_connect(self): pass
+            def writable(self):
+                return bool(self.out) or not self.connected
+            def handle_write(self):
+                self.out = self.out[self.send(self.out):]
+            def handle_read(self):
+                print(self.recv(100).decode())
+                raise asyncore.ExitNow
+        Client(Server().socket.getsockname())
+        try:
+            asyncore.loop()
+        except asyncore.ExitNow:
+            asyncore.close_all()
+        """,
+    )
+    done = run(script)
+    assert (done.stdout, done.stderr, done.returncode) == ("hello\n", "", 0)
+
+
+# -m MODULE
+
+
+def test_module_is_found_from_the_current_folder(tmp_path: Path) -> None:
+    write(tmp_path / "old.py", "import asyncore, sys; print(__name__, sys.argv[1:], asyncore.__name__)")
+    assert run("-m", "old", "-x", cwd=tmp_path).stdout == "__main__ ['-x'] cyncore.asyncore\n"
+
+
+def test_module_sees_argv_and_path_as_from_python(tmp_path: Path) -> None:
+    write(tmp_path / "old.py", "import sys; print(sys.argv, sys.path[0], sys.modules['__main__'].__file__)")
+    assert run("-m", "old", "a", cwd=tmp_path).stdout == python("-m", "old", "a", cwd=tmp_path).stdout
+
+
+def test_package_runs_its_main_module(tmp_path: Path) -> None:
+    write(tmp_path / "pack" / "__init__.py", "")
+    write(tmp_path / "pack" / "__main__.py", "import asyncore; print(__package__, asyncore.__name__)")
+    assert run("-m", "pack", cwd=tmp_path).stdout == "pack cyncore.asyncore\n"
+
+
+def test_missing_module_fails_and_is_named(tmp_path: Path) -> None:
+    done = run("-m", "no_such_module_here", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no_such_module_here" in done.stderr
+
+
+def test_m_without_a_module_shows_the_usage() -> None:
+    done = run("-m")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ")
+
+
+# Folders and archives
+
+
+def test_folder_with_a_main_runs_as_from_python(tmp_path: Path) -> None:
+    write(tmp_path / "program" / "__main__.py", FACTS)
+    expected = python(tmp_path / "program", "a")
+    assert expected.returncode == 0
+    done = run(tmp_path / "program", "a", cwd=tmp_path)
+    assert (done.stdout.splitlines()[:2], done.returncode) == (expected.stdout.splitlines()[:2], 0)
+
+
+def test_folder_imports_its_own_modules(tmp_path: Path) -> None:
+    write(tmp_path / "program" / "__main__.py", "import asyncore, beside; print(asyncore.__name__)")
+    write(tmp_path / "program" / "beside.py", "")
+    assert run(tmp_path / "program").stdout == "cyncore.asyncore\n"
+
+
+def test_archive_with_a_main_runs_as_from_python(tmp_path: Path) -> None:
+    archive = tmp_path / "program.pyz"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("__main__.py", "import asyncore, beside, sys; print(asyncore.__name__, sys.argv[1:])")
+        file.writestr("beside.py", "")
+    assert run(archive, "a").stdout == "cyncore.asyncore ['a']\n"
+
+
+def test_folder_without_a_main_fails(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "__main__" in done.stderr
+
+
+# Endings
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("", 0),
+        ("sys.exit()", 0),
+        ("sys.exit(3)", 3),
+        ("raise SystemExit(4)", 4),
+        ("sys.exit('why')", 1),
+        ("os._exit(5)", 5),
+    ],
+)
+def test_exit_code_is_the_program_s(tmp_path: Path, ending: str, status: int) -> None:
+    done = run(write(tmp_path / "old.py", f"import os, sys\n{ending}\n"))
+    assert done.returncode == status
+    assert done.stderr.strip() == ("why" if "why" in ending else "")
+
+
+@pytest.mark.parametrize("as_module", [False, True])
+def test_exception_shows_its_traceback_and_fails(tmp_path: Path, as_module: bool) -> None:
+    script = write(tmp_path / "old.py", "def inner():\n    raise ValueError('told')\ninner()\n")
+    done = run("-m", "old", cwd=tmp_path) if as_module else run(script)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback ")
+    assert f'File "{script}", line 2, in inner' in done.stderr
+    assert done.stderr.endswith("ValueError: told\n")
+
+
+def test_syntax_error_names_the_script(tmp_path: Path) -> None:
+    script = write(tmp_path / "old.py", "def (:\n")
+    done = run(script)
+    assert done.returncode == 1
+    assert f'File "{script}", line 1' in done.stderr
+
+
+# How it was called
+
+
+def test_without_arguments_it_shows_the_usage_and_fails() -> None:
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: python -m cyncore ")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_shows_the_usage_and_succeeds(option: str) -> None:
+    done = run(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python -m cyncore ")
+
+
+def test_unknown_option_shows_the_usage_and_fails() -> None:
+    done = run("--frobnicate")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ")
+
+
+def test_missing_script_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "gone.py"
+    done = run(missing)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(missing) in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere an interrupt is no signal")
+def test_interrupt_ends_the_program_as_python_does(tmp_path: Path) -> None:
+    script = write(tmp_path / "old.py", "import signal; signal.raise_signal(signal.SIGINT)")
+    assert run(script).returncode == python(script).returncode
