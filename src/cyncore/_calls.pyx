@@ -2,9 +2,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """Calls to be made: soon, from another thread, or at a time.
 
-The queue is one list, so that calls keep the order in which they were asked for, whichever thread asked. A tick takes the list
-as it stands; under the GIL an append and that swap are atomic, and in a free-threaded build a critical section makes
-them so. The timer heap holds plain C pointers, which the garbage collector cannot see: `kept` holds the same
+The queue is one list, so that calls keep the order in which they were asked for, whichever thread asked. A tick takes
+the list as it stands; under the GIL an append and that swap are atomic, and in a free-threaded build a critical section
+makes them so. The timer heap holds plain C pointers, which the garbage collector cannot see: `kept` holds the same
 handles in a list that it can, each knowing its place there.
 """
 

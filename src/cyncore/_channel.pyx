@@ -3,10 +3,10 @@
 """Channel: a descriptor, the state of its connection, and what of its events is wanted.
 
 Facts that shape it:
-- A class may define any method, an instance may carry any method, and a program may put one there at any time. `_traits`
-  reads the class; ``__setattr__`` sees what is put on an instance.
-- The state (`connected` and its like) is four bits here, but a class may have it as a plain attribute instead; then it is
-  looked up as Python would.
+- A class may define any method, an instance may carry any method, and a program may put one there at any time.
+  `_traits` reads the class; ``__setattr__`` sees what is put on an instance.
+- The state (`connected` and its like) is four bits here, but a class may have it as a plain attribute instead; then it
+  is looked up as Python would.
 - A handler may close its own channel or give it another socket. After every call into Python the socket is compared.
 - Two threads may hold the same Python socket and one of them close it, so the descriptor is asked of the socket object
   at each use: a closed one answers -1, and no byte goes to whoever got the number next.
@@ -38,7 +38,6 @@ from ._traits cimport (
     URGENT,
     WRITE_EVENT,
     WRITES,
-    Traits,
     traits_of_instance,
 )
 
@@ -465,8 +464,8 @@ cdef class Channel:
     def accept(self):
         """Accepts a connection: ``(socket, address)``, or None where there was none, or it was lost again.
 
-        OSError for anything else. Out of descriptors (EMFILE and its like), the listener in a loop pauses too: 100 ms first,
-        doubling to 1 s while it lasts.
+        OSError for anything else. Out of descriptors (EMFILE and its like), the listener in a loop pauses too: 100 ms
+        first, doubling to 1 s while it lasts.
         """
         try:
             pair = self.sock.accept()

@@ -2,8 +2,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """Loop: calls that are due, the wait, and the dispatch of events. docs/design.md has the rules that this file follows.
 
-Any handler may close any channel, change the map, run the loop again, fork, or raise. So nothing that was read from an event
-before a call into Python is trusted after it: the generation of the event and the count of waits are compared again.
+Any handler may close any channel, change the map, run the loop again, fork, or raise. So nothing that was read from an
+event before a call into Python is trusted after it: the generation of the event and the count of waits are compared
+again.
 """
 
 import logging
@@ -41,10 +42,10 @@ cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
 cdef enum:
-    BATCH = 256        # events taken from the kernel at once
-    SCRATCH = 65536    # bytes that recv can read without an allocation
-    WHILE_CHANNELS = 1 # what a tick has to wait for: something in the map,
-    WHILE_ANYTHING = 2 # or a call or a timer
+    BATCH = 256         # events taken from the kernel at once
+    SCRATCH = 65536     # bytes that recv can read without an allocation
+    WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
+    WHILE_ANYTHING = 2  # or a call or a timer
 
 cdef frozenset DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 cdef object log = logging.getLogger("cyncore")
@@ -68,9 +69,9 @@ cdef int64_t _nanoseconds(object seconds, str what) except -2:
 cdef class Loop(Registry):
     """An event loop over a map of channels.
 
-    ``map``: the dict (fd -> channel) to serve; None: one of its own. ``backend``: the name of a poller from `BACKENDS`; None: that of
-    ``CYNCORE_BACKEND`` in the environment, else the best. ``debug``: check that calls come from the loop's own thread; None: as
-    ``CYNCORE_DEBUG`` or Python's development mode says.
+    ``map``: the dict (fd -> channel) to serve; None: one of its own. ``backend``: the name of a poller from `BACKENDS`;
+    None: that of ``CYNCORE_BACKEND`` in the environment, else the best. ``debug``: check that calls come from the
+    loop's own thread; None: as ``CYNCORE_DEBUG`` or Python's development mode says.
 
     A loop belongs to the thread that runs it. Other threads may call `call_soon_threadsafe`, `wake` and `stop`.
     ValueError for an unknown backend, and for a map that has a loop already. OSError where the poller cannot be opened.
@@ -165,8 +166,9 @@ cdef class Loop(Registry):
     def run_map(self, timeout=30.0, count=None):
         """Serves while the map is not empty, in rounds that wait at most ``timeout`` seconds (None: without end).
 
-        ``count``: how many rounds at most. This is what ``asyncore.loop`` does. A handler may call it again; a second thread waits
-        for its turn. `stop` ends it. ValueError for a timeout below zero, RuntimeError where the loop is closed.
+        ``count``: how many rounds at most. This is what ``asyncore.loop`` does. A handler may call it again; a second
+        thread waits for its turn. `stop` ends it. ValueError for a timeout below zero, RuntimeError where the loop is
+        closed.
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         cdef bint counted = count is not None, once
@@ -190,7 +192,8 @@ cdef class Loop(Registry):
     def poll(self, timeout=0.0):
         """One tick, waiting at most ``timeout`` seconds (None: without end). Returns how many events were delivered.
 
-        Runs the calls and timers that are due, too. ValueError for a timeout below zero, RuntimeError where the loop is closed.
+        Runs the calls and timers that are due, too. ValueError for a timeout below zero, RuntimeError where the loop is
+        closed.
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         self.check("poll")
@@ -218,7 +221,7 @@ cdef class Loop(Registry):
         return 0
 
     def stop(self):
-        """Ends `run` or `run_map` after the handler or callback that runs now; what is pending stays pending. Any thread."""
+        """Ends `run` or `run_map` after the handler or callback that runs now; what is pending stays so. Any thread."""
         if not self.is_closed:
             self.stopping = True
             self.wake()
@@ -278,7 +281,7 @@ cdef class Loop(Registry):
         return handle
 
     def call_later(self, seconds, callback, *args):
-        """Calls ``callback(*args)`` once, after ``seconds``. Returns a `TimerHandle`. ValueError for a time below zero."""
+        """Calls ``callback(*args)`` once, after ``seconds``. Returns a `TimerHandle`. ValueError if below zero."""
         self.check("call_later")
         cdef double delay = seconds
         if not delay >= 0.0:
@@ -353,7 +356,9 @@ cdef class Loop(Registry):
 
     cdef bint is_left(self, int need) except -1:
         """Is there still what the loop was to run for?"""
-        return len(self.map) > 0 or (need == WHILE_ANYTHING and (self.calls.are_queued() or self.calls.timers.count > 0))
+        if len(self.map) > 0:
+            return True
+        return need == WHILE_ANYTHING and (self.calls.are_queued() or self.calls.timers.count > 0)
 
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1:
         cdef cyn_event events[BATCH]

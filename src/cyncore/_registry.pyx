@@ -3,12 +3,13 @@
 """Registry: which channel serves which descriptor of a map, and what the kernel is told of it.
 
 Facts that shape it:
-- The map is the users' dict. What `add_channel` and `del_channel` put there we know; what a program changes by hand is told
-  by a dict watcher (3.12 on) or the dict's version number (before). Other mappings are read anew at every tick.
+- The map is the users' dict. What `add_channel` and `del_channel` put there we know; what a program changes by hand is
+  told by a dict watcher (3.12 on) or the dict's version number (before). Other mappings are read anew at every tick.
 - A slot of the poller points to a channel without owning it; `owners` owns it where the garbage collector can see it.
-- Predicates are user code: they may close channels, add some, or run the loop. Lists are walked by index, and a channel that
-  leaves during a sweep leaves a gap.
-- A blocked wait looks at no slot, so other threads may add and remove channels meanwhile; `waiting` tells them to end it.
+- Predicates are user code: they may close channels, add some, or run the loop. Lists are walked by index, and a channel
+  that leaves during a sweep leaves a gap.
+- A blocked wait looks at no slot, so other threads may add and remove channels meanwhile; `waiting` tells them to end
+  it.
 """
 
 import os
@@ -47,7 +48,7 @@ from ._channel import ExitNow
 
 cdef extern from *:
     """
-    /* Who tells that a dict was changed by hand: a dict watcher from Python 3.12 on, the dict's version number before. */
+    /* Who tells that a dict was changed by hand: a dict watcher from Python 3.12 on, the dict's version before. */
     typedef void (*cyn_map_listener)(PyObject *);
     #if PY_VERSION_HEX >= 0x030C0000
     static cyn_map_listener cyn_map_listens;

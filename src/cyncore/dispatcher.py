@@ -294,8 +294,16 @@ class dispatcher_with_send(BufferedChannel, dispatcher):
         """Queues ``data`` (bytes-like) and sends what the socket takes now."""
         if self.debug:
             self.log_info(f"sending {data!r}")
-        self._out += data
-        self.initiate_send()
+        if self._out or type(data) is not bytes or type(self).initiate_send is not dispatcher_with_send.initiate_send:
+            self._out += data
+            self.initiate_send()
+            return
+        # Nothing waits before it: what the socket takes at once need not go through the buffer.
+        out = self._out
+        sent = dispatcher.send(self, data)
+        if sent < len(data) and out is self._out:
+            out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
+            self._output_waits(True)
 
 
 if os.name == "posix":
