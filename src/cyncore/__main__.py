@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """``python -m cyncore SCRIPT [ARG...]`` and ``python -m cyncore -m MODULE [ARG...]``: an old program on cyncore's loop.
 
-The program finds cyncore's drop-in under the name ``asyncore``, and everything else (``sys.argv``, ``sys.path[0]``, ``__main__``) as
-Python itself would have set it.
+The program finds cyncore's drop-in under the name ``asyncore``, and everything else (``sys.argv``, ``sys.path[0]``,
+``__main__``) as Python itself would have set it.
 """
 
 from __future__ import annotations

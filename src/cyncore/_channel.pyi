@@ -1,9 +1,11 @@
 import socket as _socket
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 class ExitNow(Exception): ...
 
-
+@disjoint_base
 class Channel:
     socket: Any
     connected: bool
@@ -23,7 +25,6 @@ class Channel:
     def resume_reading(self) -> None: ...
     def handle_read_event(self) -> None: ...
     def handle_write_event(self) -> None: ...
-    def handle_expt_event(self) -> None: ...
 
 class BufferedChannel(Channel):
     def _output_waits(self, waits: bool) -> None: ...

@@ -2,11 +2,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
+from typing_extensions import Self, disjoint_base
+
 from ._calls import Handle, TimerHandle
 
 BACKENDS: Final[tuple[str, ...]]
 socket_map: dict[int, Any]
 
+@disjoint_base
 class Loop:
     @property
     def map(self) -> Any: ...
@@ -34,7 +37,7 @@ class Loop:
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> TimerHandle: ...
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle: ...
     def handle_exception(self, error: BaseException, handle: Handle) -> None: ...
-    def __enter__(self) -> Loop: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...

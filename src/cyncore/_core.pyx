@@ -356,9 +356,9 @@ cdef class Loop(Registry):
 
     cdef bint is_left(self, int need) except -1:
         """Is there still what the loop was to run for?"""
-        if len(self.map) > 0:
-            return True
-        return need == WHILE_ANYTHING and (self.calls.are_queued() or self.calls.timers.count > 0)
+        return len(self.map) > 0 or (
+            need == WHILE_ANYTHING and (self.calls.are_queued() or self.calls.timers.count > 0)
+        )
 
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1:
         cdef cyn_event events[BATCH]

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from errno import EBADF, EOPNOTSUPP
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
 from ._fallback_arguments import backend_name, checked_callback, debug_wanted, limit, mapping, number
@@ -26,6 +26,9 @@ from ._fallback_channel import BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake
 from ._fallback_slot import Slot
 from ._fallback_turn import Turn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["BACKENDS", "BufferedChannel", "Channel", "ExitNow", "Handle", "Loop", "TimerHandle", "socket_map"]
 
@@ -79,7 +82,7 @@ class Loop:
         if not getattr(self, "_closed", True):
             self._wake.close()
 
-    def __enter__(self) -> Loop:
+    def __enter__(self) -> Self:
         self._check_open()
         return self
 

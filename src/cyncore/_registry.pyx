@@ -356,7 +356,7 @@ cdef class Registry(LoopBase):
             self.detach(channel.fd)
         self.attach(fd, channel)
         # Kept until the change is noted: its end may run code that changes the map again.
-        before = self.map.get(fd)
+        _before = self.map.get(fd)
         cdef bint in_step = self.begin_change()
         try:
             self.map[fd] = channel
@@ -366,7 +366,7 @@ cdef class Registry(LoopBase):
 
     cdef int take_out(self, int fd) except -1:
         """del_channel: out of the loop and out of the map."""
-        before = self.map.get(fd)
+        _before = self.map.get(fd)
         self.detach(fd)
         cdef bint in_step = self.begin_change()
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The names of the old ``asyncore`` module, on cyncore's loop.
 
-``import cyncore.asyncore as asyncore``, or run an unchanged program with ``python -m cyncore SCRIPT``. docs/compatibility.md
-says what is kept and what is cured.
+``import cyncore.asyncore as asyncore``, or run an unchanged program with ``python -m cyncore SCRIPT``.
+docs/compatibility.md says what is kept and what is cured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 from typing import Any
 
-from ._engine import ExitNow, Loop, socket_map
+from ._engine import ExitNow as ExitNow
+from ._engine import Loop
+from ._engine import socket_map as socket_map
 from .dispatcher import _DISCONNECTED as _DISCONNECTED
 from .dispatcher import _strerror as _strerror
 from .dispatcher import compact_traceback as compact_traceback

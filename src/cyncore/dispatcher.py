@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The classes that programs derive from: ``dispatcher`` and its buffered and file-serving kin.
 
-Everything that runs once per event (reading, sending, telling the poller what is wanted) is the engine's; what is here runs
-once per connection, or only where a program did not say what to do. Behaviour is that of CPython 3.11's ``asyncore``
-wherever a program could tell; docs/compatibility.md lists each place where a defect of it was cured instead.
+Everything that runs once per event (reading, sending, telling the poller what is wanted) is the engine's; what is here
+runs once per connection, or only where a program did not say what to do. Behaviour is that of CPython 3.11's
+``asyncore`` wherever a program could tell; docs/compatibility.md lists each place where a defect of it was cured
+instead.
 
 Unless a docstring says otherwise, a method is to be called from the thread that runs the channel's loop.
 """
@@ -14,6 +15,7 @@ import os
 import socket
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from errno import (
     EALREADY,
     EBADF,
@@ -29,11 +31,13 @@ from errno import (
     errorcode,
 )
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ._engine import BufferedChannel, Channel, socket_map
 
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+
+_Handler = TypeVar("_Handler", bound=Callable[..., None])
 
 _SEND_CHUNK = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
@@ -59,24 +63,24 @@ def compact_traceback() -> tuple[tuple[str, str, str], type[BaseException] | Non
     return frames[-1], kind, value, " ".join("[" + "|".join(frame) + "]" for frame in frames)
 
 
-def _frames(trace: TracebackType | None) -> Any:
+def _frames(trace: TracebackType | None) -> Iterator[tuple[str, str, str]]:
     while trace is not None:
         code = trace.tb_frame.f_code
         yield code.co_filename, code.co_name, str(trace.tb_lineno)
         trace = trace.tb_next
 
 
-def _unhandled(handler: Any) -> Any:
+def _unhandled(handler: _Handler) -> _Handler:
     """Marks a handler that only says so: a class that has no other does not handle the event."""
-    handler.unhandled = True
+    handler.unhandled = True  # type: ignore[attr-defined]
     return handler
 
 
 class dispatcher(Channel):
     """A socket and what to do when something happens to it: derive, and define the ``handle_`` methods you need.
 
-    ``sock``: a connected or unconnected socket, or any object that behaves like one; it is made non-blocking. None: call
-    `create_socket` or `set_socket` later. ``map``: the dict of channels that it joins; None: ``socket_map``.
+    ``sock``: a connected or unconnected socket, or any object that behaves like one; it is made non-blocking. None:
+    call `create_socket` or `set_socket` later. ``map``: the dict of channels that it joins; None: ``socket_map``.
     OSError where the socket is broken in another way than not being connected.
     """
 
@@ -111,16 +115,14 @@ class dispatcher(Channel):
             words.append("connected")
         if self.addr is not None:
             try:
-                words.append("%s:%d" % self.addr)
+                words.append("%s:%d" % self.addr)  # noqa: UP031 - it must fail for what is no pair of these
             except TypeError:
                 words.append(repr(self.addr))
         return f"<{' '.join(words)} at {id(self):#x}>"
 
     # The socket's life
 
-    def create_socket(
-        self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM
-    ) -> None:
+    def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:
         """Makes a non-blocking socket of that family and type and adds the channel. OSError as `socket.socket`."""
         self.family_and_type = family, type
         made = socket.socket(family, type)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""A program against the public API, for mypy in strict mode: what a user writes must pass, and what is wrong must not.
+
+Each ``type: ignore`` below is a mistake that the types have to catch; mypy reports those that it does not need. No test
+imports this file, but it runs: ``python tests/typing_usage.py``.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import cyncore
+import cyncore.asyncore as asyncore
+
+HELLO = b"hello"
+
+
+class Greeter(cyncore.dispatcher):
+    """Sends one greeting."""
+
+    def __init__(self, sock: socket.socket, loop: cyncore.Loop) -> None:
+        super().__init__(sock, loop.map)
+        self.greeted = False
+
+    def writable(self) -> bool:
+        return not self.greeted
+
+    def handle_write(self) -> None:
+        sent: int = self.send(HELLO)
+        self.greeted = sent == len(HELLO)
+
+    def handle_close(self) -> None:
+        self.close()
+
+
+class Listener(cyncore.dispatcher_with_send):
+    """Reads until its peer is told enough."""
+
+    def __init__(self, sock: socket.socket, loop: cyncore.Loop) -> None:
+        super().__init__(sock, loop.map)
+        self.loop = loop
+        self.heard = b""
+
+    def handle_read(self) -> None:
+        data: bytes = self.recv(8192)
+        self.heard += data
+        self.pause_reading()
+        again: cyncore.TimerHandle = self.loop.call_later(0.0, self.resume_reading)
+        moment: float = again.when()
+        if self.heard == HELLO and moment >= 0:
+            self.loop.stop()
+
+
+class Server(cyncore.dispatcher):
+    def __init__(self, loop: cyncore.Loop) -> None:
+        super().__init__(map=loop.map)
+        self.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.set_reuse_addr()
+        self.bind(("127.0.0.1", 0))
+        self.listen(8)
+
+    def handle_accept(self) -> None:
+        pair: tuple[socket.socket, Any] | None = self.accept()
+        if pair is not None:
+            self.handle_accepted(*pair)
+
+    def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
+        sock.close()
+
+
+class PatientLoop(cyncore.Loop):
+    """Counts what its callbacks raise."""
+
+    failures = 0
+
+    def handle_exception(self, error: BaseException, handle: cyncore.Handle) -> None:
+        self.failures += not handle.cancelled()
+
+
+class OldEcho(asyncore.dispatcher_with_send):
+    """A program of the old kind."""
+
+    def handle_read(self) -> None:
+        self.send(self.recv(8192))
+
+    def handle_expt(self) -> None:
+        raise asyncore.ExitNow
+
+
+class Wrong(cyncore.dispatcher):
+    def handle_read(self, data: bytes) -> None:  # type: ignore[override]
+        """Handlers take no arguments."""
+
+    def handle_accept(self, sock: socket.socket) -> None:  # type: ignore[override]
+        """That is handle_accepted."""
+
+    def readable(self) -> str:  # type: ignore[override]
+        """A predicate answers yes or no."""
+        return ""
+
+    def mistakes(self, loop: cyncore.Loop) -> None:
+        loop.call_soon("not callable")  # type: ignore[arg-type]
+        loop.call_later(None, self.close)  # type: ignore[arg-type]
+        loop.run(True)  # type: ignore[call-arg]
+        loop.backend = "poll"  # type: ignore[misc]
+        self.recv("8192")  # type: ignore[arg-type]
+        self.connected = None  # type: ignore[assignment]
+        asyncore.loop(timeout="1")  # type: ignore[arg-type]
+
+
+def greet() -> None:
+    one, other = socket.socketpair()
+    with PatientLoop(backend=None, debug=True) as loop:
+        same: PatientLoop = loop
+        greeter, listener, server = Greeter(one, loop), Listener(other, loop), Server(loop)
+        soon: cyncore.Handle = loop.call_soon(int, "not a number")
+        from_a_thread: cyncore.Handle = loop.call_soon_threadsafe(soon.cancelled)
+        late: cyncore.TimerHandle = loop.call_at(same.time() + 60.0, print, "too late")
+        deadline: float | None = loop.next_deadline()
+        loop.run()
+        late.cancel()
+        delivered: int = loop.poll(0.0)
+        for channel in (greeter, listener, server):
+            channel.close()
+    assert (listener.heard, loop.failures, loop.closed) == (HELLO, 1, True)
+    assert (from_a_thread.cancelled(), late.cancelled()) == (False, True)
+    assert deadline is not None
+    assert delivered >= 0
+    assert loop.backend in cyncore.BACKENDS
+
+
+def echo_as_ever() -> None:
+    one, other = socket.socketpair()
+    with other:
+        channel = OldEcho(one)
+        other.sendall(HELLO)
+        asyncore.loop(timeout=1.0, use_poll=True, count=1)
+        assert asyncore.socket_map[one.fileno()] is channel
+        assert (other.recv(100), channel.out_buffer) == (HELLO, b"")
+        asyncore.close_all()
+
+
+if __name__ == "__main__":
+    greet()
+    echo_as_ever()
