@@ -26,6 +26,7 @@ from ._csrc cimport (
 cdef double LATEST = 9.2e9  # seconds: what int64 nanoseconds hold, some 290 years of uptime
 
 
+@cython.no_gc_clear
 cdef class Handle:
     """A call that was asked for. Made by the loop's ``call_`` methods."""
 
@@ -52,8 +53,17 @@ cdef class Handle:
         return f"<cyncore.{type(self).__name__} {what}>"
 
 
+@cython.no_gc_clear
 cdef class TimerHandle(Handle):
     """A call that was asked for at a time."""
+
+    def __cinit__(self):
+        self.timer.place = CYN_TIMER_IDLE
+
+    def __dealloc__(self):
+        # The collector may empty `kept` first. With no_gc_clear, `calls` is still there: the heap must not point here.
+        if self.calls is not None:
+            cyn_timers_cancel(&self.calls.timers, &self.timer)
 
     def cancel(self):
         """The call is not made, and what it referred to is let go. Does nothing the second time. O(log n)."""
@@ -66,6 +76,7 @@ cdef class TimerHandle(Handle):
         return self.at
 
 
+@cython.no_gc_clear
 cdef class Calls:
     def __cinit__(self):
         self.queued = []
@@ -102,7 +113,7 @@ cdef class Calls:
     cdef bint are_queued(self):
         return len(self.queued) > 0 or self.at < len(self.batch)
 
-    cdef TimerHandle add_timer(self, double when, object callback, tuple args):
+    cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest):
         cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
         if not isfinite(when) or when > LATEST:
             raise ValueError(f"the time of a call must be a finite number of seconds, not {when!r}")
@@ -110,12 +121,11 @@ cdef class Calls:
         handle.args = args
         handle.calls = self
         handle.at = when
-        handle.timer.place = CYN_TIMER_IDLE
         # The first nanosecond at which Loop.time() has reached `when`: rounding must not make a timer early.
         cdef int64_t due = <int64_t> ceil(max(when, 0.0) * 1e9)
         while due / 1e9 < when:
             due += 1
-        if cyn_timers_add(&self.timers, &handle.timer, due) < 0:
+        if cyn_timers_add(&self.timers, &handle.timer, max(due, earliest)) < 0:
             raise MemoryError
         handle.kept_at = len(self.kept)
         self.kept.append(handle)
@@ -137,6 +147,8 @@ cdef class Calls:
 
     cdef int forget(self, TimerHandle handle) except -1:
         """Takes a handle out of `kept`; the last one moves to its place."""
+        if handle.kept_at >= len(self.kept):
+            return 0  # emptied by the collector
         cdef TimerHandle last = <TimerHandle> self.kept[len(self.kept) - 1]
         self.kept[handle.kept_at] = last
         last.kept_at = handle.kept_at

@@ -37,6 +37,8 @@ cdef class LoopBase:
     cdef int join_asked(self, Channel channel) except -1
     cdef int leave_asked(self, Channel channel) except -1
     cdef int read_ahead(self, Channel channel) except -1
+    cdef int reclass(self, Channel channel) except -1
+    cdef int check(self, str what) except -1
     cdef int later(self, int64_t milliseconds, object callback) except -1
 
 
@@ -53,7 +55,7 @@ cdef class Channel:
     cdef unsigned said                # what its predicates answered last
     cdef unsigned backoff             # milliseconds that a listener without descriptors waited last
 
-    cdef int attribute_changed(self, str name) except -1
+    cdef int attribute_changed(self, object name) except -1
     cdef bint state(self, unsigned flag, str name) except -1
     cdef int set_state(self, unsigned flag, bint on) except -1
     cdef int classify(self) except -1

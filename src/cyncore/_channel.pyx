@@ -69,7 +69,7 @@ cdef frozenset LOST_IN_BACKLOG = frozenset(
     })
 cdef frozenset WATCHED_NAMES = frozenset({
     "readable", "writable", "handle_read", "handle_write", "handle_read_event", "handle_write_event",
-    "handle_expt_event", "handle_expt", "handle_accept", "connected", "accepting", "connecting", "closing",
+    "handle_expt_event", "handle_expt", "handle_accept", "connected", "accepting", "connecting", "closing", "__class__",
 })
 
 cdef type PLAIN_SOCKET = _socket.socket
@@ -118,6 +118,12 @@ cdef class LoopBase:
     cdef int read_ahead(self, Channel channel) except -1:
         return 0
 
+    cdef int reclass(self, Channel channel) except -1:
+        return 0
+
+    cdef int check(self, str what) except -1:
+        return 0
+
     cdef int later(self, int64_t milliseconds, object callback) except -1:
         return 0
 
@@ -150,11 +156,14 @@ cdef class Channel:
         generic_delete(self, name, NULL)
         self.attribute_changed(name)
 
-    cdef int attribute_changed(self, str name) except -1:
+    cdef int attribute_changed(self, object name) except -1:
         # A first look at the first letter keeps this off the way of every other attribute.
         cdef Py_UCS4 first = PyUnicode_READ_CHAR(name, 0) if len(name) else 0
-        if first in u"hrwca" and name in WATCHED_NAMES:
-            if first in u"hrw":
+        if first in u"hrwca_" and name in WATCHED_NAMES:
+            if first == u"_":
+                if self.loop is not None:
+                    self.loop.reclass(self)
+            elif first in u"hrw":
                 self.flags |= INSTANCE
                 self.flags &= ~MUTED
                 if self.loop is not None:
@@ -302,10 +311,14 @@ cdef class Channel:
 
     def pause_reading(self):
         """No more read events until `resume_reading`; what comes waits in the kernel. Does nothing the second time."""
+        if self.loop is not None:
+            self.loop.check("pause_reading")
         self.set_state(PAUSED, True)
 
     def resume_reading(self):
         """Read events again. Does nothing where reading is not paused."""
+        if self.loop is not None:
+            self.loop.check("resume_reading")
         self.set_state(PAUSED, False)
 
     def _output_waits(self, bint waits):
@@ -315,6 +328,8 @@ cdef class Channel:
 
     cdef int classify(self) except -1:
         """Takes over what the class, and the instance, define."""
+        if self.loop is None:
+            return 0
         self.defines = self.traits.flags
         if self.flags & INSTANCE:
             self.defines = traits_of_instance(self, self.defines)
@@ -356,7 +371,11 @@ cdef class Channel:
 
     cdef int arm(self) except -1:
         """Tells the poller what is wanted. No system call."""
-        cdef unsigned wanted = self.interest()
+        cdef LoopBase loop = self.loop
+        cdef unsigned wanted
+        if loop is None:
+            return 0
+        wanted = self.interest()
         if self.flags & HELD:
             if not wanted & CYN_READ:
                 wanted = 0
@@ -364,12 +383,14 @@ cdef class Channel:
                 self.flags &= ~HELD
         if self.flags & PENDING_LATER and wanted & CYN_READ:
             self.flags &= ~PENDING_LATER
-            self.loop.read_ahead(self)
-        return self.loop.want(self.fd, wanted)
+            loop.read_ahead(self)
+        if self.loop is not loop:
+            return 0  # closed by code of the program's that was asked on the way
+        return loop.want(self.fd, wanted)
 
     cdef int settle(self) except -1:
         """Something has changed: what is wanted follows, at once or when the predicates have been asked."""
-        if self.asked_at >= 0:
+        if self.loop is not None and self.asked_at >= 0:
             return self.loop.touch(self)
         return self.arm()
 
@@ -441,8 +462,8 @@ cdef class Channel:
             self.handle_accept()
             return 0
         for taken in range(BURST):
-            if taken and not _readable_now(sock):
-                break
+            if taken and (self.flags & (PAUSED | BACKED_OFF) or self.defines & ASK_READ or not _readable_now(sock)):
+                break  # a class with a readable() of its own is asked again before the next one
             pair = self.accept()
             if pair is None:
                 break
@@ -485,7 +506,8 @@ cdef class Channel:
         self.backoff = min(max(self.backoff * 2, BACKOFF_FIRST), BACKOFF_LAST)
         self.flags |= BACKED_OFF | REFUSED
         self.settle()
-        self.loop.later(self.backoff, self._accept_again)
+        if self.loop is not None:
+            self.loop.later(self.backoff, self._accept_again)
         now = time.monotonic()
         if _logged_at < 0 or now - _logged_at >= 1.0:
             _logged_at = now

@@ -10,6 +10,8 @@ from ._registry cimport Registry
 cdef class Loop(Registry):
     cdef Calls calls
     cdef bint stopping
+    cdef list late               # failures that a batch cut short has left: (fd, generation, errno)
+    cdef int64_t earliest        # of timers added now: not before those that are being made
 
     cdef bint take_stop(self)
     cdef int leave(self, object turn) except -1
@@ -20,7 +22,10 @@ cdef class Loop(Registry):
 
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
-    cdef int wait(self, cyn_event *events, int64_t limit) except -1
+    cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
+    cdef bint prepare_wait(self, int64_t now, bint again) except -1
+    cdef int block(self, cyn_event *events, int64_t left) except -1
+    cdef int take_late(self, cyn_event *events) except -1
     cdef int wait_failed(self, int rc) except -1
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1
     cdef bint is_live(self, Channel channel, cyn_event *event)

@@ -11,16 +11,17 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import MutableMapping
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
-from libc.errno cimport EBADF, ECONNABORTED, ECONNRESET, EINTR, ENOTCONN, EPIPE, ESHUTDOWN
+from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, ENOTCONN, EPIPE, ESHUTDOWN
 from libc.limits cimport INT_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from ._calls cimport Calls, Handle, TimerHandle
-from ._channel cimport AGAIN, DIRECT, HELD, MUTED, PENDING, PENDING_LATER, REFUSED, TOUCHED, Channel
+from ._channel cimport AGAIN, CONNECTING, DIRECT, HELD, MUTED, PENDING, PENDING_LATER, REFUSED, TOUCHED, Channel
 from ._csrc cimport (
     CYN_ERR,
     CYN_HUP,
@@ -32,6 +33,8 @@ from ._csrc cimport (
     cyn_clock,
     cyn_event,
     cyn_ioctl,
+    cyn_poll,
+    pollfd,
 )
 from ._registry cimport Registry, failure, registry_of
 
@@ -46,6 +49,8 @@ cdef enum:
     SCRATCH = 65536     # bytes that recv can read without an allocation
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
+
+cdef int64_t ASK_AGAIN = 1_000_000  # ns until predicates that were touched by others are asked
 
 cdef frozenset DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 cdef object log = logging.getLogger("cyncore")
@@ -64,6 +69,12 @@ cdef int64_t _nanoseconds(object seconds, str what) except -2:
     if not value >= 0.0:
         raise ValueError(f"{what} must not be below zero: {seconds!r}")
     return <int64_t> (value * 1e9) if value < 9e9 else -1
+
+
+cdef int _check_map(object map) except -1:
+    if not isinstance(map, (dict, MutableMapping)) and not (hasattr(map, "items") and hasattr(map, "__delitem__")):
+        raise TypeError(f"a map of channels must be a dict or behave like one, not {map!r}")
+    return 0
 
 
 cdef class Loop(Registry):
@@ -89,6 +100,7 @@ cdef class Loop(Registry):
             debug = os.environ.get("CYNCORE_DEBUG", "0") not in ("", "0") or sys.flags.dev_mode
         if map is None:
             map = {}
+        _check_map(map)
         if registry_of(map) is not None:
             raise ValueError(f"the map has a loop already: {registry_of(map)!r}")
         self.debug = debug
@@ -97,6 +109,8 @@ cdef class Loop(Registry):
             raise MemoryError
         self.serve(map, backend)
         self.calls = Calls()
+        self.late = []
+        self.is_closed = False
         if map is socket_map:
             _home = self
 
@@ -248,11 +262,12 @@ cdef class Loop(Registry):
         Deadlines are not in it: see `next_deadline`. OSError (ENOTSUP) with the poll and select backends.
         """
         self.check("fileno")
-        self.settle(True)
         cdef int fd = self.poller_fd()
-        if fd < 0:
+        if fd < 0 and fd != -EAGAIN:  # EAGAIN: in the child of a fork, before its first settle
             raise failure(-fd, f"the {self.backend} backend has no descriptor of its own")
-        return fd
+        if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
+            self.settle(True)
+        return self.poller_fd()
 
     def next_deadline(self):
         """The earliest time, in seconds of `time`, at which something is due without an event, or None."""
@@ -310,7 +325,7 @@ cdef class Loop(Registry):
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         if not callable(callback):
             raise TypeError(f"the callback cannot be called: {callback!r}")
-        return self.calls.add_timer(when, callback, args)
+        return self.calls.add_timer(when, callback, args, self.earliest)
 
     cdef int read_ahead(self, Channel channel) except -1:
         return self.deliver_pending(channel)
@@ -335,12 +350,16 @@ cdef class Loop(Registry):
                 first = False
         if self.calls.timers.count:
             now = cyn_clock()
-            while first or not self.stopping:
-                handle = self.calls.due(now, newer)
-                if handle is None:
-                    break
-                self.run_call(handle)
-                first = False
+            self.earliest = now  # so that what a call adds for the past does not come before the others
+            try:
+                while first or not self.stopping:
+                    handle = self.calls.due(now, newer)
+                    if handle is None:
+                        break
+                    self.run_call(handle)
+                    first = False
+            finally:
+                self.earliest = 0
         return 0
 
     cdef int run_call(self, Handle handle) except -1:
@@ -374,13 +393,13 @@ cdef class Loop(Registry):
             if self.calls.are_queued() or self.calls.timers.count:
                 if self.calls.are_queued() or self.calls.next_due() <= cyn_clock():
                     self.run_due()
-            if need and limit != 0 and not self.is_left(need):
-                limit = 0  # nothing to wait for: what was due was the last of it
             self.settle(ask_all)
+            if need and limit != 0 and not self.is_left(need):
+                limit = 0  # nothing to wait for: what was due, or a predicate's, was the last of it
             self.waits += 1
-            count = self.take_events(events, BATCH, 0)
+            count = self.take_late(events) if self.late else self.take_events(events, BATCH, 0)
             if count <= 0 and limit != 0:
-                count = self.wait(events, limit)
+                count = self.wait(events, limit, need)
             elif count < 0:
                 count = self.wait_failed(count)
             number = self.waits
@@ -391,47 +410,63 @@ cdef class Loop(Registry):
         finally:
             self.depth -= 1
 
-    cdef int wait(self, cyn_event *events, int64_t limit) except -1:
+    cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
         cdef int64_t start = cyn_clock(), now = start, left
-        cdef int count = 0, milliseconds
+        cdef int count = 0, rounds = 0
         while not (self.stopping or self.calls.are_queued()):
             left = INT64_MAX if limit < 0 else limit - (now - start)
+            if self.prepare_wait(now, rounds > 0):
+                if need and not self.is_left(need):
+                    return 0
+                if self.stopping or self.calls.are_queued():
+                    return 0
+            rounds += 1
             if self.owed and self.asked:
-                if now >= self.sweep_at:
-                    self.settle(True)
-                    if self.calls.are_queued() or self.stopping:
-                        return 0
-                    count = self.take_events(events, BATCH, 0)
-                    if count > 0:
-                        return count
-                    now = cyn_clock()
-                else:
-                    left = min(left, self.sweep_at - now)
+                left = min(left, max(self.sweep_at - now, 0))
+            if self.touched:
+                left = min(left, ASK_AGAIN)  # predicates that keep touching others must not make this a busy loop
             if self.calls.timers.count:
                 left = min(left, self.calls.next_due() - now)
-            if left <= 0:
-                break
-            # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
-            milliseconds = -1 if left == INT64_MAX else <int> min((left + 999_999) // 1_000_000, <int64_t> INT_MAX)
-            PyErr_CheckSignals()
-            self.waiting = True
-            with nogil:
-                count = self.take_events(events, BATCH, milliseconds)
-            self.waiting = False
-            if count > 0:
-                return count
-            if count < 0:
-                self.wait_failed(count)
-            if self.map_changed or self.touched:  # by another thread, which woke us
-                self.settle(False)
-            now = cyn_clock()
-            if count == 0 and limit >= 0 and now - start >= limit:
+            if left > 0:
+                count = self.block(events, left)
+                if count > 0:
+                    return count
+                now = cyn_clock()
+            if limit >= 0 and now - start >= limit:
                 break
             if self.calls.timers.count and self.calls.next_due() <= now:
                 break
         self.owed = True  # whatever happened outside meanwhile, the predicates may know of it
         return 0
+
+    cdef bint prepare_wait(self, int64_t now, bint again) except -1:
+        """Looks at what has changed since the last settle. Was there anything to look at?"""
+        cdef unsigned long known = self.kinds_revision
+        if self.owed:
+            self.check_kinds()
+            if not self.asked:
+                self.owed = False
+            elif now >= self.sweep_at:
+                self.settle(True)
+                return True
+        if again or self.touched or self.kinds_revision != known or self.is_map_changed():
+            self.settle(False)
+            return True
+        return False
+
+    cdef int block(self, cyn_event *events, int64_t left) except -1:
+        cdef int count
+        # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
+        cdef int milliseconds = -1 if left == INT64_MAX else <int> min((left + 999_999) // 1_000_000, <int64_t> INT_MAX)
+        self.waiting = True  # from here on a change wakes us, one by a signal handler too
+        try:
+            PyErr_CheckSignals()
+            with nogil:
+                count = self.take_events(events, BATCH, milliseconds)
+        finally:
+            self.waiting = False
+        return count if count >= 0 else self.wait_failed(count)
 
     cdef int wait_failed(self, int rc) except -1:
         if rc != -EINTR:
@@ -441,25 +476,43 @@ cdef class Loop(Registry):
         return 0
 
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1:
-        cdef int at, delivered = 0
+        cdef int at = 0, delivered = 0
+        cdef cyn_event *event
         cdef void *owner
         cdef Channel channel
-        for at in range(count):
+        cdef bint told = isinstance(self.map, dict)
+        try:
             # A nested tick has served, or will be told again, whatever is left of this batch.
-            if number != self.waits or (self.stopping and at):
-                break
-            if self.is_map_changed():  # by hand, in a handler of this batch
-                self.read_map()
-            owner = self.owner_of(&events[at])
-            if owner is NULL:
-                continue
-            self.owed = True
-            if owner is <void *> self:
-                self.woken()
-                continue
-            channel = <Channel> owner  # held: a handler may drop the last reference to it
-            delivered += self.dispatch(channel, &events[at])
+            while at < count and number == self.waits and not (self.stopping and at):
+                event = &events[at]
+                at += 1
+                if self.is_map_changed():  # by hand, in a handler of this batch
+                    self.read_map()
+                owner = self.owner_of(event)
+                if owner is NULL:
+                    continue
+                self.owed = True
+                if owner is <void *> self:
+                    self.woken()
+                    continue
+                channel = <Channel> owner  # held: a handler may drop the last reference to it
+                if told or self.is_in_map(channel):
+                    delivered += self.dispatch(channel, event)
+        finally:
+            while at < count:
+                if events[at].ready & CYN_NVAL:  # told once only, by the kernel as by the poller
+                    self.late.append((events[at].fd, events[at].generation, events[at].error))
+                at += 1
         return delivered
+
+    cdef int take_late(self, cyn_event *events) except -1:
+        """Failures that a batch cut short has left."""
+        cdef int count = 0
+        while self.late and count < BATCH:
+            events[count].ready = CYN_NVAL
+            events[count].fd, events[count].generation, events[count].error = self.late.pop(0)
+            count += 1
+        return count
 
     cdef inline bint is_live(self, Channel channel, cyn_event *event):
         return self.owner_of(event) is <void *> channel
@@ -468,15 +521,19 @@ cdef class Loop(Registry):
         """One event to one channel, as asyncore.readwrite did it; docs/design.md, "Dispatch". 0: it was not wanted."""
         cdef uint32_t ready = event.ready
         cdef int unread = -1
+        cdef uint32_t wanted
         channel.traits.check()
-        if ready & (CYN_READ | CYN_WRITE | CYN_PRI):
-            ready &= channel.interest() | CYN_ERR | CYN_HUP | CYN_NVAL
-            if not ready:
-                return 0  # another channel's handler has paused this one
         if channel.asked_at >= 0 and not channel.flags & TOUCHED:
             self.touch(channel)
         channel.flags &= ~(AGAIN | REFUSED)
         try:
+            if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR):
+                wanted = channel.interest()
+                if ready & (CYN_HUP | CYN_ERR) == CYN_ERR and not channel.flags & CONNECTING:
+                    ready |= CYN_READ  # an error that a read takes: of a datagram that came to nobody
+                ready &= wanted | CYN_ERR | CYN_HUP | CYN_NVAL
+                if not ready:
+                    return 0  # another channel's handler has paused this one
             if ready & CYN_READ:
                 if ready & (CYN_HUP | CYN_ERR):
                     unread = _unread(channel, event.fd)
@@ -493,6 +550,8 @@ cdef class Loop(Registry):
                     return 1
             if ready & CYN_READ and not channel.flags & DIRECT:
                 self.deliver_pending(channel)
+                if not self.is_live(channel, event):
+                    return 1
             if ready & (CYN_HUP | CYN_ERR | CYN_NVAL):
                 self.hung_up(channel, event, ready, unread)
         except LEAVING:
@@ -505,6 +564,8 @@ cdef class Loop(Registry):
 
     cdef int hung_up(self, Channel channel, cyn_event *event, uint32_t ready, int unread) except -1:
         cdef int now
+        if ready & (CYN_HUP | CYN_ERR | CYN_NVAL | CYN_READ) == CYN_ERR | CYN_READ and not _is_broken(event.fd):
+            return 0  # the read handler took the error
         if ready & CYN_NVAL:
             if event.error != EBADF:
                 raise failure(event.error, f"{channel!r} fd {event.fd} cannot be watched")
@@ -513,8 +574,9 @@ cdef class Loop(Registry):
             if now > 0 and now != unread:
                 return 0  # it reads: the rest, and then the end, come with the next events
         elif not channel.flags & MUTED and _unread(channel, event.fd) > 0:
-            channel.flags |= HELD  # until it wants to read again
-            channel.arm()
+            if self.is_live(channel, event):
+                channel.flags |= HELD  # until it wants to read again
+                channel.arm()
             return 0
         channel.on_close()
         if ready & CYN_NVAL:
@@ -572,7 +634,18 @@ def _read_pending(Channel channel, sock):
 cdef int _pending(Channel channel) except -1:
     """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
     pending = getattr(channel.sock, "pending", None)
-    return 0 if pending is None else pending()
+    if not callable(pending):
+        return 0
+    count = pending()
+    return count if isinstance(count, int) and count > 0 else 0
+
+
+cdef bint _is_broken(int fd):
+    """Does the kernel still report an error, or a hang-up?"""
+    cdef pollfd one
+    one.fd = fd
+    one.events = one.revents = 0
+    return cyn_poll(&one, 1, 0) > 0
 
 
 cdef int _unread(Channel channel, int fd) except -1:

@@ -76,7 +76,9 @@ cdef extern from "cyn_sys.h" nogil:
         int fd
         short events
         short revents
-    short POLLIN
+    short POLLIN, POLLERR, POLLHUP
+    int F_GETFD
+    int cyn_fcntl "CYN_SYS(fcntl)"(int fd, int command)
     int cyn_ioctl "CYN_SYS(ioctl)"(int fd, unsigned long request, int *value)
     int cyn_poll "CYN_SYS(poll)"(pollfd *fds, unsigned long count, int timeout)
     ssize_t cyn_recv "CYN_SYS(recv)"(int fd, void *buffer, size_t size, int flags)

@@ -50,6 +50,7 @@ cdef class Registry(LoopBase):
     cdef bint is_map_changed(self)
     cdef int read_map(self) except -1
     cdef int read_entry(self, object key, object obj) except -1
+    cdef bint is_in_map(self, Channel channel) except -1
     cdef int refuse_entry(self, object key, object obj) except -1
     cdef bint begin_change(self)
     cdef int end_change(self, bint in_step) except -1
@@ -57,7 +58,6 @@ cdef class Registry(LoopBase):
     cdef int let_go(self, Channel channel) except -1
 
     cdef int check_open(self, str what) except -1
-    cdef int check(self, str what) except -1
     cdef int check_fork(self) except -1
 
 

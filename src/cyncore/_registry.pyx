@@ -17,15 +17,31 @@ import threading
 import weakref
 
 from cpython.object cimport PyObject
-from libc.errno cimport EBADF
+from libc.errno cimport EBADF, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from ._channel cimport FOREIGN, HELD, MUTED, TOUCHED, Channel, Foreign, LoopBase
+from ._channel cimport (
+    AGAIN,
+    BACKED_OFF,
+    DIRECT,
+    FOREIGN,
+    HELD,
+    MUTED,
+    PENDING,
+    PENDING_LATER,
+    REFUSED,
+    TOUCHED,
+    Channel,
+    Foreign,
+    LoopBase,
+)
 from ._csrc cimport (
     CYN_READ,
+    F_GETFD,
     cyn_clock,
     cyn_event,
+    cyn_fcntl,
     cyn_fork_epoch,
     cyn_poller_add,
     cyn_poller_close,
@@ -139,6 +155,7 @@ cdef class Registry(LoopBase):
         self.kinds = []
         self.turn = threading.RLock()
         self.map_changed = True
+        self.is_closed = True  # until it has a map
 
     def __dealloc__(self):
         if self.is_open:
@@ -246,21 +263,28 @@ cdef class Registry(LoopBase):
     cdef int ask_touched(self) except -1:
         """Asks the channels that had an event or were changed. What that touches waits for the next settle."""
         cdef list touched = self.touched
+        cdef Py_ssize_t at = 0
         cdef Channel channel
         if not touched:
             return 0
         self.touched = []
-        for channel in touched:
-            channel.flags &= ~TOUCHED
-            if channel.loop is self and channel.asked_at >= 0:
-                self.ask(channel)
-            if channel.loop is self:
-                channel.arm()
+        try:
+            while at < len(touched):
+                channel = <Channel> touched[at]
+                at += 1
+                channel.flags &= ~TOUCHED
+                if channel.loop is self:
+                    self.ask(channel)
+        finally:
+            if at < len(touched):
+                self.touched = touched[at:] + self.touched
         return 0
 
     cdef int ask(self, Channel channel) except -1:
         try:
-            channel.ask()
+            if channel.asked_at >= 0:
+                channel.ask()
+            channel.arm()
         except LEAVING:
             raise
         except BaseException:  # the old loop died of it; it is one channel's trouble
@@ -287,6 +311,7 @@ cdef class Registry(LoopBase):
                         (<Channel> self.asked[at - 1]).on_error()
         finally:
             self.sweeping = False
+            self.owed = at < len(self.asked)
             self.close_gaps()
             self.sweep_at = cyn_clock()
             self.sweep_at += SWEEP_SHARE * (self.sweep_at - start)
@@ -330,7 +355,7 @@ cdef class Registry(LoopBase):
         if self.kinds_revision != revision():
             self.kinds_revision = revision()
             for owner in list(self.owners):
-                if owner is not None:
+                if owner is not None and (<Channel> owner).loop is self:
                     (<Channel> owner).classify()
                     (<Channel> owner).settle()
         return 0
@@ -352,9 +377,19 @@ cdef class Registry(LoopBase):
         """add_channel: into the map and into the loop."""
         self.check("add_channel")
         self.check_fork()
+        if channel.sock is None or channel.flags & DIRECT:  # what stands for a socket may have made its number up
+            if cyn_fcntl(fd, F_GETFD) < 0:
+                raise failure(errno, f"{channel!r} fd {fd} cannot be added")
         if channel.fd >= 0 and channel.fd != fd:
-            self.detach(channel.fd)
-        self.attach(fd, channel)
+            if self.map.get(channel.fd) is channel:
+                self.take_out(channel.fd)
+            else:
+                self.detach(channel.fd)
+        try:
+            self.attach(fd, channel)
+        except BaseException:  # all or nothing: the caller is told
+            self.detach(fd)
+            raise
         # Kept until the change is noted: its end may run code that changes the map again.
         _before = self.map.get(fd)
         cdef bint in_step = self.begin_change()
@@ -414,6 +449,10 @@ cdef class Registry(LoopBase):
         channel.loop = self
         channel.fd = fd
         channel.said = 0
+        if known is not channel:  # what an earlier loop had promised is lost with it
+            if channel.flags & PENDING:
+                channel.flags |= PENDING_LATER
+            channel.flags &= ~(BACKED_OFF | PENDING | AGAIN | REFUSED)
         channel.flags &= ~(HELD | MUTED)
         channel.traits = traits
         traits.users += 1
@@ -433,6 +472,7 @@ cdef class Registry(LoopBase):
 
     cdef int let_go(self, Channel channel) except -1:
         self.channel_count -= 1
+        channel.flags &= ~TOUCHED  # of this loop's list, which skips it
         self.leave_asked(channel)
         channel.loop = None
         channel.fd = -1
@@ -494,16 +534,34 @@ cdef class Registry(LoopBase):
             channel = Foreign.__new__(Foreign)
             (<Foreign> channel).target = obj
             channel.flags |= FOREIGN
-        return self.attach(fd, channel)
+        try:
+            return self.attach(fd, channel)
+        except OSError:
+            return self.refuse_entry(key, obj)
 
     cdef int refuse_entry(self, object key, object obj) except -1:
         """An entry that is not a descriptor costs its object, not the loop."""
         self.map.pop(key, None)
         try:
-            raise failure(EBADF, f"{key!r}, the key of {obj!r} in the map, is no file descriptor")
+            raise failure(EBADF, f"{key!r}, the key of {obj!r} in the map, is no open file descriptor")
         except OSError:
             obj.handle_error()
         return 0
+
+    cdef int reclass(self, Channel channel) except -1:
+        """The channel is of another class now."""
+        channel.traits.users -= 1
+        channel.traits = traits_of(type(channel))
+        channel.traits.users += 1
+        if channel.traits not in self.kinds:
+            self.kinds.append(channel.traits)
+        channel.classify()
+        return channel.settle()
+
+    cdef bint is_in_map(self, Channel channel) except -1:
+        """Is it still what the map, which is no dict and tells of no change, holds for its descriptor?"""
+        entry = self.map.get(channel.fd)
+        return entry is channel or (channel.flags & FOREIGN and entry is (<Foreign> channel).target)
 
     # Checks
 
