@@ -143,3 +143,8 @@ def require_ipv6() -> None:
             sock.bind(("::1", 0))
     except OSError as error:
         pytest.skip(f"no IPv6 loopback: {error}")
+
+
+def tool_environment() -> dict[str, str]:
+    """The environment for a program that is not ours: without what a sanitizer build has preloaded into ours."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}

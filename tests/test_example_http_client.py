@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from example_support import EXAMPLES, PATIENCE, Server, command, require_ipv6, serving_http, tool, until
+from example_support import (
+    EXAMPLES,
+    PATIENCE,
+    Server,
+    command,
+    require_ipv6,
+    serving_http,
+    tool,
+    tool_environment,
+    until,
+)
 
 TEXT = b"a page\n"
 BIG = random.Random(4).randbytes(5_000_000)
@@ -141,7 +151,7 @@ def nginx(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
         (own / "nginx.conf").write_text(NGINX.format(folder=own, site=folder, listen=listen))
         with open(own / "log", "wb") as log:
             words = [program, "-p", str(own), "-c", str(own / "nginx.conf")]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=tool_environment())
         try:
             await_port(process, port)
             if process.poll() is None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from example_support import PATIENCE, Server, command, require_ipv6, serving_http, tool, until
+from example_support import PATIENCE, Server, command, require_ipv6, serving_http, tool, tool_environment, until
 
 MEBIBYTE = 1024 * 1024
 TEXT = b"0123456789" * 10
@@ -468,7 +468,9 @@ def url_of(server: Server, path: str) -> str:
 
 def curl(*args: object) -> str:
     words = [tool("curl"), "--silent", "--show-error", "--noproxy", "*", *map(str, args)]
-    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+    return subprocess.run(
+        words, check=True, capture_output=True, text=True, timeout=PATIENCE, env=tool_environment()
+    ).stdout
 
 
 def test_curl_huge_file(server: Server, huge: str, tmp_path: Path) -> None:
@@ -519,7 +521,7 @@ def test_curl_that_leaves_in_the_middle(server: Server, huge: str, tmp_path: Pat
         str(got),
         url_of(server, "huge.bin"),
     ]
-    with subprocess.Popen(words) as leaver:
+    with subprocess.Popen(words, env=tool_environment()) as leaver:
         until(lambda: got.exists() and got.stat().st_size > 100_000, "the first bytes came")
         assert server.descriptors() > before
         leaver.send_signal(signal.SIGKILL)
@@ -576,7 +578,9 @@ def test_wrk_with_a_thousand_connections(folder: Path, huge: str, tmp_path: Path
         # How soon answers come is not what is tested: by default wrk calls it an error after 2 s.
         words = [tool("wrk"), "-c1000", "-t2", "-d10s", "--timeout", "30s", "-s", str(tmp_path / "check.lua")]
         words += [url_of(server, "page.html"), "--", str(page)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as load:
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=tool_environment()
+        ) as load:
             until(lambda: server.descriptors() > 500, "wrk has connected")
             curl("-f", "-o", tmp_path / "got", url_of(server, "huge.bin"))
             report, _ = load.communicate(timeout=60)

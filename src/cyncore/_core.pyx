@@ -123,6 +123,7 @@ cdef class Loop(Registry):
 
         It lives as long as a channel in the map, or a reference to it, does; the one of `socket_map` for good.
         """
+        _check_map(map)
         cdef Loop loop = <Loop> registry_of(map)
         return Loop(map) if loop is None else loop
 

@@ -38,6 +38,8 @@ socket_map: dict[int, Any] = {}
 
 _SWEEP_SHARE: Final = 0.1  # of the loop's time that goes into asking everyone, while events keep coming
 
+_LAST_FD: Final = 2**31 - 1  # a descriptor is an int of C
+
 _log = logging.getLogger("cyncore")
 
 
@@ -311,9 +313,10 @@ class Loop:
         self._run_calls(stops)
         if self._stops != stops:
             return 0
-        self._settle(sweep)
-        waits = not self._calls.queued()
-        events = self._wait(timeout, alive)
+        with self._wake.told_of_signals():
+            self._settle(sweep)
+            waits = not self._calls.queued()
+            events = self._wait(timeout, alive)
         if waits and not events and self._stops == stops and self._calls.timer_due(self.time()):
             self._run_calls(stops)  # what ended the wait need not wait for the next tick
         return self._dispatch(events, stops)
@@ -331,28 +334,42 @@ class Loop:
 
     def _settle(self, sweep: bool) -> None:
         """Takes over the map as it is, and asks the predicates that are to be asked."""
-        items = dict(self._map.items())
-        for fd, channel in list(items.items()):
-            if not isinstance(fd, int) or fd < 0:
-                self._refuse(items.pop(fd), fd)
-                continue
-            slot = self._slots.get(fd)
-            if slot is None or slot.obj is not channel:
-                self._slots[fd] = Slot(fd, channel)
-                if isinstance(channel, Channel) and channel._loop is None:
-                    channel._loop = self
-        for fd in self._slots.keys() - items.keys():
-            self._forget(fd)
+        self._read_map()
         began = self.time()
         everyone = sweep or (self._owed and began >= self._sweep_at)
         if everyone:
             self._owed = False
-        for slot in list(self._slots.values()):
-            if self._current(slot):
-                slot.settle(everyone)
+        self._ask(everyone)
         if everyone:
             ended = self.time()
             self._sweep_at = ended + (ended - began) * (1 / _SWEEP_SHARE - 1)
+        if self._read_map():  # a predicate has added channels or taken some out, and others may know of it
+            self._owed = True
+        self._ask(False)
+
+    def _read_map(self) -> bool:
+        """Makes the slots those of the map. Returns whether that changed any."""
+        items = dict(self._map.items())
+        changed = False
+        for fd, channel in list(items.items()):
+            if not isinstance(fd, int) or not 0 <= fd <= _LAST_FD:
+                self._refuse(items.pop(fd), fd)
+                continue
+            slot = self._slots.get(fd)
+            if slot is None or slot.obj is not channel:
+                changed = True
+                self._slots[fd] = Slot(fd, channel)
+                if isinstance(channel, Channel) and channel._loop is None:
+                    channel._loop = self
+        for fd in self._slots.keys() - items.keys():
+            changed = True
+            self._forget(fd)
+        return changed
+
+    def _ask(self, everyone: bool) -> None:
+        for slot in list(self._slots.values()):
+            if self._current(slot):
+                slot.settle(everyone)
 
     def _refuse(self, channel: Any, key: object) -> None:
         """A key that is no descriptor costs its channel, not the loop."""
@@ -363,29 +380,39 @@ class Loop:
             channel.handle_error()
 
     def _wait(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]]:
+        """Waits at most ``timeout`` seconds. A signal does not end that, but may have changed what to wait for."""
+        end = math.inf if timeout is None else self.time() + timeout
+        while (events := self._wait_once(timeout, alive)) is None:
+            timeout = None if timeout is None else max(0.0, end - self.time())
+            self._settle(False)
+        return events
+
+    def _wait_once(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]] | None:
+        """What is ready; None: nothing, but a signal came."""
         slots = dict(self._slots)
-        wants = {fd: mask for fd, slot in slots.items() if (mask := slot.wants())}
+        wants = {fd: mask for fd, slot in slots.items() if (mask := slot.interest())}
         held = [fd for fd, slot in slots.items() if slot.holds_data()]
         self._waits += 1
         ready, woken = self._ask_kernel(wants, 0.0)
-        if not (ready or woken or held):
+        if not (ready or held) and woken is None:
             limit = self._longest_wait(timeout) if alive() else 0.0
             if limit is None or limit > 0:
                 ready, woken = self._ask_kernel(wants, limit)
                 self._owed = self._owed or not ready  # other threads had the time to change what predicates say
-        self._owed = self._owed or woken
+        self._owed = self._owed or woken is not None
         for fd in held:
             ready[fd] = ready.get(fd, 0) | READ
+        if woken is False and not ready:
+            return None
         return [(slots[fd], mask) for fd, mask in ready.items()]
 
-    def _ask_kernel(self, wants: dict[int, int], timeout: float | None) -> tuple[dict[int, int], bool]:
-        """What is ready, and whether `wake` was called."""
+    def _ask_kernel(self, wants: dict[int, int], timeout: float | None) -> tuple[dict[int, int], bool | None]:
+        """What is ready, and whether `wake` was called; False: a signal came, None: neither."""
         wake = self._wake.fd
         ready = self._poller({wake: READ, **wants}, timeout)
-        woken = ready.pop(wake, 0) != 0
-        if woken:
-            self._wake.clear()
-        return ready, woken
+        if not ready.pop(wake, 0):
+            return ready, None
+        return ready, self._wake.clear()
 
     def _longest_wait(self, timeout: float | None) -> float | None:
         if self._calls.queued() or self._stops != self._stops_done:

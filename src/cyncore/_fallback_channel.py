@@ -3,8 +3,23 @@
 
 from __future__ import annotations
 
+import os
 import socket as _socket
-from errno import EAGAIN, EBADF, ECONNABORTED, ECONNRESET, ENOTCONN, EPIPE, ESHUTDOWN, EWOULDBLOCK, errorcode
+from errno import (
+    EAGAIN,
+    EBADF,
+    ECONNABORTED,
+    ECONNRESET,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENOTCONN,
+    EPIPE,
+    ESHUTDOWN,
+    EWOULDBLOCK,
+    errorcode,
+)
 from typing import TYPE_CHECKING, Any, Final
 
 from ._fallback_poller import readable_now
@@ -13,6 +28,8 @@ if TYPE_CHECKING:
     from ._fallback import Loop
 
 DISCONNECTED: Final = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+
+NO_ROOM: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})  # accept(2): the listener is to back off
 
 ACCEPT_BURST: Final = 16  # connections that a default handle_accept takes in one event
 
@@ -23,6 +40,17 @@ _LOST_IN_BACKLOG: Final = frozenset(
     if name in ("EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN")
     or name in ("ENONET", "EHOSTUNREACH", "ENETUNREACH")
 )
+
+
+def is_open(fd: int) -> bool:
+    """Is it a descriptor that is open, as far as the platform tells?"""
+    if os.name != "posix":  # a socket is none that fstat() knows
+        return fd >= 0
+    try:
+        os.fstat(fd)
+    except (OSError, OverflowError):  # the answer to the question
+        return False
+    return True
 
 
 def defines(obj: Any, name: str) -> bool:
@@ -50,6 +78,7 @@ class Channel:
     _fileno: int | None = None
 
     _loop: Loop | None = None  # keeps alive the loop that nobody else holds
+    _place: int | None = None  # the descriptor that it was added under last
     _paused = False
     _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
     _recv_said: str = ""  # what the last recv found: "data", "end" or "again"
@@ -60,7 +89,7 @@ class Channel:
     def add_channel(self, map: Any = None) -> None:
         """Joins ``map`` (None: its own) under its descriptor, and the loop that serves it.
 
-        ValueError where it has no descriptor, or is in the map of another loop.
+        ValueError where it has no descriptor, or is in the map of another loop; OSError (EBADF) where that is not open.
         """
         from ._fallback import Loop, socket_map  # at call time: a loop is made of channels, not the other way round
 
@@ -73,7 +102,15 @@ class Channel:
         old = self._loop
         if old is not None and old is not loop and old.map.get(self._fileno) is self:
             raise ValueError(f"{self!r} (fd {self._fileno}) is in {old!r} already")
+        made_up = self.socket is not None and type(self.socket) is not _socket.socket  # what stands for one may do that
+        if not made_up and not is_open(self._fileno):
+            raise OSError(EBADF, f"{os.strerror(EBADF)}: {self!r} has fd {self._fileno}, which is not open")
+        place = self._place
+        if place is not None and place != self._fileno and old is loop and map.get(place) is self:
+            del map[place]  # it has another descriptor now
+            loop._forget(place)
         map[self._fileno] = self
+        self._place = self._fileno
         loop._forget(self._fileno)  # a descriptor may be the same number again and still be another file
         self._loop = loop
         self._muted_in = None
@@ -108,11 +145,17 @@ class Channel:
 
     def pause_reading(self) -> None:
         """No more read events until `resume_reading`, whatever `readable` says."""
+        self._check_thread("pause_reading")
         self._paused = True
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`."""
+        self._check_thread("resume_reading")
         self._paused = False
+
+    def _check_thread(self, method: str) -> None:
+        if self._loop is not None:
+            self._loop._check_thread(method)
 
     def _state(self) -> tuple[bool, ...]:
         return bool(self.connected), bool(self.accepting), bool(self.connecting), bool(self.closing)
@@ -197,10 +240,12 @@ class Channel:
         self.handle_accept()
         if defines(self, "handle_accept") or type(sock) is not _socket.socket or fd is None:
             return
+        if defines(self, "readable"):  # it may not want another
+            return
         for _ in range(ACCEPT_BURST - 1):
             if not (self.accepting and self.socket is sock and self._fileno == fd and not self._paused):
                 return
-            if not readable_now(fd):
+            if self._accept_errno in NO_ROOM or not readable_now(fd):
                 return
             self.handle_accept()
 

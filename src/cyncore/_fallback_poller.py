@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 READ: Final = 1
 WRITE: Final = 2
 PRI: Final = 4
-GONE: Final = 8  # event only: ERR or HUP
-NVAL: Final = 16  # event only: the descriptor cannot be watched
+ERR: Final = 8  # event only, like the rest
+HUP: Final = 16
+GONE: Final = ERR | HUP
+NVAL: Final = 32  # the descriptor cannot be watched
 
 _LONGEST: Final = 1_000_000.0  # seconds; poll(2) counts milliseconds in an int
 
@@ -43,7 +47,8 @@ def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
         mask = READ if flags & select.POLLIN else 0
         mask |= WRITE if flags & select.POLLOUT else 0
         mask |= PRI if flags & select.POLLPRI else 0
-        mask |= GONE if flags & (select.POLLERR | select.POLLHUP) else 0
+        mask |= ERR if flags & select.POLLERR else 0
+        mask |= HUP if flags & select.POLLHUP else 0
         mask |= NVAL if flags & select.POLLNVAL else 0
         ready[fd] = mask
     return ready
@@ -90,15 +95,23 @@ def readable_now(fd: int) -> bool:
     return bool(best({fd: READ}, 0.0).get(fd, 0) & READ)
 
 
+def gone_now(fd: int) -> bool:
+    """Is there an error or a hang-up, right now?"""
+    best = next(iter(POLLERS.values()))
+    return bool(best({fd: 0}, 0.0).get(fd, 0) & (GONE | NVAL))
+
+
 class Wake:
-    """A descriptor that becomes readable when any thread says so: an eventfd, a pipe, or a socket on Windows."""
+    """A descriptor that becomes readable when any thread says so, or a signal comes: a pipe, or a socket on Windows.
+
+    No eventfd: what a signal writes there (its number, one byte; see `told_of_signals`) is to be told from a wake.
+    """
 
     def __init__(self) -> None:
         self._ends: tuple[Any, Any]
-        if hasattr(os, "eventfd"):
-            fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._ends = fd, fd
-        elif os.name == "posix":
+        self._inside = 0  # uses of told_of_signals that are within one another
+        self._others = -1  # the descriptor that the program wants signals to be written to
+        if os.name == "posix":
             self._ends = os.pipe()
             for end in self._ends:
                 os.set_blocking(end, False)
@@ -117,23 +130,66 @@ class Wake:
         end = self._ends[1]
         try:
             if isinstance(end, int):
-                os.write(end, (1).to_bytes(8, "little"))
+                os.write(end, b"\0")  # no signal has that number
             else:
-                end.send(b"\1")
+                end.send(b"\0")
         except BlockingIOError:  # full: it is readable already
             pass
 
-    def clear(self) -> None:
+    def clear(self) -> bool:
+        """Empties it. Returns whether it was `set`; if not, there were signals at most."""
         end = self._ends[0]
+        found = b""
         try:
-            while len(os.read(end, 4096) if isinstance(end, int) else end.recv(4096)) == 4096:
-                pass
+            while len(part := os.read(end, 4096) if isinstance(end, int) else end.recv(4096)) == 4096:
+                found += part
+            found += part
         except BlockingIOError:  # empty: another tick was first
             pass
+        signals = found.replace(b"\0", b"")
+        if signals and self._others >= 0 and os.name == "posix":
+            with suppress(OSError):  # full or closed: a signal would not have got there either
+                os.write(self._others, signals)
+        return b"\0" in found
+
+    @contextmanager
+    def told_of_signals(self) -> Iterator[None]:
+        """In here a signal ends the wait once its handler has run; by itself Python would go on waiting (PEP 475)."""
+        ours = self._ends[1] if isinstance(self._ends[1], int) else self._ends[1].fileno()
+        try:
+            others = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+        except ValueError:  # no handler runs in this thread
+            yield
+            return
+        before = self._others
+        if others != ours:
+            self._others = others
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            _put_back(others, ours)
+            if self._others >= 0 and self.clear():
+                self.set()
+            self._others = before
 
     def close(self) -> None:
-        for end in set(self._ends):
+        if self._inside:  # in the child of a fork
+            with suppress(ValueError):  # another thread than the one that is told
+                signal.set_wakeup_fd(-1)
+        for end in self._ends:
             if isinstance(end, int):
                 os.close(end)
             else:
                 end.close()
+
+
+def _put_back(others: int, ours: int) -> None:
+    """Ends `Wake.told_of_signals`, unless a handler has asked for signals itself meanwhile."""
+    try:
+        found = signal.set_wakeup_fd(others, warn_on_full_buffer=False)
+        if found != ours:
+            signal.set_wakeup_fd(found, warn_on_full_buffer=False)
+    except (OSError, ValueError):  # it has been closed
+        signal.set_wakeup_fd(-1)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import array
 import logging
+import os
 import time
 from collections.abc import Callable
-from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any, Final
 
 from ._fallback_calls import RERAISED
-from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel, defines
-from ._fallback_poller import GONE, PRI, READ, WRITE
+from ._fallback_channel import DISCONNECTED, NO_ROOM, BufferedChannel, Channel, defines
+from ._fallback_poller import ERR, GONE, PRI, READ, WRITE, gone_now
 
 try:
     import fcntl
@@ -26,7 +26,6 @@ except ImportError:  # Windows, where select() reports no hang-up either
 
 _log = logging.getLogger("cyncore")
 
-_NO_ROOM: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
 _LOG_EVERY: Final = 1.0
@@ -40,10 +39,11 @@ class Slot:
         self.obj = obj
         self.stale = True  # its predicates are to be asked
         self.served = 0  # the wait whose event it had last
-        self.more = False  # its socket may hold data that the kernel does not know of
+        self.more = True  # its socket may hold data that the kernel does not know of; from an earlier loop, too
         self._readable = False
         self._writable = False
         self._state: tuple[bool, ...] = ()
+        self._failed = False  # asking it has raised
         self._hidden = False  # hung up, unread bytes in the kernel, and nobody wants them now
         self._pause = 0.0
         self._logged = -_LOG_EVERY
@@ -53,6 +53,21 @@ class Slot:
 
     def settle(self, everyone: bool) -> None:
         """Asks the predicates that the entry defines, if ``everyone`` is asked or its own answers are out of date."""
+        if self._failed and not (everyone or self.stale):
+            return  # once is enough until something has happened
+        try:
+            self._ask(everyone)
+        except RERAISED:
+            raise
+        except BaseException:  # a predicate's trouble is the channel's, like a handler's
+            self._fail()
+
+    def _fail(self) -> None:
+        self.stale = self._readable = self._writable = False
+        self._failed = True
+        self.obj.handle_error()
+
+    def _ask(self, everyone: bool) -> None:
         obj = self.obj
         if isinstance(obj, Channel):
             state = (*obj._state(), obj._paused)
@@ -60,23 +75,25 @@ class Slot:
             self._state = state
         if not (everyone or self.stale):
             return
-        self.stale = False
-        try:
-            self._ask()
-        except RERAISED:
-            raise
-        except BaseException:  # a predicate's trouble is the channel's, like a handler's
-            self._readable = self._writable = False
-            obj.handle_error()
-
-    def _ask(self) -> None:
-        obj = self.obj
+        self.stale = self._failed = False
         if isinstance(obj, Channel):
             self._readable = not defines(obj, "readable") or bool(obj.readable())
             self._writable = not _asks_writable(obj) or bool(obj.writable())
         else:
             self._readable = bool(obj.readable())
             self._writable = bool(obj.writable() and not obj.accepting)
+
+    def interest(self) -> int:
+        """`wants`, and nothing where asking fails: a class may have made properties of the state."""
+        if self._failed:
+            return 0
+        try:
+            return self.wants()
+        except RERAISED:
+            raise
+        except BaseException:  # as in settle()
+            self._fail()
+            return 0
 
     def wants(self) -> int:
         """The interest of this moment: what was answered last, and the state that nobody needs to be asked for."""
@@ -106,8 +123,16 @@ class Slot:
 
     def holds_data(self) -> bool:
         """Does its socket (TLS) hold data that was taken from the kernel already?"""
-        self.more = self.more and self._pending() > 0
-        return self.more and bool(self.wants() & READ)
+        if not self.more:
+            return False
+        try:
+            self.more = self._pending() > 0
+        except RERAISED:
+            raise
+        except BaseException:  # as in settle()
+            self.more = False
+            self._fail()
+        return self.more and bool(self.interest() & READ)
 
     # How its events are delivered
 
@@ -137,7 +162,9 @@ class Slot:
         obj = self.obj
         wants = self.wants()
         before = self._unread() if ready & GONE else 0
-        reads = bool(ready & wants & READ)
+        failed = ready & GONE == ERR and not (isinstance(obj, Channel) and _connecting(obj))
+        # An error by itself may be a datagram's (ICMP): reading tells of it, and then it is over.
+        reads = bool((ready | (READ if failed else 0)) & wants & READ)
         called = reads
         if reads:
             self._read(obj)
@@ -151,7 +178,9 @@ class Slot:
             return False, called
         if reads:
             consumed = isinstance(obj, Channel) and obj._recv_said in ("data", "end")
-            return not consumed and self._unread() >= before, called
+            if ready & READ and (consumed or self._unread() < before):
+                return False, called
+            return not failed or gone_now(self.fd), called
         if not wants & READ and before > 0:
             self._hidden = True
             return False, called
@@ -169,22 +198,23 @@ class Slot:
         except OSError as error:
             if isinstance(error, BlockingIOError) and obj._recv_said == "again":
                 return  # a spurious event: there was nothing to read
-            if not (accepts and error.errno in _NO_ROOM and error.errno == obj._accept_errno):
+            if not (accepts and error.errno in NO_ROOM and error.errno == obj._accept_errno):
                 raise
-            self._back_off(error)  # the connection waits in the backlog until there is room
+        if accepts and obj._accept_errno in NO_ROOM:  # whether or not a handler of its own has caught the error
+            self._back_off(obj._accept_errno)  # the connection waits in the backlog until there is room
             return
         self._pause = 0.0
         if not accepts and not _reads(obj) and not obj._recv_said:
             obj._muted_in = obj._state()
         self.more = self._pending() > 0
 
-    def _back_off(self, error: OSError) -> None:
+    def _back_off(self, error: int) -> None:
         now = time.monotonic()
         self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE
         self.quiet_until = now + self._pause
         if now - self._logged >= _LOG_EVERY:
             self._logged = now
-            _log.warning("%r cannot accept and waits %.1f s: %s", self.obj, self._pause, error)
+            _log.warning("%r cannot accept and waits %.1f s: %s", self.obj, self._pause, os.strerror(error))
 
     def _unread(self) -> int:
         """Bytes that wait in the kernel and in the socket; 0 where nobody can tell."""
@@ -197,12 +227,13 @@ class Slot:
 
     def _pending(self) -> int:
         pending = getattr(getattr(self.obj, "socket", None), "pending", None)
-        if pending is None or not isinstance(self.obj, Channel):
+        if not callable(pending) or not isinstance(self.obj, Channel):
             return 0
         try:
-            return int(pending())
+            held = pending()
         except (OSError, ValueError):  # shut down meanwhile: nothing is held
             return 0
+        return held if isinstance(held, int) else 0
 
 
 def _connecting(obj: Channel) -> bool:
