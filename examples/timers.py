@@ -44,7 +44,7 @@ def compute(loop: Loop) -> None:
 def main() -> None:
     ours, theirs = socket.socketpair()
     with theirs, Loop() as loop:
-        Impatient(ours, loop, patience=0.3)
+        Impatient(ours, loop, patience=1.0)
         loop.call_later(0.1, theirs.send, b"hello")
         loop.call_later(0.2, print, "0.2 s have passed")
         never = loop.call_later(0.25, print, "this is never printed")

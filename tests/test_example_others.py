@@ -46,8 +46,9 @@ def test_timers() -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    lines.remove("a thread computed 499999500000")  # at any moment
-    assert lines == ["received hello", "0.2 s have passed", "silent for 0.3 s: closed", "done"]
+    # The first three are due at times of their own, which a busy machine may see together.
+    assert sorted(lines[:3]) == ["0.2 s have passed", "a thread computed 499999500000", "received hello"]
+    assert lines[3:] == ["silent for 1.0 s: closed", "done"]
 
 
 def test_readme_names_every_example() -> None:
