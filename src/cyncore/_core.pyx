@@ -423,7 +423,7 @@ cdef class Loop(Registry):
                 if self.stopping or self.calls.are_queued():
                     return 0
             rounds += 1
-            if self.owed and self.asked:
+            if self.owed and self.asked and not self.sweeping:
                 left = min(left, max(self.sweep_at - now, 0))
             if self.touched:
                 left = min(left, ASK_AGAIN)  # predicates that keep touching others must not make this a busy loop
@@ -433,7 +433,7 @@ cdef class Loop(Registry):
                 count = self.block(events, left)
                 if count > 0:
                     return count
-                now = cyn_clock()
+            now = cyn_clock()
             if limit >= 0 and now - start >= limit:
                 break
             if self.calls.timers.count and self.calls.next_due() <= now:
@@ -448,7 +448,7 @@ cdef class Loop(Registry):
             self.check_kinds()
             if not self.asked:
                 self.owed = False
-            elif now >= self.sweep_at:
+            elif now >= self.sweep_at and not self.sweeping:
                 self.settle(True)
                 return True
         if again or self.touched or self.kinds_revision != known or self.is_map_changed():
@@ -481,7 +481,7 @@ cdef class Loop(Registry):
         cdef cyn_event *event
         cdef void *owner
         cdef Channel channel
-        cdef bint told = isinstance(self.map, dict)
+        cdef bint told = self.tells()
         try:
             # A nested tick has served, or will be told again, whatever is left of this batch.
             while at < count and number == self.waits and not (self.stopping and at):
@@ -530,6 +530,8 @@ cdef class Loop(Registry):
         try:
             if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR):
                 wanted = channel.interest()
+                if ready & (CYN_READ | CYN_WRITE | CYN_PRI) & ~wanted:
+                    channel.arm()  # what it wants has changed without a word: the kernel would go on telling
                 if ready & (CYN_HUP | CYN_ERR) == CYN_ERR and not channel.flags & CONNECTING:
                     ready |= CYN_READ  # an error that a read takes: of a datagram that came to nobody
                 ready &= wanted | CYN_ERR | CYN_HUP | CYN_NVAL

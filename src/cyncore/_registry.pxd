@@ -48,6 +48,7 @@ cdef class Registry(LoopBase):
     cdef int changed(self) except -1
 
     cdef bint is_map_changed(self)
+    cdef bint tells(self)
     cdef int read_map(self) except -1
     cdef int read_entry(self, object key, object obj) except -1
     cdef bint is_in_map(self, Channel channel) except -1

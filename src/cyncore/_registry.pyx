@@ -95,6 +95,7 @@ cdef extern from *:
     int cyn_map_watch(int watcher, object map) except -1
     void cyn_map_unwatch(int watcher, object map)
     unsigned long long cyn_map_version(object map)
+    bint cyn_map_has_version "(PY_VERSION_HEX < 0x030C0000)"
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -240,7 +241,7 @@ cdef class Registry(LoopBase):
         """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
         cdef int64_t now
         cdef int audit = 0, rc
-        if self.is_map_changed() or not isinstance(self.map, dict):
+        if self.is_map_changed() or not self.tells():
             self.read_map()
         if self.owed:
             now = cyn_clock()
@@ -501,10 +502,14 @@ cdef class Registry(LoopBase):
         return 0
 
     cdef bint is_map_changed(self):
-        """Was the dict changed by hand since it was read? Other mappings do not tell."""
+        """Was the map changed by hand since it was read? Only where it `tells`."""
         if self.watched or self.map_changed:
             return self.map_changed
-        return isinstance(self.map, dict) and self.map_version != cyn_map_version(self.map)
+        return self.tells() and self.map_version != cyn_map_version(self.map)
+
+    cdef bint tells(self):
+        """Is a change by hand noticed without reading the map? A dict tells: by a watcher, or by its version number."""
+        return self.watched or (cyn_map_has_version and isinstance(self.map, dict))
 
     cdef int read_map(self) except -1:
         """Compares the map with what we know of it, after a change that was not ours."""
@@ -588,7 +593,10 @@ cdef class Registry(LoopBase):
         self.wake_pending = self.waiting = False
         self.turn = threading.RLock()
         if self.owner_thread != PyThread_get_thread_ident():
-            self.depth = 0  # the thread that ran the loop is not here
+            self.depth = 0  # the thread that ran the loop is not here, nor is the sweep that it may have been in
+            self.sweeping = False
+            self.owed = True
+            self.close_gaps()
         cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
         cyn_wake_close(&self.wake_fds)
         self.open_wake()
