@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What a second review proved: predicates that run the loop, forks in the middle of one, watchers used up, silent changes."""
+"""What a second review proved: predicates that run the loop, forks amid one, unwatched maps, silent changes."""
 
 from __future__ import annotations
 
 import sys
 
 import pytest
+
 from cyncore import Loop, dispatcher
 from support import Peers, Recorder, run_script
 
