@@ -292,8 +292,8 @@ static void refresh_always(struct cyn_poller *p) {
 int cyn_poller_settle(struct cyn_poller *p, int audit) {
     if (p->epoch != cyn_fork_epoch || p->ghosts) {
         int rc = reopen(p);
-        if (rc < 0)
-            return rc;
+        if (rc < 0 && p->epoch != cyn_fork_epoch)
+            return rc; /* with a ghost alone the old one still serves, and the next settle tries again */
     }
     int changes = apply_dirty(p);
     if (!p->backend->reports_closed)
