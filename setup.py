@@ -25,6 +25,8 @@ CSRC = {
     "_channel": ["sys"],
     "_registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
     "_core": ["timers", "sys"],
+    "_fifo": [],
+    "_chat": ["sys"],
 }
 COMPILE = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-pthread"]
 LINK = ["-pthread"]

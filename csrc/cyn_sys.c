@@ -21,6 +21,7 @@ struct cyn_sys cyn_sys = {
     .write = write,
     .recv = recv,
     .send = send,
+    .sendmsg = sendmsg,
 #ifdef CYN_HAVE_EPOLL
     .epoll_create1 = epoll_create1,
     .epoll_ctl = epoll_ctl,

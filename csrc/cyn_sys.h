@@ -21,6 +21,7 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ struct cyn_sys {
     ssize_t (*write)(int, const void *, size_t);
     ssize_t (*recv)(int, void *, size_t, int);
     ssize_t (*send)(int, const void *, size_t, int);
+    ssize_t (*sendmsg)(int, const struct msghdr *, int);
 #ifdef CYN_HAVE_EPOLL
     int (*epoll_create1)(int);
     int (*epoll_ctl)(int, int, int, struct epoll_event *);

@@ -27,7 +27,7 @@ cdef class Calls:
     cdef int add(self, Handle handle) except -1
     cdef int begin(self) except -1
     cdef Handle next(self)
-    cdef bint are_queued(self)
+    cdef bint are_queued(self) noexcept
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest)
     cdef TimerHandle due(self, int64_t now, uint64_t newer)
     cdef int forget(self, TimerHandle handle) except -1

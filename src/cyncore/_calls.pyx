@@ -110,7 +110,7 @@ cdef class Calls:
         self.at += 1
         return handle
 
-    cdef bint are_queued(self):
+    cdef bint are_queued(self) noexcept:
         return len(self.queued) > 0 or self.at < len(self.batch)
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest):

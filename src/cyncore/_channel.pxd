@@ -21,6 +21,13 @@ cdef enum:
     PENDING = 32768   # a read event for bytes that the socket holds is queued
     PENDING_LATER = 65536  # the same, once reading is wanted
     FOREIGN = 16384   # stands for an object that is not a Channel
+    GATHERED = 131072  # has output that the loop sends before it waits next
+    LEAVING = 262144  # is being closed: what fails now need not be told
+
+cdef enum:            # what LoopBase.sending answers
+    SEND_NOW = 0      # nobody would send it later
+    SENT_LATER = 1    # the loop will, before it waits next
+    NOT_OURS = 2      # the loop is running in another thread
 
 
 cdef class LoopBase:
@@ -40,6 +47,8 @@ cdef class LoopBase:
     cdef int reclass(self, Channel channel) except -1
     cdef int check(self, str what) except -1
     cdef int later(self, int64_t milliseconds, object callback) except -1
+    cdef int sending(self) except -1
+    cdef int gather(self, Channel channel) except -1
 
 
 cdef class Channel:
@@ -70,14 +79,27 @@ cdef class Channel:
     cdef int on_urgent(self) except -1
     cdef int on_close(self) except -1
     cdef int on_error(self) except -1
+    cdef int on_data(self) except -1
+    cdef int on_room(self) except -1
+    cdef int flush(self, bint at_end) except -1
+    cdef int flush_leaving(self) except -1
     cdef int read_default(self) except -1
     cdef int write_default(self) except -1
     cdef int connect_ended(self) except -1
     cdef int back_off(self, object error) except -1
     cdef int unmute(self) except -1
+    cdef object recv_some(self, object buffer_size)
     cdef object recv_through(self, object buffer_size)
     cdef object send_some(self, object data)
 
 
+cdef class BufferedChannel(Channel):
+    cdef bint has_output(self) except -1
+    cdef int output_changed(self) except -1
+
+
 cdef class Foreign(Channel):
     cdef object target
+
+
+cdef int _fileno(object plain_socket) except -2

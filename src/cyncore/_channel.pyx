@@ -127,6 +127,12 @@ cdef class LoopBase:
     cdef int later(self, int64_t milliseconds, object callback) except -1:
         return 0
 
+    cdef int sending(self) except -1:
+        return SEND_NOW
+
+    cdef int gather(self, Channel channel) except -1:
+        return 0
+
 
 cdef int _fileno(object plain_socket) except -2:
     """The descriptor of a plain socket, -1 where it is closed: its ``fileno()`` without looking that up."""
@@ -199,6 +205,8 @@ cdef class Channel:
 
     @connected.setter
     def connected(self, value):
+        if self.flags & GATHERED and not value:
+            self.flush_leaving()  # the program may count on having sent it
         self.set_state(CONNECTED, bool(value))
 
     @property
@@ -231,10 +239,14 @@ cdef class Channel:
     @property
     def socket(self):
         """The socket, or what stands for one, or None."""
+        if self.flags & GATHERED:
+            self.flush(False)  # before whatever the program is about to do to it
         return self.sock
 
     @socket.setter
     def socket(self, value):
+        if self.flags & GATHERED:
+            self.flush_leaving()
         cdef object before = self.sock
         self.sock = value
         if type(value) is PLAIN_SOCKET:
@@ -247,11 +259,16 @@ cdef class Channel:
 
     @property
     def _fileno(self):
-        return None if self.number < 0 else self.number
+        return getattr(self, "_made_up", None) if self.number < 0 else self.number
 
     @_fileno.setter
     def _fileno(self, value):
-        self.number = -1 if value is None else value
+        if value is None or isinstance(value, int):
+            self.number = -1 if value is None else value
+        else:
+            self.number = -1
+        if self.number < 0 and (value is not None or getattr(self, "_made_up", None) is not None):
+            PyObject_GenericSetAttr(self, "_made_up", value)  # of a mock: a key of the map, and no descriptor
 
     @property
     def _map(self):
@@ -272,7 +289,10 @@ cdef class Channel:
         if map is None:
             map = self.home
         if self.number < 0:
-            raise ValueError(f"{self!r} has no file descriptor to add")
+            if self._fileno is None:
+                raise ValueError(f"{self!r} has no file descriptor to add")
+            map[self._fileno] = self
+            return
         if loop is None or loop.map is not map:
             loop = _loop_of(map)
         if self.loop is not None and self.loop is not loop:
@@ -283,13 +303,18 @@ cdef class Channel:
 
     def del_channel(self, map=None):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
+        if self.flags & GATHERED:
+            self.flush_leaving()
         cdef int fd = self.number
         cdef LoopBase loop = self.loop
         if map is None:
             map = self.home
-        self.number = -1
         if fd < 0:
+            if map is not None and self._fileno is not None and map.get(self._fileno) is self:
+                del map[self._fileno]
+            self._fileno = None
             return
+        self.number = -1
         entry = map.get(fd) if map is not None else None
         if entry is not None and (entry is self or not isinstance(entry, Channel)):
             if loop is not None and loop.map is map:
@@ -356,7 +381,10 @@ cdef class Channel:
             wanted = 0
         if wanted and defines & URGENT:
             wanted |= CYN_PRI
-        if (flags & ACCEPTING) if not defines & STATE else self.state(ACCEPTING, "accepting"):
+        if defines & STATE:
+            if self.state(ACCEPTING, "accepting"):
+                return wanted
+        elif flags & ACCEPTING:
             return wanted
         if defines & STATE:
             connecting = self.state(CONNECTING, "connecting") and not self.state(CONNECTED, "connected")
@@ -433,7 +461,7 @@ cdef class Channel:
                 return self.on_accept()
             if not self.connect_ended():
                 return 0
-        self.call(None if self.traits is None else self.traits.handle_read, "handle_read")
+        self.on_data()
         if not self.defines & READS and self.loop is not None:
             # Nobody takes what came: it would fire again at once, for ever.
             self.flags |= MUTED
@@ -444,8 +472,27 @@ cdef class Channel:
         if self.flags & (CONNECTED | ACCEPTING) != CONNECTED or self.defines & STATE:
             if self.state(ACCEPTING, "accepting") or not self.connect_ended():
                 return 0
+        return self.on_room()
+
+    cdef int on_data(self) except -1:
+        self.call(None if self.traits is None else self.traits.handle_read, "handle_read")
+        return 0
+
+    cdef int on_room(self) except -1:
         self.call(None if self.traits is None else self.traits.handle_write, "handle_write")
         return 0
+
+    cdef int flush(self, bint at_end) except -1:
+        """Sends what was gathered. `at_end`: of the tick, so that what is to follow it may happen, too."""
+        self.flags &= ~GATHERED
+        return 0
+
+    cdef int flush_leaving(self) except -1:
+        self.flags |= LEAVING
+        try:
+            return self.flush(False)
+        finally:
+            self.flags &= ~LEAVING
 
     cdef int connect_ended(self) except -1:
         """Ends a connect in progress. 0 where the channel was closed, or given another socket, by that."""
@@ -523,6 +570,9 @@ cdef class Channel:
 
         BlockingIOError where there is nothing to read yet; OSError for what does not mean a lost connection.
         """
+        return self.recv_some(buffer_size)
+
+    cdef object recv_some(self, object buffer_size):
         cdef Py_ssize_t size = buffer_size, got
         cdef int fd, error
         if self.flags & DIRECT and self.loop is not None and 0 < size <= SCRATCH:
@@ -573,6 +623,8 @@ cdef class Channel:
 
         `handle_close` is called where the connection is lost; OSError for anything else.
         """
+        if self.flags & GATHERED:
+            self.flush(False)  # it comes first
         return self.send_some(data)
 
     cdef object send_some(self, object data):
@@ -593,7 +645,8 @@ cdef class Channel:
                 if sent >= 0:
                     return sent
                 if error in DISCONNECTED:
-                    self.handle_close()
+                    if not self.flags & LEAVING:
+                        self.handle_close()
                     return 0
                 if error != EAGAIN and error != EINTR:
                     raise OSError(error, os.strerror(error))
@@ -603,7 +656,8 @@ cdef class Channel:
             if failure.errno == EAGAIN:
                 return 0
             if failure.errno in DISCONNECTED:
-                self.handle_close()
+                if not self.flags & LEAVING:
+                    self.handle_close()
                 return 0
             raise
 
@@ -613,7 +667,13 @@ cdef class BufferedChannel(Channel):
 
     def writable(self):
         """Is there something to send, or a connect to end?"""
-        return not self.connected or self.flags & OUTPUT != 0
+        return not self.connected or self.has_output()
+
+    cdef bint has_output(self) except -1:
+        return self.flags & OUTPUT != 0
+
+    cdef int output_changed(self) except -1:
+        return 0
 
 
 cdef class Foreign(Channel):

@@ -12,14 +12,17 @@ cdef class Loop(Registry):
     cdef bint stopping
     cdef list late               # failures that a batch cut short has left: (fd, generation, errno)
     cdef int64_t earliest        # of timers added now: not before those that are being made
+    cdef list gathered           # channels with output to be sent before the next wait
+    cdef bint flushing
 
-    cdef bint take_stop(self)
+    cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
     cdef Handle queue(self, object callback, tuple args)
     cdef TimerHandle add_timer(self, double when, object callback, tuple args)
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1
 
+    cdef int flush_gathered(self) except -1
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
@@ -28,7 +31,7 @@ cdef class Loop(Registry):
     cdef int take_late(self, cyn_event *events) except -1
     cdef int wait_failed(self, int rc) except -1
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1
-    cdef bint is_live(self, Channel channel, cyn_event *event)
+    cdef bint is_live(self, Channel channel, cyn_event *event) noexcept
     cdef int dispatch(self, Channel channel, cyn_event *event) except -1
     cdef int hung_up(self, Channel channel, cyn_event *event, uint32_t ready, int unread) except -1
     cdef int drop_bad(self, Channel channel, cyn_event *event) except -1

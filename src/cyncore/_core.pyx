@@ -21,7 +21,22 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from ._calls cimport Calls, Handle, TimerHandle
-from ._channel cimport AGAIN, CONNECTING, DIRECT, HELD, MUTED, PENDING, PENDING_LATER, REFUSED, TOUCHED, Channel
+from ._channel cimport (
+    AGAIN,
+    CONNECTING,
+    DIRECT,
+    GATHERED,
+    HELD,
+    MUTED,
+    NOT_OURS,
+    PENDING,
+    PENDING_LATER,
+    REFUSED,
+    SEND_NOW,
+    SENT_LATER,
+    TOUCHED,
+    Channel,
+)
 from ._csrc cimport (
     CYN_ERR,
     CYN_HUP,
@@ -40,6 +55,13 @@ from ._registry cimport Registry, failure, registry_of
 
 from ._channel import ExitNow, set_loop_of
 from ._registry import BACKENDS
+
+cdef extern from *:
+    """
+    /* The loop whose tick is in progress in this thread, the innermost one. The tick holds it. */
+    static __thread void *cyn_ticking;
+    """
+    void *cyn_ticking
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -110,6 +132,7 @@ cdef class Loop(Registry):
         self.serve(map, backend)
         self.calls = Calls()
         self.late = []
+        self.gathered = []
         self.is_closed = False
         if map is socket_map:
             _home = self
@@ -222,7 +245,7 @@ cdef class Loop(Registry):
         finally:
             self.leave(turn)
 
-    cdef bint take_stop(self):
+    cdef bint take_stop(self) noexcept:
         """A stop that came before the loop ran allows one tick, which does not wait."""
         cdef bint once = self.stopping and self.depth == 0
         if once:
@@ -331,6 +354,47 @@ cdef class Loop(Registry):
     cdef int read_ahead(self, Channel channel) except -1:
         return self.deliver_pending(channel)
 
+    cdef int sending(self) except -1:
+        """When is output to leave that this thread has for a channel of ours?"""
+        if cyn_ticking is <void *> self and not self.waiting and not self.flushing:
+            return SENT_LATER
+        if self.depth and self.owner_thread != PyThread_get_thread_ident():
+            return NOT_OURS
+        return SEND_NOW
+
+    cdef int gather(self, Channel channel) except -1:
+        if not channel.flags & GATHERED:
+            channel.flags |= GATHERED
+            self.gathered.append(channel)
+        return 0
+
+    cdef int flush_gathered(self) except -1:
+        """Sends what handlers have left to be sent. One channel's trouble does not keep the others' back."""
+        cdef Channel channel
+        cdef list batch = self.gathered
+        cdef object leaving = None
+        self.gathered = []
+        self.flushing = True
+        try:
+            for channel in batch:
+                if channel.flags & GATHERED:
+                    try:
+                        channel.flush(True)
+                    except LEAVING as error:
+                        leaving = error
+                    except BaseException as error:
+                        try:
+                            self.failed(channel, error)
+                        except BaseException as error:  # as if it had left the handler that wrote
+                            leaving = error
+                    if channel.loop is self and channel.asked_at >= 0:
+                        self.touch(channel)
+        finally:
+            self.flushing = False
+        if leaving is not None:
+            raise leaving
+        return 0
+
     cdef int later(self, int64_t milliseconds, object callback) except -1:
         self.add_timer(cyn_clock() / 1e9 + milliseconds / 1e3, callback, ())
         return 0
@@ -381,20 +445,31 @@ cdef class Loop(Registry):
         )
 
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1:
+        global cyn_ticking
         cdef cyn_event events[BATCH]
         cdef int count, delivered
         cdef unsigned long number
+        cdef void *outer
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
+        outer = cyn_ticking
+        if outer is not NULL and (<Loop> outer).gathered:
+            (<Loop> outer).flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
         self.owner_thread = PyThread_get_thread_ident()
+        cyn_ticking = <void *> self
         try:
             self.check_fork()
             if self.calls.are_queued() or self.calls.timers.count:
                 if self.calls.are_queued() or self.calls.next_due() <= cyn_clock():
                     self.run_due()
+            if self.gathered:
+                self.flush_gathered()
             self.settle(ask_all)
+            if self.gathered:  # a predicate has written
+                self.flush_gathered()
+                self.settle(False)
             if need and limit != 0 and not self.is_left(need):
                 limit = 0  # nothing to wait for: what was due, or a predicate's, was the last of it
             self.waits += 1
@@ -409,7 +484,12 @@ cdef class Loop(Registry):
                 self.run_due()
             return delivered
         finally:
-            self.depth -= 1
+            try:
+                if self.gathered:
+                    self.flush_gathered()
+            finally:
+                cyn_ticking = outer
+                self.depth -= 1
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
@@ -423,6 +503,11 @@ cdef class Loop(Registry):
                 if self.stopping or self.calls.are_queued():
                     return 0
             rounds += 1
+            if self.gathered:  # a predicate has written
+                self.flush_gathered()
+                self.settle(False)
+                if self.stopping or self.calls.are_queued():
+                    return 0
             if self.owed and self.asked and not self.sweeping:
                 left = min(left, max(self.sweep_at - now, 0))
             if self.touched:
@@ -515,7 +600,7 @@ cdef class Loop(Registry):
             count += 1
         return count
 
-    cdef inline bint is_live(self, Channel channel, cyn_event *event):
+    cdef inline bint is_live(self, Channel channel, cyn_event *event) noexcept:
         return self.owner_of(event) is <void *> channel
 
     cdef int dispatch(self, Channel channel, cyn_event *event) except -1:
@@ -659,4 +744,12 @@ cdef int _unread(Channel channel, int fd) except -1:
     return count if channel.flags & DIRECT else count + _pending(channel)
 
 
+def _before_fork():
+    """What the parent has gathered must not leave twice."""
+    if cyn_ticking is not NULL and (<Loop> cyn_ticking).gathered:
+        (<Loop> cyn_ticking).flush_gathered()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 set_loop_of(Loop.of)

@@ -83,3 +83,10 @@ cdef extern from "cyn_sys.h" nogil:
     int cyn_poll "CYN_SYS(poll)"(pollfd *fds, unsigned long count, int timeout)
     ssize_t cyn_recv "CYN_SYS(recv)"(int fd, void *buffer, size_t size, int flags)
     ssize_t cyn_send "CYN_SYS(send)"(int fd, const void *data, size_t size, int flags)
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+    ssize_t cyn_sendmsg "CYN_SYS(sendmsg)"(int fd, const msghdr *message, int flags)

@@ -22,7 +22,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from ._fallback_arguments import backend_name, checked_callback, debug_wanted, limit, mapping, number
 from ._fallback_calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
-from ._fallback_channel import BufferedChannel, Channel
+from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake
 from ._fallback_slot import Slot
 from ._fallback_turn import Turn
@@ -65,6 +65,9 @@ class Loop:
         self._waits = 0
         self._owed = False  # has Python code run since everyone was asked?
         self._sweep_at = -math.inf
+        self._gathered: list[Any] = []  # channels with output to be sent before the next wait
+        self._flushing = False
+        self._waiting = False
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
         with _table_lock:
             if _loops.get(id(self._map)) is not None:
@@ -309,14 +312,35 @@ class Loop:
 
     def _tick(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
         """Calls, settles, waits, dispatches. ``sweep``: ask all predicates; ``alive``: is there a reason to wait?"""
+        outer = getattr(_thread, "ticking", None)
+        if outer is not None:
+            outer._flush()  # whoever made this tick may wait for the answer
+        _thread.ticking = self
+        try:
+            return self._steps(timeout, sweep, alive)
+        finally:
+            try:
+                self._flush()
+            finally:
+                _thread.ticking = outer
+
+    def _steps(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
         stops = self._stops
         self._run_calls(stops)
         if self._stops != stops:
             return 0
+        self._flush()
         with self._wake.told_of_signals():
             self._settle(sweep)
+            if self._gathered:  # a predicate has written
+                self._flush()
+                self._ask(False)
             waits = not self._calls.queued()
-            events = self._wait(timeout, alive)
+            self._waiting = True  # what a signal handler pushes leaves at once
+            try:
+                events = self._wait(timeout, alive)
+            finally:
+                self._waiting = False
         if waits and not events and self._stops == stops and self._calls.timer_due(self.time()):
             self._run_calls(stops)  # what ended the wait need not wait for the next tick
         return self._dispatch(events, stops)
@@ -331,6 +355,51 @@ class Loop:
                 raise
             except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
                 self.handle_exception(error, handle)
+
+    # Output that handlers have left to be sent
+
+    def _is_elsewhere(self) -> bool:
+        """Is the loop running in another thread?"""
+        return self._turn.is_running_elsewhere()
+
+    def _sends_later(self) -> bool:
+        """Will a flush follow what this thread is doing now?"""
+        return getattr(_thread, "ticking", None) is self and not self._waiting and not self._flushing
+
+    def _flush(self) -> None:
+        """One channel's trouble does not keep the others' output back."""
+        if not self._gathered:
+            return
+        batch, self._gathered, self._flushing = self._gathered, [], True
+        leaving: BaseException | None = None
+        try:
+            for channel in batch:
+                if not channel._gathered:
+                    continue
+                try:
+                    self._flush_one(channel)
+                except BaseException as error:  # the others first
+                    leaving = error
+        finally:
+            self._flushing = False
+        if leaving is not None:
+            raise leaving
+
+    def _flush_one(self, channel: Any) -> None:
+        try:
+            channel._flush(at_end=True)
+        except RERAISED:
+            raise
+        except OSError as error:
+            if error.errno in DISCONNECTED:
+                channel.handle_close()
+            else:
+                channel.handle_error()
+        except BaseException:  # as if it had left the handler that wrote
+            channel.handle_error()
+        slot = self._slots.get(channel._fileno)
+        if slot is not None:
+            slot.stale = True
 
     def _settle(self, sweep: bool) -> None:
         """Takes over the map as it is, and asks the predicates that are to be asked."""
@@ -472,6 +541,7 @@ _loops: WeakValueDictionary[int, Loop] = WeakValueDictionary()  # by the id of t
 _kept: list[Loop] = []  # the one of socket_map
 _everyone: WeakSet[Loop] = WeakSet()
 _table_lock = threading.RLock()
+_thread = threading.local()  # .ticking: the loop whose tick is in progress in this thread, the innermost one
 
 
 def _after_fork() -> None:
@@ -481,5 +551,12 @@ def _after_fork() -> None:
         loop._after_fork()
 
 
+def _before_fork() -> None:
+    """What the parent has gathered must not leave twice."""
+    ticking = getattr(_thread, "ticking", None)
+    if ticking is not None:
+        ticking._flush()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

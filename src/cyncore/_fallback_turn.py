@@ -48,6 +48,10 @@ class Turn:
             self._runner = None
         self._lock.release()
 
+    def is_running_elsewhere(self) -> bool:
+        """Does another thread run it now?"""
+        return self.depth > 0 and self._runner is not None and self._runner != threading.get_ident()
+
     def is_foreign(self) -> bool:
         """Does the loop belong to another thread, one that lives?"""
         owner = self._owner

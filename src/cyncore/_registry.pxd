@@ -47,13 +47,13 @@ cdef class Registry(LoopBase):
     cdef int check_kinds(self) except -1
     cdef int changed(self) except -1
 
-    cdef bint is_map_changed(self)
-    cdef bint tells(self)
+    cdef bint is_map_changed(self) noexcept
+    cdef bint tells(self) noexcept
     cdef int read_map(self) except -1
     cdef int read_entry(self, object key, object obj) except -1
     cdef bint is_in_map(self, Channel channel) except -1
     cdef int refuse_entry(self, object key, object obj) except -1
-    cdef bint begin_change(self)
+    cdef bint begin_change(self) noexcept
     cdef int end_change(self, bint in_step) except -1
     cdef int attach(self, int fd, Channel channel) except -1
     cdef int let_go(self, Channel channel) except -1

@@ -16,6 +16,7 @@ import os
 import threading
 import weakref
 
+from cpython.dict cimport PyDict_Check
 from cpython.object cimport PyObject
 from libc.errno cimport EBADF, errno
 from libc.limits cimport INT_MAX
@@ -411,7 +412,7 @@ cdef class Registry(LoopBase):
             self.end_change(in_step)
         return 0
 
-    cdef bint begin_change(self):
+    cdef bint begin_change(self) noexcept:
         """A change of ours to the map begins. Was the map known up to here?"""
         self.own_change = self.watched
         return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_map_version(self.map)
@@ -501,15 +502,15 @@ cdef class Registry(LoopBase):
         channel.asked_at = -1
         return 0
 
-    cdef bint is_map_changed(self):
+    cdef bint is_map_changed(self) noexcept:
         """Was the map changed by hand since it was read? Only where it `tells`."""
         if self.watched or self.map_changed:
             return self.map_changed
         return self.tells() and self.map_version != cyn_map_version(self.map)
 
-    cdef bint tells(self):
+    cdef bint tells(self) noexcept:
         """Is a change by hand noticed without reading the map? A dict tells: by a watcher, or by its version number."""
-        return self.watched or (cyn_map_has_version and isinstance(self.map, dict))
+        return self.watched or (cyn_map_has_version and PyDict_Check(self.map))
 
     cdef int read_map(self) except -1:
         """Compares the map with what we know of it, after a change that was not ours."""

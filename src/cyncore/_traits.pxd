@@ -24,7 +24,7 @@ cdef class Traits:
     cdef object handle_write
     cdef int read_class(self) except -1
     cdef int check(self) except -1
-    cdef bint is_current(self)
+    cdef bint is_current(self) noexcept
 
 
 cdef Traits traits_of(type kind)

@@ -91,7 +91,7 @@ cdef class Traits:
         self.version = cyn_type_version(kind)
         return 0
 
-    cdef bint is_current(self):
+    cdef bint is_current(self) noexcept:
         return self.version != 0 and self.version == cyn_type_version(self.kind)
 
     cdef int check(self) except -1:

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""ChatChannel in plain Python: the queue that is gathered during a tick; the rest is `_plain_chat`'s."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from . import _plain_chat
+from ._fallback_channel import BufferedChannel
+
+
+class _Made:
+    """An attribute that is made on first use, for a subclass that never calls ``__init__``."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, channel: Any, owner: type) -> Any:
+        if channel is None:
+            return self
+        made = channel.__dict__[self._name] = self._make()
+        return made
+
+
+class ChatChannel(BufferedChannel):
+    """The engine's part of `asynchat.async_chat`."""
+
+    ac_in_buffer: Any = b""
+    incoming: Any = _Made(list)
+    terminator: Any
+    use_encoding: Any = 0
+    encoding = "latin-1"
+    max_outgoing: int | None = None
+
+    _collected = 0  # bytes handed on since the last terminator; -1: the rest of the line is dropped
+    _gathered = False  # does output wait for the end of the tick?
+    _fifo: Any = None
+    _leaving = False
+    _blocked = False  # did the socket not take all of it the last time?
+    _socket: Any = None
+    _connected = False
+
+    def _start_buffers(self) -> None:
+        self.ac_in_buffer = b""
+        self.incoming = []
+        self.producer_fifo = deque()
+
+    # What the program may be about to do to the socket, or to the queue, comes after what it has pushed.
+
+    @property
+    def producer_fifo(self) -> Any:
+        if self._gathered:
+            self._flush()
+        if self._fifo is None:
+            self._fifo = deque()
+        return self._fifo
+
+    @producer_fifo.setter
+    def producer_fifo(self, value: Any) -> None:
+        if self._gathered:
+            self._flush()
+        self._fifo = value
+
+    @property
+    def socket(self) -> Any:
+        if self._gathered:
+            self._flush()
+        return self._socket
+
+    @socket.setter
+    def socket(self, value: Any) -> None:
+        if self._gathered:
+            self._flush(True)
+        self._socket = value
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    @connected.setter
+    def connected(self, value: Any) -> None:
+        if self._gathered and not value:
+            self._flush(True)
+        self._connected = bool(value)
+
+    def del_channel(self, map: Any = None) -> None:
+        if self._gathered:
+            self._flush(True)
+        super().del_channel(map)
+
+    # Input
+
+    def set_terminator(self, term: Any) -> None:
+        """Sets what ends the next piece of input: bytes (and str where `use_encoding` is set); a number of bytes; or,
+        for input without an end, None, 0 or empty bytes. ValueError for a number below zero.
+        """
+        if isinstance(term, str) and self.use_encoding:
+            term = term.encode(self.encoding)
+        elif isinstance(term, int) and term < 0:
+            raise ValueError(f"a terminator counts bytes, from 0 on: {term!r}")
+        if self._collected < 0 and term != self.terminator:
+            self._collected = 0  # who has refused a line has found another way to go on
+        self.terminator = term
+
+    def get_terminator(self) -> Any:
+        """What `set_terminator` was told; of a number, what is left of it."""
+        return self.terminator
+
+    def handle_read(self) -> None:
+        """Takes what came and hands it on, piece by piece, up to each terminator."""
+        _plain_chat.read(self)
+
+    def _collect_incoming_data(self, data: bytes) -> None:
+        """Appends ``data`` to `incoming`."""
+        self.incoming.append(data)
+
+    def _get_data(self) -> bytes:
+        """What `incoming` holds, joined; it is empty then."""
+        data = b"".join(self.incoming)
+        del self.incoming[:]
+        return data
+
+    def discard_buffers(self) -> None:
+        """Forgets what was received and what is queued to be sent."""
+        self.ac_in_buffer = b""
+        del self.incoming[:]
+        self.producer_fifo.clear()
+
+    # Output
+
+    @property
+    def _output(self) -> bool:  # type: ignore[override]
+        return bool(self._fifo)
+
+    def push(self, data: Any) -> None:
+        """Sends ``data`` (bytes, bytearray or memoryview): in a handler at the end of the tick, elsewhere at once."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"push() sends bytes, a bytearray or a memoryview, not {type(data)!r}")
+        if len(data):
+            self._put(bytes(data))
+
+    def push_with_producer(self, producer: Any) -> None:
+        """Queues an object whose ``more()`` gives the next bytes to send, and empty ones at its end. Else as `push`."""
+        self._put(producer)
+
+    def close_when_done(self) -> None:
+        """Calls `handle_close` when everything pushed so far is sent."""
+        self._put(None)
+
+    def _put(self, item: Any) -> None:
+        loop = self._loop
+        if loop is not None and loop._is_elsewhere():
+            loop.call_soon_threadsafe(self._put, item)
+        elif not _plain_chat.has_room(self, item):
+            return
+        elif loop is not None and loop._sends_later() and self.connected and self._sends_itself():
+            (self._fifo if self._gathered else self.producer_fifo).append(item)
+            if not self._gathered:
+                self._gathered = True
+                loop._gathered.append(self)
+        else:
+            _plain_chat.put(self, item)
+
+    def _sends_itself(self) -> bool:
+        own = type(self).initiate_send is not ChatChannel.initiate_send
+        return not own and "initiate_send" not in getattr(self, "__dict__", ())
+
+    def _flush(self, leaving: bool = False, at_end: bool = False) -> None:
+        """``leaving``: the channel is being closed, what fails now need not be told. ``at_end``: of the tick."""
+        self._gathered = False
+        self._leaving = leaving
+        try:
+            self._send(True, at_end)
+        finally:
+            self._leaving = False
+
+    def send(self, data: Any) -> int:
+        """Sends what the socket takes now of ``data`` (bytes-like), past the queue. Else as `dispatcher.send`."""
+        if not self._leaving:
+            return super().send(data)
+        try:
+            return int(self.socket.send(data))
+        except OSError:  # it is being closed
+            return 0
+
+    def handle_write(self) -> None:
+        """Sends more of the queue."""
+        self.initiate_send()
+
+    def initiate_send(self) -> None:
+        """Sends what the socket takes now of the queue, at most `ac_out_buffer_size` bytes."""
+        self._send(False, True)
+
+    def _send(self, connected: bool, closes: bool) -> None:
+        own = type(self).send is not ChatChannel.send or "send" in getattr(self, "__dict__", ())
+        _plain_chat.send(self, connected, closes, joined=not own)
+
+    def refill_buffer(self) -> None:
+        """Asks the producers at the front of the queue, so that it begins with bytes if there are any."""
+        _plain_chat.refill(self)

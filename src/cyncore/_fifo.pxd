@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+
+
+cdef class Fifo:
+    cdef list items
+    cdef Py_ssize_t head           # of the first that is still to be sent
+    cdef Py_ssize_t offset         # bytes of it that were sent
+    cdef Py_ssize_t waiting        # bytes in all, those of producers excepted; -1: to be counted
+    cdef Py_ssize_t others         # items that are no bytes, or empty
+    cdef void *channel             # whose it is; it clears this when it goes
+    cdef int add(self, object item) except -1
+    cdef int drop(self, Py_ssize_t count) except -1
+    cdef int sent(self, Py_ssize_t count) except -1
+    cdef bint is_empty(self) noexcept
+    cdef Py_ssize_t count_waiting(self) except -1
+    cdef list tidy(self)
+    cdef int changed(self) except -1
+    cdef Py_ssize_t place(self, Py_ssize_t at, str what) except -1

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Fifo: what a channel has to send, a deque to its users.
+
+Programs append to it, count it and clear it whenever they like, and the channel must know: so it is no deque, which
+tells nobody, but behaves as one. Bytes that were sent of the first item are an offset until a program looks.
+"""
+
+from collections import deque
+from collections.abc import MutableSequence
+
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+
+from ._channel cimport BufferedChannel
+
+cdef enum:
+    COMPACT = 64  # places before the front that may stay empty
+
+
+cdef class Fifo:
+    """`producer_fifo`: a deque to its users, of bytes, producers and None (which closes the channel)."""
+
+    def __cinit__(self):
+        self.items = []
+
+    # For the channel
+
+    cdef int add(self, object item) except -1:
+        self.items.append(item)
+        if PyBytes_CheckExact(item) and PyBytes_GET_SIZE(item):
+            if self.waiting >= 0:
+                self.waiting += PyBytes_GET_SIZE(item)
+        else:
+            self.others += 1
+        return 0
+
+    cdef int drop(self, Py_ssize_t count) except -1:
+        """Takes so many off the front."""
+        cdef Py_ssize_t end = self.head + count
+        cdef list items = self.items
+        self.offset = 0
+        if end >= len(items):
+            items.clear()
+            self.head = self.waiting = self.others = 0
+            return 0
+        while self.head < end:
+            items[self.head] = None
+            self.head += 1
+        if self.head > COMPACT and self.head * 2 > len(items):
+            del items[:self.head]
+            self.head = 0
+        return 0
+
+    cdef int sent(self, Py_ssize_t count) except -1:
+        """So many bytes of the front are gone."""
+        cdef Py_ssize_t size, whole = 0, place = self.head
+        if count == self.waiting and not self.others:
+            return self.drop(len(self.items))
+        if self.waiting >= 0:
+            self.waiting -= count
+        count += self.offset
+        while place < len(self.items):
+            item = self.items[place]
+            size = PyBytes_GET_SIZE(item) if PyBytes_CheckExact(item) else 0
+            if size == 0 or count < size:
+                break
+            count -= size
+            place += 1
+            whole += 1
+        if whole:
+            self.drop(whole)
+        self.offset = count
+        return 0
+
+    cdef bint is_empty(self) noexcept:
+        return self.head >= len(self.items)
+
+    cdef Py_ssize_t count_waiting(self) except -1:
+        cdef Py_ssize_t place
+        if self.waiting < 0:
+            self.waiting = -self.offset
+            self.others = 0
+            for place in range(self.head, len(self.items)):
+                if PyBytes_CheckExact(self.items[place]) and PyBytes_GET_SIZE(self.items[place]):
+                    self.waiting += PyBytes_GET_SIZE(self.items[place])
+                else:
+                    self.others += 1
+        return self.waiting
+
+    # For its users
+
+    cdef list tidy(self):
+        """What is queued, as a list of just that."""
+        if self.offset:
+            self.items[self.head] = self.items[self.head][self.offset:]
+            self.offset = 0
+        if self.head:
+            del self.items[:self.head]
+            self.head = 0
+        return self.items
+
+    cdef int changed(self) except -1:
+        self.waiting = -1
+        if self.channel is not NULL:
+            (<BufferedChannel> self.channel).output_changed()
+        return 0
+
+    cdef Py_ssize_t place(self, Py_ssize_t at, str what) except -1:
+        cdef Py_ssize_t count = len(self.items)
+        if at < 0:
+            at += count
+        if not 0 <= at < count:
+            raise IndexError(f"{what}: index out of range" if count else f"{what}: the queue is empty")
+        return at
+
+    @property
+    def maxlen(self):
+        """None: it has no bound."""
+        return None
+
+    def __len__(self):
+        return len(self.items) - self.head
+
+    def __bool__(self):
+        return self.head < len(self.items)
+
+    def __iter__(self):
+        return iter(list(self.tidy()))
+
+    def __reversed__(self):
+        return reversed(list(self.tidy()))
+
+    def __contains__(self, item):
+        return item in self.tidy()
+
+    def __getitem__(self, Py_ssize_t at):
+        cdef list items = self.tidy()
+        return items[self.place(at, "producer_fifo")]
+
+    def __setitem__(self, Py_ssize_t at, item):
+        cdef list items = self.tidy()
+        items[self.place(at, "producer_fifo")] = item
+        self.changed()
+
+    def __delitem__(self, Py_ssize_t at):
+        cdef list items = self.tidy()
+        del items[self.place(at, "producer_fifo")]
+        self.changed()
+
+    def __eq__(self, other):
+        if isinstance(other, (Fifo, deque)):
+            return self is other or self.tidy() == list(other)
+        return NotImplemented
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"Fifo({self.tidy()!r})"
+
+    def __iadd__(self, other):
+        self.extend(other)
+        return self
+
+    def __copy__(self):
+        return deque(self.tidy())
+
+    copy = __copy__
+
+    def append(self, item):
+        """Puts ``item`` last."""
+        self.items.append(item)
+        self.changed()
+
+    def appendleft(self, item):
+        """Puts ``item`` first."""
+        self.tidy().insert(0, item)
+        self.changed()
+
+    def insert(self, at, item):
+        """Puts ``item`` before the place ``at``."""
+        self.tidy().insert(at, item)
+        self.changed()
+
+    def extend(self, items):
+        """Puts each of ``items`` last."""
+        self.items.extend(list(items))
+        self.changed()
+
+    def extendleft(self, items):
+        """Puts each of ``items`` first, one after the other."""
+        for item in list(items):
+            self.tidy().insert(0, item)
+        self.changed()
+
+    def pop(self):
+        """Takes the last out. IndexError where there is none."""
+        cdef list items = self.tidy()
+        at = self.place(-1, "pop")
+        item = items[at]
+        del items[at]
+        self.changed()
+        return item
+
+    def popleft(self):
+        """Takes the first out. IndexError where there is none."""
+        if self.head >= len(self.items):
+            raise IndexError("popleft: the queue is empty")
+        item = self.items[self.head]
+        if self.offset:
+            item = item[self.offset:]
+        self.drop(1)
+        self.changed()
+        return item
+
+    def clear(self):
+        """Takes everything out."""
+        self.items.clear()
+        self.head = self.offset = 0
+        self.changed()
+
+    def remove(self, item):
+        """Takes out the first that equals ``item``. ValueError where there is none."""
+        self.tidy().remove(item)
+        self.changed()
+
+    def reverse(self):
+        """Turns the order round."""
+        self.tidy().reverse()
+        self.changed()
+
+    def rotate(self, n=1):
+        """Moves ``n`` from the end to the front; below zero: from the front to the end."""
+        turned = deque(self.tidy())
+        turned.rotate(n)
+        self.items = list(turned)
+        self.changed()
+
+    def index(self, item, *bounds):
+        """The place of the first that equals ``item``. ValueError where there is none."""
+        return self.tidy().index(item, *bounds)
+
+    def count(self, item):
+        """How many equal ``item``."""
+        return self.tidy().count(item)
+
+
+MutableSequence.register(Fifo)
