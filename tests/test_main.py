@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""`python -m cyncore`: an old program finds the drop-in as ``asyncore``, and everything else as Python sets it."""
+"""`python -m cyncore`: an old program finds cyncore's modules under the old names, and all else as Python sets it."""
 
 from __future__ import annotations
 
 import os
+import platform
+import smtplib
 import subprocess
 import sys
 import textwrap
+import types
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import cyncore
+from cyncore.__main__ import main
 
 # What a program can see of how it was started, one fact a line.
 FACTS = """
@@ -23,15 +29,17 @@ print(__name__, main.__dict__ is globals(), main.__spec__ is None, __builtins__ 
 """
 
 
-def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs ``python -m cyncore WORDS``."""
-    return python("-m", "cyncore", *words, cwd=cwd)
+    return python("-m", "cyncore", *words, cwd=cwd, env=env)
 
 
-def python(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def python(
+    *words: object, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs Python itself, which is what `run` must look like."""
     command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -51,6 +59,22 @@ def write(path: Path, text: str) -> Path:
 def test_script_imports_the_drop_in_as_asyncore(tmp_path: Path) -> None:
     script = write(tmp_path / "old.py", "import asyncore; print(asyncore.__name__, asyncore.dispatcher.__module__)")
     assert run(script).stdout == "cyncore.asyncore cyncore.dispatcher\n"
+
+
+def test_script_imports_all_three_modules_under_their_old_names(tmp_path: Path) -> None:
+    script = write(tmp_path / "old.py", "import asyncore, asynchat, smtpd; print(asynchat.__name__, smtpd.__name__)")
+    assert run(script).stdout == "cyncore.asynchat cyncore.smtpd\n"
+
+
+def test_script_wins_over_copies_that_start_up_files_use(tmp_path: Path) -> None:
+    write(tmp_path / "start" / "asyncore.py", "class dispatcher: pass\nsocket_map = {}")
+    write(tmp_path / "start" / "sitecustomize.py", "import asyncore; class_ = type('Used', (asyncore.dispatcher,), {})")
+    script = write(
+        tmp_path / "old.py", "import asyncore, sitecustomize; print(asyncore.__name__, sitecustomize.class_)"
+    )
+    path = os.pathsep.join([str(tmp_path / "start"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = run(script, env={**os.environ, "PYTHONPATH": path})
+    assert done.stdout == "cyncore.asyncore <class 'sitecustomize.Used'>\n"
 
 
 def test_script_sees_argv_path_and_main_as_from_python(script: Path, tmp_path: Path) -> None:
@@ -197,6 +221,58 @@ def test_m_without_a_module_shows_the_usage() -> None:
     assert done.stderr.startswith("usage: ")
 
 
+# Our own modules under -m
+
+SMTP_PROGRAM = """
+import smtpd
+class Told(smtpd.DebuggingServer):  # says where it listens
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        print(self.socket.getsockname()[1], flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["smtpd", "cyncore.smtpd"])
+def test_smtpd_serves_as_a_program(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "mine.py", SMTP_PROGRAM)
+    command = [sys.executable, "-W", "error", "-m", "cyncore", "-m", name, "-n", "-c", "mine.Told", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            with smtplib.SMTP("127.0.0.1", int(server.stdout.readline()), timeout=10) as client:
+                client.sendmail("a@example.org", ["b@example.org"], "Subject: hello\n\nA line.\n")
+        finally:
+            server.terminate()
+            said, errors = server.communicate(timeout=10)
+    assert "Subject: hello" in said
+    assert errors == ""
+
+
+@pytest.mark.parametrize("name", ["smtpd", "cyncore.smtpd"])
+def test_smtpd_finds_the_classes_that_it_has_itself(tmp_path: Path, name: str) -> None:
+    # The loop ends at once: what is asked is only which class was found, and that it listens.
+    write(
+        tmp_path / "ending.py",
+        """
+        import cyncore, sys
+        def end(*args, **more):
+            print([(type(channel).__name__, channel.accepting) for channel in cyncore.socket_map.values()])
+            cyncore.asyncore.close_all()
+        cyncore.asyncore.loop = end
+        from cyncore.__main__ import main
+        sys.exit(main(sys.argv[1:]))
+        """,
+    )
+    done = python("-W", "error", "ending.py", "-m", name, "-n", "-c", "DebuggingServer", "127.0.0.1:0", cwd=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("[('DebuggingServer', True)]\n", "", 0)
+
+
+@pytest.mark.parametrize("name", ["asyncore", "asynchat"])
+def test_modules_that_do_nothing_as_programs_do_it_silently(name: str) -> None:
+    done = run("-m", name)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
 # Folders and archives
 
 
@@ -265,6 +341,30 @@ def test_syntax_error_names_the_script(tmp_path: Path) -> None:
     assert f'File "{script}", line 1' in done.stderr
 
 
+# check
+
+
+def test_check_is_called_with_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+    module = types.ModuleType("cyncore._check")
+    module.main = lambda argv: called.append(argv) or 7  # type: ignore[attr-defined,func-returns-value]
+    monkeypatch.setitem(sys.modules, "cyncore._check", module)
+    assert main(["check", "--json", "folder"]) == 7
+    assert called == [["--json", "folder"]]
+
+
+def test_script_called_check_is_run_by_its_path(tmp_path: Path) -> None:
+    write(tmp_path / "check", "import sys; print('a script', sys.argv)")
+    assert (
+        run(os.path.join(".", "check"), "a", cwd=tmp_path).stdout == f"a script ['{os.path.join('.', 'check')}', 'a']\n"
+    )
+
+
+def test_module_called_check_is_run_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "check.py", "print('a module')")
+    assert run("-m", "check", cwd=tmp_path).stdout == "a module\n"
+
+
 # How it was called
 
 
@@ -279,6 +379,17 @@ def test_help_shows_the_usage_and_succeeds(option: str) -> None:
     done = run(option)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: python -m cyncore ")
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version_names_the_engine_the_backend_and_python(option: str) -> None:
+    with cyncore.Loop() as loop:
+        backend = loop.backend
+    done = run(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    engine = "compiled" if cyncore.native else "plain Python"
+    versions = f"cyncore {cyncore.__version__} ({engine} engine, backend {backend}), Python {platform.python_version()}"
+    assert done.stdout.splitlines()[0] == versions
 
 
 def test_unknown_option_shows_the_usage_and_fails() -> None:

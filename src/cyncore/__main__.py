@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: MIT
 """``python -m cyncore SCRIPT [ARG...]`` and ``python -m cyncore -m MODULE [ARG...]``: an old program on cyncore's loop.
 
-The program finds cyncore's drop-in under the name ``asyncore``, and everything else (``sys.argv``, ``sys.path[0]``,
-``__main__``) as Python itself would have set it.
+The program finds cyncore's modules under the names ``asyncore``, ``asynchat`` and ``smtpd``, and everything else
+(``sys.argv``, ``sys.path[0]``, ``__main__``) as Python itself would have set it.
 """
 
 from __future__ import annotations
 
 import builtins
-import importlib
 import io
 import os
+import platform
 import runpy
 import sys
 import types
 import zipfile
 
-USAGE = "usage: python -m cyncore (SCRIPT | -m MODULE) [ARG...]"
+from . import Loop, __version__, install, native
 
-
-def bind() -> None:
-    """Puts the drop-in in ``sys.modules`` under its old name."""
-    sys.modules["asyncore"] = importlib.import_module("cyncore.asyncore")
+USAGE = """\
+usage: python -m cyncore (SCRIPT | -m MODULE) [ARG...]
+       python -m cyncore check [OPTION...] PATH...
+       python -m cyncore --version"""
 
 
 def run_module(name: str, args: list[str]) -> None:
@@ -54,11 +54,30 @@ def _safe_path() -> bool:
     return bool(sys.flags.isolated or getattr(sys.flags, "safe_path", False))
 
 
+def show_version() -> None:
+    """Prints the versions and the engine, and what hides the modules of an installed cyncore-shim."""
+    with Loop() as loop:
+        engine = "compiled" if native else "plain Python"
+        print(f"cyncore {__version__} ({engine} engine, backend {loop.backend}), Python {platform.python_version()}")
+    from ._provider import hidden_shims
+
+    # `-m` put the current folder first; a program is started elsewhere, or has it there on purpose.
+    for line in hidden_shims(sys.path if _safe_path() else sys.path[1:]):
+        print(line)
+
+
 def main(argv: list[str]) -> int:
     """Runs the program that ``argv`` names. Returns 2 where it names none."""
     if argv[:1] in (["-h"], ["--help"]):
         print(USAGE)
         return 0
+    if argv[:1] in (["-V"], ["--version"]):
+        show_version()
+        return 0
+    if argv[:1] == ["check"]:  # a script of that name is ./check
+        from ._check import main as check
+
+        return check(argv[1:])
     module = argv[:1] == ["-m"]
     words = argv[1:] if module else argv
     if not words or (not module and words[0].startswith("-")):
@@ -67,7 +86,7 @@ def main(argv: list[str]) -> int:
     if not module and not os.path.exists(words[0]):
         print(f"cyncore: can't open file {words[0]!r}: no such file", file=sys.stderr)
         return 2
-    bind()
+    install(replace=True)  # whoever starts a program like this wants cyncore, whatever start-up files have imported
     (run_module if module else run_script)(words[0], words[1:])
     return 0
 
