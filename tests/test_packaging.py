@@ -93,7 +93,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_readme_programs_compile() -> None:
     programs = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert len(programs) == 3
+    assert len(programs) == 4
     for number, program in enumerate(programs, 1):
         compile(program, f"README.md, program {number}", "exec")
 
