@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cyncore import BACKENDS, Loop
+from cyncore import BACKENDS, Loop, dispatcher
 from support import Peers, Recorder, poll_until
 
 
@@ -318,3 +320,20 @@ def test_debug_mode_lets_another_thread_close(backend: str, peers: Peers) -> Non
         loop.poll()
         poll_until(loop, lambda: not loop.map, 100)
     assert channel.seen == []
+
+
+def test_closed_channels_go_where_somebody_else_polls_the_map(loop: Loop, peers: Peers) -> None:
+    class Asked(dispatcher):
+        def readable(self) -> bool:
+            return True
+
+    stays, _ = peers.channel(Asked, loop.map)
+    gone = []
+    for _ in range(100):
+        channel, _ = peers.channel(Asked, loop.map)
+        gone.append(weakref.ref(channel))
+        channel.close()
+        del channel
+    gc.collect()
+    assert sum(reference() is not None for reference in gone) < 40
+    stays.close()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 
+from cpython.list cimport PyList_GET_SIZE
+
 
 cdef class Fifo:
     cdef list items
@@ -11,8 +13,10 @@ cdef class Fifo:
     cdef int add(self, object item) except -1
     cdef int drop(self, Py_ssize_t count) except -1
     cdef int sent(self, Py_ssize_t count) except -1
-    cdef bint is_empty(self) noexcept
     cdef Py_ssize_t count_waiting(self) except -1
     cdef list tidy(self)
     cdef int changed(self) except -1
     cdef Py_ssize_t place(self, Py_ssize_t at, str what) except -1
+
+    cdef inline bint is_empty(self) noexcept:
+        return self.head >= PyList_GET_SIZE(self.items)

@@ -72,9 +72,6 @@ cdef class Fifo:
         self.offset = count
         return 0
 
-    cdef bint is_empty(self) noexcept:
-        return self.head >= len(self.items)
-
     cdef Py_ssize_t count_waiting(self) except -1:
         cdef Py_ssize_t place
         if self.waiting < 0:

@@ -18,6 +18,7 @@ cdef class Registry(LoopBase):
     cdef cyn_wake wake_fds
     cdef Py_ssize_t channel_count
     cdef Py_ssize_t gaps              # Nones in `asked`
+    cdef Py_ssize_t touched_left      # channels in `touched` that have left the map
     cdef unsigned epoch               # cyn_fork_epoch when the wake-up was opened
     cdef unsigned long kinds_revision
     cdef unsigned long waits          # how many there were: a nested one makes the outer batch stale

@@ -270,6 +270,7 @@ cdef class Registry(LoopBase):
         if not touched:
             return 0
         self.touched = []
+        self.touched_left = 0
         try:
             while at < len(touched):
                 channel = <Channel> touched[at]
@@ -474,7 +475,13 @@ cdef class Registry(LoopBase):
 
     cdef int let_go(self, Channel channel) except -1:
         self.channel_count -= 1
-        channel.flags &= ~TOUCHED  # of this loop's list, which skips it
+        if channel.flags & TOUCHED:
+            # A map that is polled by somebody else is never settled: what has left it must not wait for that.
+            channel.flags &= ~TOUCHED
+            self.touched_left += 1
+            if self.touched_left > 16 and self.touched_left * 2 > len(self.touched):
+                self.touched = [one for one in self.touched if (<Channel> one).flags & TOUCHED]
+                self.touched_left = 0
         self.leave_asked(channel)
         channel.loop = None
         channel.fd = -1
