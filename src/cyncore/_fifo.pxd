@@ -20,3 +20,9 @@ cdef class Fifo:
 
     cdef inline bint is_empty(self) noexcept:
         return self.head >= PyList_GET_SIZE(self.items)
+
+    cdef inline bint is_one_piece(self) noexcept:
+        """Just bytes, and none of them sent?"""
+        return (
+            PyList_GET_SIZE(self.items) == self.head + 1 and self.waiting >= 0 and self.others == 0 and self.offset == 0
+        )
