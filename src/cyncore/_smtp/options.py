@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What a mail server may be asked to do beyond the old one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .limits import Visitors
+
+
+class ServerOptions:
+    """What a `SMTPServer` may be asked to do beyond the old one: set in a class, or given to its constructor."""
+
+    idle_timeout: float | None = None
+    """Seconds from one command to the end of the next, and within a message from one piece to the next."""
+
+    command_timeout: float | None = None
+    """Seconds from the first byte of a command to its last."""
+
+    data_timeout: float | None = None
+    """Seconds for a whole message."""
+
+    max_connections: int | None = None
+    max_connections_per_peer: int | None = None
+
+    max_errors: int | None = None
+    """Commands of one connection that may be answered by 5xx."""
+
+    max_recipients: int | None = 50_000
+    """Of one message; None: any number. This one is on by itself, because without it one peer could fill the memory."""
+
+    pipelining = False
+    """Offer PIPELINING (RFC 2920). Commands that come before they are asked for are served either way."""
+
+    tls_context: Any = None
+    """An `ssl.SSLContext` with a certificate: offer STARTTLS (RFC 3207)."""
+
+    tls_implicit = False
+    """Begin with the handshake, without STARTTLS."""
+
+    tls_timeout: float = 60.0
+    """Seconds that a handshake may take."""
+
+    require_starttls = False
+    """Take no mail without TLS."""
+
+    _visitors: Visitors | None = None
+
+    def _count_visitors(self) -> Visitors:
+        """Where the server keeps its connections, from the first one that is to be counted on."""
+        if self._visitors is None:
+            self._visitors = Visitors()
+        return self._visitors
+
+
+NO_OPTIONS = ServerOptions()
+_OPTION_NAMES = frozenset(name for name in vars(ServerOptions) if not name.startswith("_"))
+
+
+def checked(name: str, value: Any) -> Any:
+    if name not in _OPTION_NAMES:
+        raise TypeError(f"SMTPServer has no option {name!r}")
+    if name.startswith(("max_", "idle_", "command_", "data_", "tls_timeout")) and value is not None and not value > 0:
+        raise ValueError(f"{name} must be above zero or None, not {value!r}")
+    if name == "tls_context" and getattr(getattr(value, "protocol", None), "name", "") == "PROTOCOL_TLS_CLIENT":
+        raise ValueError("tls_context is one for clients: PROTOCOL_TLS_SERVER, or Purpose.CLIENT_AUTH, is for servers")
+    return value

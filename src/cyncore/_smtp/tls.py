@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""TLS for a connection that a loop serves: the handshake, and a socket that behaves as a plain one does.
+
+Facts that shape it:
+- A handshake wants to read or to write as it goes, whatever the protocol above it is waiting for. So it is a channel of
+  its own, with predicates, which takes the place of the other one in the map until it is done.
+- A TLS socket that cannot go on raises SSLWantReadError or SSLWantWriteError, which nobody who knows plain sockets
+  expects. Here it is BlockingIOError.
+- A write that could not go on must be repeated with the same bytes. A channel may have more to send by then, but
+  never less, and never others in front.
+- What a stranger's bytes do to OpenSSL is the stranger's trouble: a connection that is lost, not an error to be logged.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from errno import EAGAIN, ECONNRESET
+from typing import Any
+
+from cyncore._engine import Loop, TimerHandle
+from cyncore.dispatcher import dispatcher
+
+
+class TlsSocket:
+    """A TLS socket, its handshake done, that blocks and breaks like a plain one.
+
+    What is not defined here is the `ssl.SSLSocket`'s own: ``cipher()``, ``getpeercert()``, ``version()``.
+    """
+
+    def __init__(self, tls: ssl.SSLSocket) -> None:
+        self._tls = tls
+        self._again = b""  # what the last send() could not finish
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tls, name)
+
+    def recv(self, size: int) -> bytes:
+        """BlockingIOError where nothing can be read yet, ConnectionResetError where the peer does not speak TLS."""
+        try:
+            return self._tls.recv(size)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError(EAGAIN, "TLS has no data yet") from None
+        except ssl.SSLError as error:
+            raise ConnectionResetError(ECONNRESET, str(error)) from None
+
+    def send(self, data: Any) -> int:
+        """As `recv`; what is sent again after a BlockingIOError must begin with what was sent before."""
+        offered = self._again or bytes(data)
+        try:
+            sent = self._tls.send(offered)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._again = offered
+            raise BlockingIOError(EAGAIN, "TLS cannot send yet") from None
+        except ssl.SSLError as error:
+            raise ConnectionResetError(ECONNRESET, str(error)) from None
+        self._again = b""
+        return sent
+
+    def close(self) -> None:
+        """Tells the peer that this was all, as far as that can be done without waiting, and closes."""
+        try:
+            self._tls.unwrap()
+        except (OSError, ValueError):
+            pass  # the peer's own goodbye is not waited for
+        self._tls.close()
+
+
+class Handshake(dispatcher):
+    """The server's side of a TLS handshake over ``sock``, which it takes over.
+
+    Ends by calling ``done`` once: with a `TlsSocket`, or with None when the peer failed, went away, or took longer than
+    ``seconds``. OSError where there is no connection any more; ``sock`` is closed then and ``done`` is not called.
+    """
+
+    def __init__(
+        self, sock: Any, map: Any, context: ssl.SSLContext, seconds: float, done: Callable[[TlsSocket | None], object]
+    ) -> None:
+        self._writes = False
+        self._done: Callable[[TlsSocket | None], object] | None = None
+        self._timer: TimerHandle | None = None
+        sock.setblocking(False)
+        tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        try:
+            dispatcher.__init__(self, tls, map)
+        except OSError:
+            tls.close()
+            raise
+        self._done = done
+        self._timer = Loop.of(self._map).call_later(seconds, self.close)
+
+    def readable(self) -> bool:
+        return not self._writes
+
+    def writable(self) -> bool:
+        return self._writes
+
+    def handle_read(self) -> None:
+        tls = self.socket
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._writes = False
+        except ssl.SSLWantWriteError:
+            self._writes = True
+        except (OSError, ValueError):
+            self.close()
+        else:
+            self.del_channel()
+            self.socket = None
+            self._end(TlsSocket(tls))
+
+    handle_write = handle_read
+
+    def handle_close(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        dispatcher.close(self)
+        self._end(None)
+
+    def _end(self, result: TlsSocket | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        done, self._done = self._done, None
+        if done is not None:
+            done(result)

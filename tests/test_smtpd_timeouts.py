@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""Peers that take too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cyncore import asyncore
+from cyncore._smtp.limits import Deadlines
+from smtpd_support import ENVELOPE, GREETING, Mail, Mailbox
+from smtpd_support import mail_fixture as mail_fixture
+
+SHORT = 0.05
+LONG = 1000.0
+
+
+class _Timer:
+    def __init__(self, when: float, callback: Callable[[], object]) -> None:
+        self.when = when
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class _Clock:
+    """Stands for a loop; its time passes when told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timer: Any = None
+        self.timers = 0
+        self.expired_at: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> _Timer:
+        self.timers += 1
+        self.timer = _Timer(when, callback)
+        return self.timer
+
+    def until(self, end: float) -> None:
+        while self.timer.callback is not None and self.timer.when <= end:
+            self.now = self.timer.when
+            callback, self.timer.callback = self.timer.callback, None
+            callback()
+        self.now = end
+
+    def deadlines(self, **limits: float) -> Deadlines:
+        every: dict[str, Any] = {"idle": None, "command": None, "data": None, **limits}
+        return Deadlines(self, **every, expired=lambda: self.expired_at.append(self.now))  # type: ignore[arg-type]
+
+
+def test_silence_ends_at_the_idle_limit() -> None:
+    clock = _Clock()
+    clock.deadlines(idle=10)
+    clock.until(100)
+    assert clock.expired_at == [10]
+
+
+def test_each_command_starts_the_idle_limit_anew() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10)
+    for moment in range(5, 50, 5):
+        clock.until(moment)
+        deadlines.came()
+        deadlines.ended()
+    clock.until(100)
+    assert clock.expired_at == [55]
+
+
+def test_bytes_of_a_command_do_not_start_it_anew() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10, command=4)
+    clock.until(3)
+    for moment in range(3, 9):
+        clock.until(moment)
+        deadlines.came()
+    clock.until(100)
+    assert clock.expired_at == [7]
+
+
+def test_command_that_begins_late_has_its_whole_time() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(command=4)
+    clock.until(50.5)
+    deadlines.came()
+    clock.until(100)
+    assert clock.expired_at == [54.5]
+
+
+def test_message_that_drips_in_ends_at_its_limit() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=5, data=20)
+    deadlines.came()
+    deadlines.ended()
+    deadlines.data_begins()
+    for moment in range(1, 40):
+        clock.until(moment)
+        deadlines.came()
+    assert clock.expired_at == [20]
+
+
+def test_message_that_stops_ends_at_the_idle_limit() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=5, data=20)
+    deadlines.data_begins()
+    clock.until(3)
+    deadlines.came()
+    clock.until(100)
+    assert clock.expired_at == [8]
+
+
+def test_command_after_a_message_has_its_own_limit_again() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(command=4, data=100)
+    deadlines.data_begins()
+    clock.until(1)
+    deadlines.came()
+    deadlines.ended()
+    clock.until(2)
+    deadlines.came()
+    clock.until(50)
+    assert clock.expired_at == [6]
+
+
+def test_commands_cost_no_timers() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10, command=10, data=10)
+    for _ in range(1000):
+        deadlines.came()
+        deadlines.ended()
+    assert clock.timers == 1
+
+
+def test_cancelled_deadline_does_not_pass() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10)
+    deadlines.cancel()
+    deadlines.cancel()
+    clock.until(100)
+    assert clock.expired_at == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"idle_timeout": SHORT}, b""),
+        ({"command_timeout": SHORT, "idle_timeout": LONG}, b"NOO"),
+        ({"data_timeout": SHORT, "idle_timeout": LONG}, GREETING + ENVELOPE + b"half"),
+        ({"idle_timeout": SHORT, "data_timeout": LONG}, GREETING + ENVELOPE + b"half"),
+    ],
+    ids=["idle", "command", "data", "idle in data"],
+)
+def test_peer_is_told_and_let_go(mail: Mail, limits: dict[str, float], said: bytes) -> None:
+    client = mail.silent_client(mail.server(**limits))
+    client.say(said)
+    assert client.hear_the_end().split(b"\r\n")[-2].endswith(b" Timeout, closing connection")
+
+
+def test_peer_that_drips_is_let_go(mail: Mail) -> None:
+    client = mail.silent_client(mail.server(idle_timeout=SHORT * 4))
+    for _ in range(100_000):
+        try:
+            client.sock.send(b"N")
+        except OSError:
+            break
+        mail.loop.poll(0.01)
+        client.listen()
+        if client.over:
+            break
+    assert b" Timeout, closing connection\r\n" in client.heard or client.over
+
+
+def test_limits_may_stand_in_a_class(mail: Mail) -> None:
+    class Hasty(Mailbox):
+        idle_timeout = SHORT
+
+    client = mail.silent_client(mail.server(Hasty))
+    assert b" Timeout" in client.hear_the_end()
+
+
+def test_loop_ends_when_the_last_channel_is_closed() -> None:
+    import socket
+
+    map: dict[int, Any] = {}
+    server = Mailbox(map, idle_timeout=LONG, command_timeout=LONG)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as peer:
+        asyncore.loop(timeout=5, map=map, count=1)
+        assert len(map) == 2
+        server.close()
+        peer.sendall(b"QUIT\r\n")
+        asyncore.loop(timeout=5, map=map)  # comes back, though the limits are far away
+    assert not map
