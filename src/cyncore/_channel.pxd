@@ -22,10 +22,12 @@ cdef enum:
     PENDING_LATER = 65536  # the same, once reading is wanted
     FOREIGN = 16384   # stands for an object that is not a Channel
     GATHERED = 131072  # has output that the loop sends before it waits next
+    HANDED = 524288   # other threads have pushed what the loop's has not seen
+    UNSENT = 655360   # GATHERED | HANDED
     LEAVING = 262144  # is being closed: what fails now need not be told
 
 cdef enum:            # what LoopBase.sending answers
-    SEND_NOW = 0      # nobody would send it later
+    SEND_NOW = 0      # nobody would send it later; no other thread can run the loop until sent()
     SENT_LATER = 1    # the loop will, before it waits next
     NOT_OURS = 2      # the loop is running in another thread
 
@@ -48,6 +50,8 @@ cdef class LoopBase:
     cdef int check(self, str what) except -1
     cdef int later(self, int64_t milliseconds, object callback) except -1
     cdef int sending(self) except -1
+    cdef int sent(self) except -1
+    cdef bint is_copy(self) noexcept
     cdef int gather(self, Channel channel) except -1
 
 

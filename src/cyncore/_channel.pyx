@@ -130,6 +130,12 @@ cdef class LoopBase:
     cdef int sending(self) except -1:
         return SEND_NOW
 
+    cdef int sent(self) except -1:
+        return 0
+
+    cdef bint is_copy(self) noexcept:
+        return False
+
     cdef int gather(self, Channel channel) except -1:
         return 0
 
@@ -205,7 +211,7 @@ cdef class Channel:
 
     @connected.setter
     def connected(self, value):
-        if self.flags & GATHERED and not value:
+        if self.flags & UNSENT and not value:
             self.flush_leaving()  # the program may count on having sent it
         self.set_state(CONNECTED, bool(value))
 
@@ -239,13 +245,13 @@ cdef class Channel:
     @property
     def socket(self):
         """The socket, or what stands for one, or None."""
-        if self.flags & GATHERED:
+        if self.flags & UNSENT:
             self.flush(False)  # before whatever the program is about to do to it
         return self.sock
 
     @socket.setter
     def socket(self, value):
-        if self.flags & GATHERED:
+        if self.flags & UNSENT:
             self.flush_leaving()
         cdef object before = self.sock
         self.sock = value
@@ -303,7 +309,7 @@ cdef class Channel:
 
     def del_channel(self, map=None):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
-        if self.flags & GATHERED:
+        if self.flags & UNSENT:
             self.flush_leaving()
         cdef int fd = self.number
         cdef LoopBase loop = self.loop
@@ -490,9 +496,13 @@ cdef class Channel:
     cdef int flush_leaving(self) except -1:
         self.flags |= LEAVING
         try:
-            return self.flush(False)
+            self.flush(False)
+        except Exception:  # a producer's, perhaps: the channel is closed all the same
+            self.flags &= ~LEAVING
+            self.handle_error()
         finally:
             self.flags &= ~LEAVING
+        return 0
 
     cdef int connect_ended(self) except -1:
         """Ends a connect in progress. 0 where the channel was closed, or given another socket, by that."""
@@ -623,7 +633,7 @@ cdef class Channel:
 
         `handle_close` is called where the connection is lost; OSError for anything else.
         """
-        if self.flags & GATHERED:
+        if self.flags & UNSENT:
             self.flush(False)  # it comes first
         return self.send_some(data)
 

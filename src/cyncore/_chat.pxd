@@ -46,6 +46,11 @@ cdef class ChatChannel(BufferedChannel):
     cdef int until_kind
     cdef Py_ssize_t until_size     # its length, or the bytes that are left
     cdef Fifo fifo                 # once something was pushed
+    cdef void *fifo_at             # the same, for as long as it lives
+    cdef bint is_sending
+    cdef object handed             # what other threads have pushed,
+    cdef Py_ssize_t handed_size    # so many bytes
+    cdef bint is_refusing          # is to be told that this is too much
     cdef object other_queue        # what a program has put in place of it
 
     cdef int refresh(self) except -1
@@ -62,10 +67,16 @@ cdef class ChatChannel(BufferedChannel):
     cdef int too_much(self, str what, Py_ssize_t most) except -1
     cdef int set_until(self, object value) except -1
     cdef Fifo queue(self)
+    cdef int take_queue(self, Fifo fifo) except -1
+    cdef int hand_over(self, object item, Py_ssize_t size) except -1
+    cdef int put_handed(self, int when) except -1
     cdef int put_item(self, object item, Py_ssize_t size) except -1
+    cdef int put_here(self, object item, Py_ssize_t size, int when) except -1
     cdef bint output_left(self) except -1
     cdef int send_queue(self, bint connected, bint room, bint closes) except -1
     cdef int prepare(self, Py_ssize_t most) except -1
     cdef int resolve(self, Py_ssize_t at, Py_ssize_t most) except -1
-    cdef Py_ssize_t send_directly(self, Py_ssize_t most) except -2
-    cdef Py_ssize_t send_through(self, Py_ssize_t most) except -2
+    cdef int send_fifo(self, bint room, bint closes) except -1
+    cdef int send_front(self, Py_ssize_t most) except -2
+    cdef int send_directly(self, Py_ssize_t most) except -2
+    cdef int send_through(self, Py_ssize_t most) except -2

@@ -24,11 +24,13 @@ from ._channel cimport (
     CONNECTED,
     DIRECT,
     GATHERED,
+    HANDED,
     LEAVING,
     NOT_OURS,
     OUTPUT,
     SEND_NOW,
     SENT_LATER,
+    UNSENT,
     BufferedChannel,
     LoopBase,
     _fileno,
@@ -131,7 +133,7 @@ cdef class ChatTraits:
 
 cdef ChatTraits _traits_of(type kind):
     cdef ChatTraits traits = kind.__dict__.get(ATTRIBUTE)
-    if traits is None:
+    if traits is None or traits.kind is not kind:  # of a class whose __dict__ was copied to make this one
         traits = ChatTraits.__new__(ChatTraits)
         traits.kind = kind
         traits.read_class()
@@ -154,8 +156,10 @@ cdef class ChatChannel(BufferedChannel):
     """The engine's part of `asynchat.async_chat`."""
 
     def __dealloc__(self):
-        if self.fifo is not None and self.fifo.channel is <void *> self:
-            self.fifo.channel = NULL
+        # Not through `fifo`: the collector may have emptied that already, while a program still holds the queue.
+        if self.fifo_at is not NULL:
+            (<Fifo> self.fifo_at).channel = NULL
+            (<Fifo> self.fifo_at).place = NULL
 
     # What its class, and it itself, define
 
@@ -299,16 +303,12 @@ cdef class ChatChannel(BufferedChannel):
 
     @producer_fifo.setter
     def producer_fifo(self, value):
-        if self.flags & GATHERED:
+        if self.flags & UNSENT:
             self.flush(False)
-        if self.fifo is not None and value is not self.fifo:
-            self.fifo.channel = NULL
-            self.fifo = None
         if value is None:
             value = Fifo()  # None is no queue, so that an empty one takes its place
+        self.take_queue(value if isinstance(value, Fifo) else None)
         if isinstance(value, Fifo):
-            self.fifo = value
-            self.fifo.channel = <void *> self
             value = None
         self.other_queue = value
         self.ways_version = 0
@@ -400,6 +400,7 @@ cdef class ChatChannel(BufferedChannel):
                 return 0
             if was_open and self.number < 0:
                 return 0
+            self.refresh()  # a callback may have changed the class
             if self.ways & SLOWLY:
                 _plain_chat.deliver(self, was_open)
                 return 0
@@ -554,10 +555,22 @@ cdef class ChatChannel(BufferedChannel):
 
     # Output
 
+    cdef int take_queue(self, Fifo fifo) except -1:
+        if self.fifo_at is not NULL:
+            (<Fifo> self.fifo_at).channel = NULL
+            (<Fifo> self.fifo_at).place = NULL
+        self.fifo = fifo
+        self.fifo_at = <void *> fifo if fifo is not None else NULL
+        if fifo is not None:
+            if fifo.place is not NULL:
+                fifo.place[0] = NULL  # another channel's until now
+            fifo.channel = <void *> self
+            fifo.place = &self.fifo_at
+        return 0
+
     cdef Fifo queue(self):
         if self.fifo is None:
-            self.fifo = Fifo.__new__(Fifo)
-            self.fifo.channel = <void *> self
+            self.take_queue(Fifo.__new__(Fifo))
         return self.fifo
 
     cdef bint has_output(self) except -1:
@@ -599,17 +612,68 @@ cdef class ChatChannel(BufferedChannel):
         """Calls `handle_close` when everything pushed so far is sent."""
         self.put_item(None, 0)
 
-    def _put(self, item):
-        self.put_item(item, PyBytes_GET_SIZE(item) if PyBytes_CheckExact(item) else 0)
+    def _take_handed(self):
+        """In the loop's thread: what other threads have pushed."""
+        cdef LoopBase loop = self.loop
+        cdef int when = SEND_NOW if loop is None else loop.sending()
+        if when == NOT_OURS:
+            loop.call_soon_threadsafe(self._take_handed)  # it has come into another loop meanwhile
+            return
+        try:
+            self.put_handed(when)
+        except Exception:
+            self.handle_error()
+        finally:
+            if loop is not None and when == SEND_NOW:
+                loop.sent()
+
+    cdef int hand_over(self, object item, Py_ssize_t size) except -1:
+        """To the thread that runs the loop."""
+        cdef LoopBase loop = self.loop
+        cdef Py_ssize_t most = -1 if self.chat is None else self.chat.max_outgoing
+        if most >= 0 and size and self.handed_size + size + (0 if self.fifo is None else max(self.fifo.waiting, 0)) > most:
+            if not self.is_refusing:
+                self.is_refusing = True
+                loop.call_soon_threadsafe(self._refuse_handed, most)
+            return 0
+        self.handed_size += size
+        self.handed.append(item)
+        if not self.flags & HANDED:
+            self.flags |= HANDED
+            loop.call_soon_threadsafe(self._take_handed)
+        return 0
+
+    def _refuse_handed(self, most):
+        self.is_refusing = False
+        self.too_much("output that waits, max_outgoing", most)
+
+    cdef int put_handed(self, int when) except -1:
+        self.flags &= ~HANDED
+        self.handed_size = 0
+        while self.handed:
+            item = self.handed.popleft()
+            self.put_here(item, PyBytes_GET_SIZE(item) if PyBytes_CheckExact(item) else 0, when)
+        return 0
 
     cdef int put_item(self, object item, Py_ssize_t size) except -1:
         cdef LoopBase loop = self.loop
         cdef int when = SEND_NOW if loop is None else loop.sending()
+        if when == NOT_OURS:
+            if self.handed is None:
+                self.handed = deque()
+            return self.hand_over(item, size)
+        if when == SENT_LATER:
+            return self.put_here(item, size, when)  # what was handed over has its turn among the loop's calls
+        try:
+            self.put_handed(when)  # a thread's earlier pushes come before its later ones, wherever the loop is
+            return self.put_here(item, size, when)
+        finally:
+            if loop is not None and when == SEND_NOW:
+                loop.sent()
+
+    cdef int put_here(self, object item, Py_ssize_t size, int when) except -1:
         cdef Py_ssize_t most
         cdef Fifo fifo
-        if when == NOT_OURS:
-            loop.call_soon_threadsafe(self._put, item)
-            return 0
         self.refresh()
         if self.ways & (SLOWLY | OTHER_QUEUE):
             if _plain_chat.has_room(self, item):
@@ -631,11 +695,11 @@ cdef class ChatChannel(BufferedChannel):
             if self.flags & OUTPUT and self.defines & BUFFERED:
                 return 0  # the kernel will tell when there is room
             if self.flags & GATHERED:
-                if fifo.waiting >= self.chat.out_size:
-                    return self.send_queue(False, False, True)
+                if fifo.waiting >= self.chat.out_size or fifo.length() >= PIECES:
+                    return self.send_queue(False, False, True)  # as much as leaves at once
                 return 0
             if self.state(CONNECTED, "connected") and not self.ways & OWN_INITIATE:
-                return loop.gather(self)
+                return self.loop.gather(self)
         elif item is not None:
             return self.send_queue(False, False, True)
         return self.output_changed()
@@ -644,7 +708,7 @@ cdef class ChatChannel(BufferedChannel):
         """Sends what the socket takes now of ``data`` (bytes-like), past the queue, and returns how many bytes that
         was. Else as `dispatcher.send`.
         """
-        if self.flags & GATHERED:
+        if self.flags & UNSENT:
             self.flush(False)  # it comes first
         return self.send_some(data)
 
@@ -678,9 +742,21 @@ cdef class ChatChannel(BufferedChannel):
         cdef Py_ssize_t size, sent
         cdef int fd
         self.flags &= ~GATHERED
+        if self.flags & HANDED:
+            self.flags &= ~HANDED
+            self.handed_size = 0
+            queue = self.producer_fifo
+            while self.handed:
+                queue.append(self.handed.popleft())
+            fifo = self.fifo
+        if fifo is None:
+            return self.send_queue(True, False, at_end)
+        if self.loop is not None and self.loop.is_copy():
+            fifo.wipe()  # the parent sends it
+            return self.output_changed()
         self.refresh()
         if (
-            fifo is not None and fifo.is_one_piece() and self.flags & (DIRECT | OUTPUT) == DIRECT
+            fifo.is_one_piece() and self.flags & (DIRECT | OUTPUT) == DIRECT and not self.is_sending
             and not self.ways & (OWN_SEND | OTHER_QUEUE | SLOWLY | INSTANCE_WAYS) and fifo.waiting <= self.chat.out_size
         ):
             # An answer of one push: the commonest of all, and worth a way of its own.
@@ -694,22 +770,46 @@ cdef class ChatChannel(BufferedChannel):
                 if sent > 0:
                     fifo.sent(sent)
                     return self.output_changed()
-        return self.send_queue(True, False, at_end)
+        self.send_queue(True, False, at_end)
+        if not at_end and self.flags & OUTPUT and not self.is_sending and not self.ways & (OTHER_QUEUE | SLOWLY):
+            # What the program does next comes after all of it, or as much as the socket takes.
+            self.is_sending = True
+            try:
+                while self.fifo is fifo and not fifo.is_empty() and _is_bytes(fifo.items[fifo.head]):
+                    if self.send_front(USUAL) <= 0:
+                        break
+            finally:
+                self.is_sending = False
+            self.output_changed()
+        return 0
 
     cdef int send_queue(self, bint connected, bint room, bint closes) except -1:
         """`connected`: it was when this was queued, whatever it is said to be now. `room`: the kernel says so.
         `closes`: where a None comes next, the channel is closed.
         """
-        cdef Fifo fifo = self.fifo
-        cdef Py_ssize_t most, offered
-        cdef object failed = None
+        self.flags &= ~GATHERED
         self.refresh()
-        if self.ways & (SLOWLY | OTHER_QUEUE):
-            _plain_chat.send(self)
-            return self.output_changed()
-        if fifo is None or fifo.is_empty() or not (connected or self.state(CONNECTED, "connected")):
-            return self.output_changed()
-        most = self.chat.out_size
+        if self.is_sending:
+            return 0  # called by a `send`, or a producer, of the program's: what is under way goes on
+        self.is_sending = True
+        try:
+            if self.ways & (SLOWLY | OTHER_QUEUE):
+                _plain_chat.send(self, connected, closes)
+            elif self.fifo is not None and not self.fifo.is_empty():
+                if connected or self.state(CONNECTED, "connected"):
+                    self.send_fifo(room, closes)
+        finally:
+            self.is_sending = False
+        return self.output_changed()
+
+    def _sending_ends(self):
+        self.is_sending = False
+
+    cdef int send_fifo(self, bint room, bint closes) except -1:
+        cdef Fifo fifo = self.fifo
+        cdef Py_ssize_t most = self.chat.out_size
+        cdef object failed = None
+        cdef bint was_open = self.number >= 0
         if self.ways & INSTANCE_WAYS:
             most = self.size_of("ac_out_buffer_size", USUAL)
         if most <= 0:
@@ -721,26 +821,28 @@ cdef class ChatChannel(BufferedChannel):
                 self.prepare(most)  # where there may be no room, no producer is asked before its turn
             except BaseException as error:  # what it gave, and what comes before it, leaves all the same
                 failed = error
-        if self.fifo is fifo and not fifo.is_empty() and _is_bytes(fifo.items[fifo.head]):
-            if self.flags & DIRECT and not self.ways & OWN_SEND:
-                offered = self.send_directly(most)
-            else:
-                offered = self.send_through(most)
-            if offered < 0:
-                self.output_changed()
+            if was_open and self.number < 0:
                 if failed is not None:
                     raise failed
-                return 0
+                return 0  # closed by a producer
+        if self.fifo is fifo and not fifo.is_empty() and _is_bytes(fifo.items[fifo.head]):
+            if self.send_front(most) < 0:
+                closes = False
         if failed is not None:
-            self.output_changed()
             raise failed
         if closes and self.fifo is fifo and not fifo.is_empty() and fifo.items[fifo.head] is None:
             fifo.drop(1)
+            self.is_sending = False
             self.output_changed()
             if not self.flags & LEAVING:
                 self.handle_close()
-            return 0
-        return self.output_changed()
+        return 0
+
+    cdef int send_front(self, Py_ssize_t most) except -2:
+        """1: the socket has taken all that it was offered; 0: less; -1: the channel has been told that it failed."""
+        if self.flags & DIRECT and not self.ways & OWN_SEND:
+            return self.send_directly(most)
+        return self.send_through(most)
 
     cdef int prepare(self, Py_ssize_t most) except -1:
         """Makes the front of the queue bytes: up to `most` of them, or up to its end or a None."""
@@ -764,51 +866,38 @@ cdef class ChatChannel(BufferedChannel):
         return 0
 
     cdef int resolve(self, Py_ssize_t at, Py_ssize_t most) except -1:
-        """One step from what is at that place of the queue to bytes."""
+        """One step from what is at that place of the queue to bytes. Every call here may change the queue."""
         cdef Fifo fifo = self.fifo
-        cdef list items = fifo.items
-        cdef object item = items[at], data
+        cdef object item = fifo.items[at], data, rest = None
         fifo.waiting = -1
-        if isinstance(item, (bytes, bytearray, memoryview)):
-            data = bytes(item)
-            if data:
-                items[at] = data
-            else:
-                del items[at]
-            return 0
-        if isinstance(item, str) and self.use_encoding:
-            items[at] = item.encode(self.encoding)
-            return 0
         if isinstance(item, str):
-            raise TypeError(f"{self!r}: str is queued to be sent, and use_encoding is not set: {item!r}")
-        try:
-            data = item[:most]
-        except TypeError:
-            data = item.more()
-            if self.fifo is not fifo:
-                return 0
-            items = fifo.tidy()
-            for at in range(len(items)):
-                if items[at] is item:
-                    if data:
-                        items.insert(at, data)
-                    else:
-                        del items[at]
-                    break
-            else:
-                if data:
-                    items.insert(0, data)
-            return 0
-        rest = item[most:]
-        if len(rest):
-            items[at] = rest
-            items.insert(at, data)
+            if not self.use_encoding:
+                raise TypeError(f"{self!r}: str is queued to be sent, and use_encoding is not set: {item!r}")
+            data = bytes(item.encode(self.encoding))
+        elif isinstance(item, (bytes, bytearray, memoryview)):
+            data = bytes(item)
         else:
-            items[at] = data
+            try:
+                data = item[:most]
+            except TypeError:
+                data = item.more()
+                rest = item  # asked again, unless that was the end
+                if data is None or not len(data):
+                    data = rest = None
+            else:
+                rest = item[most:]
+                if not len(rest):
+                    rest = None
+        if data is not None and not isinstance(data, (bytes, bytearray, memoryview, str)):
+            data = bytes(memoryview(data))
+        if data is not None and not len(data):
+            data = None
+        if self.fifo is fifo:
+            fifo.put_in_place_of(item, at, data, rest)
         return 0
 
-    cdef Py_ssize_t send_directly(self, Py_ssize_t most) except -2:
-        """Sends in one system call. -1: the channel has been told that it failed."""
+    cdef int send_directly(self, Py_ssize_t most) except -2:
+        """`send_front`, in one system call."""
         cdef iovec pieces[PIECES]
         cdef msghdr message
         cdef Fifo fifo = self.fifo
@@ -837,7 +926,7 @@ cdef class ChatChannel(BufferedChannel):
         error = errno
         if sent >= 0:
             fifo.sent(sent)
-            return total
+            return sent == total
         if error == EAGAIN or error == EINTR:
             return 0
         if self.flags & LEAVING:
@@ -851,8 +940,8 @@ cdef class ChatChannel(BufferedChannel):
             self.handle_error()
         return -1
 
-    cdef Py_ssize_t send_through(self, Py_ssize_t most) except -2:
-        """Sends through the class's own `send`, an item a call, or through the methods of what stands for a socket."""
+    cdef int send_through(self, Py_ssize_t most) except -2:
+        """`send_front`, through the class's own `send`, an item a call, or through the methods of what stands for a socket."""
         cdef Fifo fifo = self.fifo
         cdef Py_ssize_t total = 0, sent, place, room
         while total < most and self.fifo is fifo and not fifo.is_empty():
@@ -874,15 +963,15 @@ cdef class ChatChannel(BufferedChannel):
                 count = self.send(data) if self.ways & OWN_SEND else self.send_some(data)
             except OSError as error:
                 if _wants_more(error):
-                    return total
+                    return 0
                 if not self.flags & LEAVING:
                     self.handle_error()
                 return -1
             if not count or self.fifo is not fifo or fifo.is_empty() or fifo.items[fifo.head] is not item:
-                return total  # closed by that, or the queue is another
+                return 0  # closed by that, or the queue is another
             sent = min(<Py_ssize_t> count, PyBytes_GET_SIZE(data))
             fifo.sent(sent)
             if sent < PyBytes_GET_SIZE(data):
-                return total
+                return 0
             total += sent
-        return total
+        return 1

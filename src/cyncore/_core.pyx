@@ -129,10 +129,11 @@ cdef class Loop(Registry):
         self.scratch = <char *> malloc(SCRATCH)
         if self.scratch is NULL:
             raise MemoryError
-        self.serve(map, backend)
-        self.calls = Calls()
+        calls = Calls()
         self.late = []
         self.gathered = []
+        self.serve(map, backend)
+        self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
         if map is socket_map:
             _home = self
@@ -148,7 +149,14 @@ cdef class Loop(Registry):
         """
         _check_map(map)
         cdef Loop loop = <Loop> registry_of(map)
-        return Loop(map) if loop is None else loop
+        if loop is None:
+            try:
+                return Loop(map)
+            except ValueError:
+                loop = <Loop> registry_of(map)
+                if loop is None:
+                    raise
+        return loop  # made by another thread just now
 
     @property
     def backend(self):
@@ -356,27 +364,40 @@ cdef class Loop(Registry):
 
     cdef int sending(self) except -1:
         """When is output to leave that this thread has for a channel of ours?"""
-        if cyn_ticking is <void *> self and not self.waiting and not self.flushing:
-            return SENT_LATER
-        if self.depth and self.owner_thread != PyThread_get_thread_ident():
+        self.check_fork()
+        if cyn_ticking is <void *> self and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
+            return SENT_LATER  # not in a child that was forked meanwhile, which may never see the end of the tick
+        if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
             return NOT_OURS
         return SEND_NOW
+
+    cdef int sent(self) except -1:
+        if self.turn._is_owned():  # in the child of a fork it is another
+            self.turn.release()
+        return 0
 
     cdef int gather(self, Channel channel) except -1:
         if not channel.flags & GATHERED:
             channel.flags |= GATHERED
+            self.gathered_epoch = self.epoch
             self.gathered.append(channel)
         return 0
+
+    cdef bint is_copy(self) noexcept:
+        """Was what is gathered gathered by another thread of the parent, before a fork?"""
+        return self.gathered_epoch != self.fork_epoch()
 
     cdef int flush_gathered(self) except -1:
         """Sends what handlers have left to be sent. One channel's trouble does not keep the others' back."""
         cdef Channel channel
-        cdef list batch = self.gathered
         cdef object leaving = None
-        self.gathered = []
+        cdef bint within = self.flushing  # a handler of a flush runs the loop, or forks: it goes on with the rest
         self.flushing = True
+        if not within:
+            self.gathered.reverse()
         try:
-            for channel in batch:
+            while self.gathered:
+                channel = <Channel> self.gathered.pop()
                 if channel.flags & GATHERED:
                     try:
                         channel.flush(True)
@@ -390,7 +411,7 @@ cdef class Loop(Registry):
                     if channel.loop is self and channel.asked_at >= 0:
                         self.touch(channel)
         finally:
-            self.flushing = False
+            self.flushing = within
         if leaving is not None:
             raise leaving
         return 0
@@ -461,6 +482,7 @@ cdef class Loop(Registry):
         cyn_ticking = <void *> self
         try:
             self.check_fork()
+            self.tick_epoch = self.epoch
             if self.calls.are_queued() or self.calls.timers.count:
                 if self.calls.are_queued() or self.calls.next_due() <= cyn_clock():
                     self.run_due()
@@ -506,6 +528,8 @@ cdef class Loop(Registry):
             if self.gathered:  # a predicate has written
                 self.flush_gathered()
                 self.settle(False)
+                if self.gathered:  # once more: what it wants of the kernel now is told in a millisecond (`touched`)
+                    self.flush_gathered()
                 if self.stopping or self.calls.are_queued():
                     return 0
             if self.owed and self.asked and not self.sweeping:

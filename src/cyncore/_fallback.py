@@ -20,7 +20,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
-from ._fallback_arguments import backend_name, checked_callback, debug_wanted, limit, mapping, number
+from ._fallback_arguments import (
+    ELSEWHERE,
+    LATER,
+    NOW,
+    backend_name,
+    checked_callback,
+    debug_wanted,
+    limit,
+    mapping,
+    number,
+)
 from ._fallback_calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
 from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake
@@ -66,6 +76,7 @@ class Loop:
         self._owed = False  # has Python code run since everyone was asked?
         self._sweep_at = -math.inf
         self._gathered: list[Any] = []  # channels with output to be sent before the next wait
+        self._gathered_pid = self._tick_pid = os.getpid()
         self._flushing = False
         self._waiting = False
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
@@ -316,6 +327,7 @@ class Loop:
         if outer is not None:
             outer._flush()  # whoever made this tick may wait for the answer
         _thread.ticking = self
+        self._tick_pid = os.getpid()
         try:
             return self._steps(timeout, sweep, alive)
         finally:
@@ -358,22 +370,33 @@ class Loop:
 
     # Output that handlers have left to be sent
 
-    def _is_elsewhere(self) -> bool:
-        """Is the loop running in another thread?"""
-        return self._turn.is_running_elsewhere()
+    def _sending(self) -> str:
+        """When is output to leave that this thread has for a channel? NOW: the turn is taken until `_sent`."""
+        ticking = getattr(_thread, "ticking", None) is self and self._tick_pid == os.getpid()
+        if ticking and not self._waiting and not self._flushing:
+            return LATER
+        return NOW if self._turn.take(0) else ELSEWHERE
 
-    def _sends_later(self) -> bool:
-        """Will a flush follow what this thread is doing now?"""
-        return getattr(_thread, "ticking", None) is self and not self._waiting and not self._flushing
+    def _sent(self) -> None:
+        self._turn.give_back()
+
+    def _gather(self, channel: Any) -> None:
+        self._gathered_pid = os.getpid()
+        self._gathered.append(channel)
+
+    def _is_copy(self) -> bool:
+        """Was what is gathered gathered by another thread of the parent, before a fork?"""
+        return bool(self._gathered) and self._gathered_pid != os.getpid()
 
     def _flush(self) -> None:
         """One channel's trouble does not keep the others' output back."""
         if not self._gathered:
             return
-        batch, self._gathered, self._flushing = self._gathered, [], True
+        within, self._flushing = self._flushing, True  # a handler of a flush runs the loop, or forks: it goes on
         leaving: BaseException | None = None
         try:
-            for channel in batch:
+            while self._gathered:
+                channel = self._gathered.pop(0)
                 if not channel._gathered:
                     continue
                 try:
@@ -381,7 +404,7 @@ class Loop:
                 except BaseException as error:  # the others first
                     leaving = error
         finally:
-            self._flushing = False
+            self._flushing = within
         if leaving is not None:
             raise leaving
 

@@ -7,7 +7,12 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+# When output leaves that a thread has for a channel of a loop.
+NOW: Final = "now"
+LATER: Final = "when the handlers have run"
+ELSEWHERE: Final = "from another thread's loop"
 
 
 def backend_name(name: str | None, known: tuple[str, ...]) -> str:

@@ -162,12 +162,16 @@ class Channel:
 
     # Calls on its socket
 
+    def _plain_socket(self) -> Any:
+        """The socket, for the engine's own use."""
+        return self.socket
+
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
         self._muted_in = None
         self._recv_said = ""
         try:
-            data: bytes = self.socket.recv(buffer_size)
+            data: bytes = self._plain_socket().recv(buffer_size)
         except OSError as error:
             if error.errno not in DISCONNECTED:
                 if isinstance(error, BlockingIOError):

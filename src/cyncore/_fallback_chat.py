@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _plain_chat
+from ._fallback_arguments import ELSEWHERE, LATER, NOW
 from ._fallback_channel import BufferedChannel
 
 
@@ -41,6 +42,8 @@ class ChatChannel(BufferedChannel):
     _gathered = False  # does output wait for the end of the tick?
     _fifo: Any = None
     _leaving = False
+    _is_sending = False
+    _handed: Any = _Made(deque)  # what other threads have pushed
     _blocked = False  # did the socket not take all of it the last time?
     _socket: Any = None
     _connected = False
@@ -62,19 +65,19 @@ class ChatChannel(BufferedChannel):
 
     @producer_fifo.setter
     def producer_fifo(self, value: Any) -> None:
-        if self._gathered:
+        if self._unsent():
             self._flush()
         self._fifo = value
 
     @property
     def socket(self) -> Any:
-        if self._gathered:
+        if self._unsent():
             self._flush()
         return self._socket
 
     @socket.setter
     def socket(self, value: Any) -> None:
-        if self._gathered:
+        if self._unsent():
             self._flush(True)
         self._socket = value
 
@@ -84,14 +87,17 @@ class ChatChannel(BufferedChannel):
 
     @connected.setter
     def connected(self, value: Any) -> None:
-        if self._gathered and not value:
+        if self._unsent() and not value:
             self._flush(True)
         self._connected = bool(value)
 
     def del_channel(self, map: Any = None) -> None:
-        if self._gathered:
+        if self._unsent():
             self._flush(True)
         super().del_channel(map)
+
+    def _plain_socket(self) -> Any:
+        return self._socket
 
     # Input
 
@@ -154,28 +160,86 @@ class ChatChannel(BufferedChannel):
 
     def _put(self, item: Any) -> None:
         loop = self._loop
-        if loop is not None and loop._is_elsewhere():
-            loop.call_soon_threadsafe(self._put, item)
-        elif not _plain_chat.has_room(self, item):
+        when = NOW if loop is None else loop._sending()
+        if loop is not None and when == ELSEWHERE:
+            self._hand_over(loop, item)
             return
-        elif loop is not None and loop._sends_later() and self.connected and self._sends_itself():
+        try:
+            if when == NOW:
+                self._put_handed(when)  # a thread's earlier pushes come before its later ones, wherever the loop is
+            self._put_here(item, when)
+        finally:
+            if loop is not None and when == NOW:
+                loop._sent()
+
+    def _put_here(self, item: Any, when: str) -> None:
+        loop = self._loop
+        if not _plain_chat.has_room(self, item):
+            return
+        if loop is not None and when == LATER and self.connected and self._sends_itself():
             (self._fifo if self._gathered else self.producer_fifo).append(item)
             if not self._gathered:
                 self._gathered = True
-                loop._gathered.append(self)
+                loop._gather(self)
         else:
             _plain_chat.put(self, item)
+
+    def _hand_over(self, loop: Any, item: Any) -> None:
+        """To the thread that runs the loop."""
+        size = len(item) if isinstance(item, bytes) else 0
+        most = self.max_outgoing
+        if most is not None and size and sum(map(_plain_chat.size_of, list(self._handed))) + size > most:
+            loop.call_soon_threadsafe(_plain_chat.too_much, self, "output that waits, max_outgoing", most)
+            return
+        self._handed.append(item)
+        loop.call_soon_threadsafe(self._take_handed)
+
+    def _take_handed(self) -> None:
+        """In the loop's thread: what other threads have pushed."""
+        loop = self._loop
+        when = NOW if loop is None else loop._sending()
+        if loop is not None and when == ELSEWHERE:
+            loop.call_soon_threadsafe(self._take_handed)
+            return
+        try:
+            self._put_handed(when)
+        except Exception:  # a producer's, perhaps
+            self.handle_error()
+        finally:
+            if loop is not None and when == NOW:
+                loop._sent()
+
+    def _put_handed(self, when: str) -> None:
+        while self._handed:
+            self._put_here(self._handed.popleft(), when)
 
     def _sends_itself(self) -> bool:
         own = type(self).initiate_send is not ChatChannel.initiate_send
         return not own and "initiate_send" not in getattr(self, "__dict__", ())
 
+    def _unsent(self) -> bool:
+        return self._gathered or bool(self._handed)
+
     def _flush(self, leaving: bool = False, at_end: bool = False) -> None:
         """``leaving``: the channel is being closed, what fails now need not be told. ``at_end``: of the tick."""
         self._gathered = False
+        if self._loop is not None and self._loop._is_copy():
+            self._fifo = None  # the parent sends it
+            return
+        while self._handed:
+            self.producer_fifo.append(self._handed.popleft())  # `_gathered` is not set here
         self._leaving = leaving
         try:
             self._send(True, at_end)
+            while not at_end and self._fifo and self._fifo[0] is not None and not self._blocked:
+                before = len(self._fifo), self._fifo[0]
+                self._send(True, False)  # what the program does next comes after all of it
+                if self._fifo and before == (len(self._fifo), self._fifo[0]):
+                    break
+        except Exception:
+            if not leaving:
+                raise
+            self.handle_error()  # it is closed all the same
         finally:
             self._leaving = False
 
@@ -197,6 +261,20 @@ class ChatChannel(BufferedChannel):
         self._send(False, True)
 
     def _send(self, connected: bool, closes: bool) -> None:
+        if self._is_sending:
+            return  # called by a `send`, or a producer, of the program's: what is under way goes on
+        self._gathered = False
+        self._is_sending = True
+        try:
+            self._send_queue(connected, closes)
+        finally:
+            self._is_sending = False
+
+    def _sending_ends(self) -> None:
+        """What handlers push from here on leaves by itself."""
+        self._is_sending = False
+
+    def _send_queue(self, connected: bool, closes: bool) -> None:
         own = type(self).send is not ChatChannel.send or "send" in getattr(self, "__dict__", ())
         _plain_chat.send(self, connected, closes, joined=not own)
 

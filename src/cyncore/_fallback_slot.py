@@ -226,8 +226,10 @@ class Slot:
         return count[0] + self._pending()
 
     def _pending(self) -> int:
-        pending = getattr(getattr(self.obj, "socket", None), "pending", None)
-        if not callable(pending) or not isinstance(self.obj, Channel):
+        if not isinstance(self.obj, Channel):
+            return 0
+        pending = getattr(self.obj._plain_socket(), "pending", None)
+        if not callable(pending):
             return 0
         try:
             held = pending()

@@ -25,8 +25,9 @@ class Turn:
 
     def take_first(self) -> bool:
         """Takes the turn if nobody is running, not even this thread."""
-        if not self._lock.acquire(blocking=False):
-            return False
+        while not self._lock.acquire(timeout=0.01):  # a thread that pushes holds it for a moment
+            if self.depth:
+                return False
         if self.depth:
             self._lock.release()
             return False
@@ -47,10 +48,6 @@ class Turn:
         if not self.depth:
             self._runner = None
         self._lock.release()
-
-    def is_running_elsewhere(self) -> bool:
-        """Does another thread run it now?"""
-        return self.depth > 0 and self._runner is not None and self._runner != threading.get_ident()
 
     def is_foreign(self) -> bool:
         """Does the loop belong to another thread, one that lives?"""

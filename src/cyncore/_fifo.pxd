@@ -9,14 +9,22 @@ cdef class Fifo:
     cdef Py_ssize_t offset         # bytes of it that were sent
     cdef Py_ssize_t waiting        # bytes in all, those of producers excepted; -1: to be counted
     cdef Py_ssize_t others         # items that are no bytes, or empty
-    cdef void *channel             # whose it is; it clears this when it goes
+    cdef void *channel             # whose it is,
+    cdef void **place              # and where that remembers it: each of the two tells the other when it goes
     cdef int add(self, object item) except -1
     cdef int drop(self, Py_ssize_t count) except -1
     cdef int sent(self, Py_ssize_t count) except -1
     cdef Py_ssize_t count_waiting(self) except -1
     cdef list tidy(self)
     cdef int changed(self) except -1
-    cdef Py_ssize_t place(self, Py_ssize_t at, str what) except -1
+    cdef int notify(self) except -1
+    cdef int put_first(self, object item) except -1
+    cdef int wipe(self) except -1
+    cdef int put_in_place_of(self, object item, Py_ssize_t at, object data, object rest) except -1
+    cdef Py_ssize_t index_of(self, Py_ssize_t at, str what) except -1
+
+    cdef inline Py_ssize_t length(self) noexcept:
+        return PyList_GET_SIZE(self.items) - self.head
 
     cdef inline bint is_empty(self) noexcept:
         return self.head >= PyList_GET_SIZE(self.items)

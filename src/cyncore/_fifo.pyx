@@ -23,6 +23,10 @@ cdef class Fifo:
     def __cinit__(self):
         self.items = []
 
+    def __dealloc__(self):
+        if self.place is not NULL:
+            self.place[0] = NULL
+
     # For the channel
 
     cdef int add(self, object item) except -1:
@@ -84,6 +88,29 @@ cdef class Fifo:
                     self.others += 1
         return self.waiting
 
+    cdef int wipe(self) except -1:
+        self.items.clear()
+        self.head = self.offset = self.waiting = self.others = 0
+        return 0
+
+    cdef int put_in_place_of(self, object item, Py_ssize_t at, object data, object rest) except -1:
+        """`data` and then `rest`, those that are not None, instead of `item`, which was at that place."""
+        cdef list items = self.items
+        cdef Py_ssize_t place
+        self.waiting = -1
+        for place in range(self.head, len(items)):
+            if items[place] is item:
+                del items[place]
+                break
+        else:  # taken out meanwhile
+            place = min(max(at, self.head), <Py_ssize_t> len(items))
+            rest = None
+        if rest is not None:
+            items.insert(place, rest)
+        if data is not None:
+            items.insert(place, data)
+        return 0
+
     # For its users
 
     cdef list tidy(self):
@@ -98,12 +125,25 @@ cdef class Fifo:
 
     cdef int changed(self) except -1:
         self.waiting = -1
+        return self.notify()
+
+    cdef int notify(self) except -1:
         if self.channel is not NULL:
             (<BufferedChannel> self.channel).output_changed()
         return 0
 
-    cdef Py_ssize_t place(self, Py_ssize_t at, str what) except -1:
-        cdef Py_ssize_t count = len(self.items)
+    cdef int put_first(self, object item) except -1:
+        if self.offset:
+            self.tidy()
+        if self.head == 0:  # room for as many again, so that a program that does this often pays for it once
+            self.head = len(self.items) + 8
+            self.items[0:0] = [None] * self.head
+        self.head -= 1
+        self.items[self.head] = item
+        return 0
+
+    cdef Py_ssize_t index_of(self, Py_ssize_t at, str what) except -1:
+        cdef Py_ssize_t count = self.length()
         if at < 0:
             at += count
         if not 0 <= at < count:
@@ -131,17 +171,26 @@ cdef class Fifo:
         return item in self.tidy()
 
     def __getitem__(self, Py_ssize_t at):
-        cdef list items = self.tidy()
-        return items[self.place(at, "producer_fifo")]
+        at = self.index_of(at, "producer_fifo")
+        if at == 0 and self.offset:
+            self.tidy()
+        return self.items[self.head + at]
 
     def __setitem__(self, Py_ssize_t at, item):
-        cdef list items = self.tidy()
-        items[self.place(at, "producer_fifo")] = item
+        at = self.index_of(at, "producer_fifo")
+        if at == 0:
+            self.offset = 0
+        self.items[self.head + at] = item
         self.changed()
 
     def __delitem__(self, Py_ssize_t at):
-        cdef list items = self.tidy()
-        del items[self.place(at, "producer_fifo")]
+        cdef list items
+        at = self.index_of(at, "producer_fifo")
+        if at == 0:
+            self.drop(1)
+        else:
+            items = self.tidy()
+            del items[at]
         self.changed()
 
     def __eq__(self, other):
@@ -165,12 +214,12 @@ cdef class Fifo:
 
     def append(self, item):
         """Puts ``item`` last."""
-        self.items.append(item)
-        self.changed()
+        self.add(item)
+        self.notify()
 
     def appendleft(self, item):
         """Puts ``item`` first."""
-        self.tidy().insert(0, item)
+        self.put_first(item)
         self.changed()
 
     def insert(self, at, item):
@@ -186,13 +235,13 @@ cdef class Fifo:
     def extendleft(self, items):
         """Puts each of ``items`` first, one after the other."""
         for item in list(items):
-            self.tidy().insert(0, item)
+            self.put_first(item)
         self.changed()
 
     def pop(self):
         """Takes the last out. IndexError where there is none."""
         cdef list items = self.tidy()
-        at = self.place(-1, "pop")
+        cdef Py_ssize_t at = self.index_of(-1, "pop")
         item = items[at]
         del items[at]
         self.changed()
@@ -211,8 +260,7 @@ cdef class Fifo:
 
     def clear(self):
         """Takes everything out."""
-        self.items.clear()
-        self.head = self.offset = 0
+        self.wipe()
         self.changed()
 
     def remove(self, item):

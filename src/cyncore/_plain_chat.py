@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_PIECES = 64  # parts of the queue that are put together at once
+
 
 class LimitExceeded(Exception):
     """A peer sends a line longer than `max_incoming`, or leaves more than `max_outgoing` bytes unread."""
@@ -152,8 +154,13 @@ def has_room(channel: Any, item: Any) -> bool:
 
 
 def waiting(channel: Any) -> int:
-    """Bytes that are queued, those of producers excepted."""
-    return sum(len(item) for item in channel.producer_fifo if isinstance(item, bytes))
+    """Bytes that are queued, what producers have not given excepted."""
+    return sum(map(size_of, list(channel.producer_fifo)))
+
+
+def size_of(item: Any) -> int:
+    """Its bytes; none, where it is a producer."""
+    return len(item) if isinstance(item, bytes) else 0
 
 
 def send(channel: Any, connected: bool = False, closes: bool = True, joined: bool = False) -> None:
@@ -171,6 +178,7 @@ def send(channel: Any, connected: bool = False, closes: bool = True, joined: boo
         if first is None:
             if closes:
                 del fifo[0]
+                channel._sending_ends()
                 if not leaving:
                     channel.handle_close()
             return
@@ -196,7 +204,8 @@ def send(channel: Any, connected: bool = False, closes: bool = True, joined: boo
 
 def _joined(fifo: Any, room: int) -> bytes:
     pieces = []
-    for item in fifo:
+    for place in range(min(len(fifo), _PIECES)):  # by index: a signal handler may push meanwhile
+        item = fifo[place]
         if room <= 0 or not isinstance(item, (bytes, bytearray, memoryview)):
             break
         pieces.append(item[:room])
@@ -230,16 +239,25 @@ def refill(channel: Any) -> bool:
             return True
         del fifo[0]
     else:
+        most = channel.ac_out_buffer_size
         try:
-            first[:1]
+            data = first[:most]
         except TypeError:
             data = first.more()
             if data:
-                fifo.appendleft(data)
+                fifo.appendleft(data if isinstance(data, (bytes, bytearray, memoryview, str)) else _as_bytes(data))
             elif fifo and fifo[0] is first:
                 del fifo[0]
             return False
-        if len(first):
-            return True
-        del fifo[0]
+        rest, data = first[most:], _as_bytes(data)
+        if fifo and fifo[0] is first:
+            del fifo[0]
+            if len(rest):
+                fifo.appendleft(rest)
+            if data:
+                fifo.appendleft(data)
     return False
+
+
+def _as_bytes(data: Any) -> bytes:
+    return bytes(memoryview(data))

@@ -61,6 +61,7 @@ cdef class Registry(LoopBase):
 
     cdef int check_open(self, str what) except -1
     cdef int check_fork(self) except -1
+    cdef unsigned fork_epoch(self) noexcept
 
 
 cdef object failure(int error, str what)

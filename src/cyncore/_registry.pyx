@@ -169,6 +169,12 @@ cdef class Registry(LoopBase):
         global _watcher
         self.open_poller(backend)
         self.map = map
+        if registry_of(map) is not None:  # another thread was quicker
+            cyn_poller_close(&self.poller)
+            cyn_wake_close(&self.wake_fds)
+            self.is_closed = True
+            self.is_open = False
+            raise ValueError(f"the map has a loop already: {registry_of(map)!r}")
         _serving[<size_t> <PyObject *> map] = weakref.KeyedRef(self, _forget_registry, <size_t> <PyObject *> map)
         if isinstance(map, dict):
             if _watcher < 0:
@@ -591,6 +597,9 @@ cdef class Registry(LoopBase):
             raise RuntimeError(f"{what}: called in thread {PyThread_get_thread_ident()}, but {self!r} runs in "
                                f"thread {self.owner_thread}; use call_soon_threadsafe")
         return 0
+
+    cdef unsigned fork_epoch(self) noexcept:
+        return cyn_fork_epoch
 
     cdef int check_fork(self) except -1:
         """In the child of a fork: a wake-up of its own. The poller sees to itself, at its first use."""

@@ -117,7 +117,7 @@ cdef Traits traits_of(type kind):
     cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
     cdef object kept = kind.__dict__.get(_ATTRIBUTE) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
-    if kept is None:
+    if kept is None or (<Traits> kept).kind is not kind:  # of a class whose __dict__ was copied to make this one
         traits = Traits.__new__(Traits)
         traits.kind = kind
         if open_to_change:
