@@ -282,3 +282,39 @@ def test_name_that_is_no_text_is_printed(tmp_path: Path, capsys: pytest.CaptureF
     assert codes(run(capsys, str(tmp_path))[1]) == ["CYN204"]
     assert main(["--json", str(tmp_path)]) == 1
     assert len(json.loads(capsys.readouterr().out)["findings"]) == 1
+
+
+def test_file_below_a_folder_that_is_named_too_is_looked_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, sub__main=SPINS)
+    assert len(run(capsys, str(tmp_path), str(tmp_path / "sub"))[1]) == 1
+
+
+def test_chain_of_branches_of_any_length_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chain = "def f(x):\n if x < 0: return 0\n" + "".join(f" elif x == {n}: return {n}\n" for n in range(1500))
+    status, lines = run(capsys, write(tmp_path, made=chain, main=SPINS))
+    assert status == 1
+    assert "CYN204" in codes(lines)
+
+
+def test_number_beyond_a_float_is_no_obstacle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = f"import asyncore\nwhile True: asyncore.loop(timeout=0x{'f' * 400}, count=1)\n"
+    assert run(capsys, write(tmp_path, main=source))[0] == 0
+
+
+def test_buffered_class_that_never_wants_to_write_is_told_what_it_loses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "import asyncore\nclass A(asyncore.dispatcher_with_send):\n def writable(self): return False\n"
+    lines = run(capsys, write(tmp_path, main=source))[1]
+    assert codes(lines) == ["CYN102"]
+    assert "never leaves" in lines[0]
+
+
+def test_server_that_is_made_with_decoded_data_elsewhere_needs_no_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = "import smtpd\nclass A(smtpd.SMTPServer):\n def process_message(self, a, b, c, d): pass\n"
+    main_ = "from server import A\nA(('', 0), None, decode_data=True)\n"
+    assert run(capsys, write(tmp_path, server=server, main=main_)) == (0, [])

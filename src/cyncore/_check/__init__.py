@@ -57,8 +57,9 @@ def check(paths: Iterable[str]) -> Report:
     """Checks the files and folders of one program, together. Raises nothing for whatever is in them."""
     report = Report()
     program = Program()
+    seen: set[str] = set()
     for top in paths:
-        for path in find([top]):
+        for path in find(top, seen):
             _load(program, path, top if os.path.isdir(top) else os.path.dirname(path), report)
     program.settle()
     _recall(program)
@@ -78,6 +79,9 @@ def _load(program: Program, path: str, top: str, report: Report) -> None:
         made.read(tree)
     except Unread as error:
         report.findings.append(unread(path, error))
+        return
+    except RecursionError:  # it could be parsed, and is still too deep to be walked
+        report.findings.append(unread(path, Unread("CYN002", "cannot be checked: it is nested too deeply", 1)))
         return
     if not _SEEDS.search(data):
         made.forget()

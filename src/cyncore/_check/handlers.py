@@ -228,7 +228,7 @@ def _options(channel: Channel, report: Report) -> None:
     names = {one.arg for one in arguments.args + arguments.kwonlyargs + arguments.posonlyargs}
     if arguments.kwarg is not None or {"mail_options", "rcpt_options"} <= names:
         return
-    if b"decode_data" in channel.module.text:
+    if any(b"decode_data" in module.text for module in channel.program.modules):
         return  # it may well be a server that has them decoded, and is told no options
     text = f"{channel.cls.name}.process_message() takes no options, and is given mail_options and rcpt_options"
     report.add(channel.module, function, "CYN216", text)

@@ -177,13 +177,15 @@ def _names(base: ast.expr) -> list[str]:
 
 def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
     """The statements of a body and of the branches in it, not of what is defined in it."""
-    for statement in body:
+    waiting = list(body)[::-1]  # and no recursion: a thousand elif are a thousand statements within one another
+    while waiting:
+        statement = waiting.pop()
         yield statement
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             continue
+        inner: list[ast.stmt] = []
         for name in ("body", "orelse", "finalbody"):
-            yield from _statements(getattr(statement, name, ()))
-        for handler in getattr(statement, "handlers", ()):
-            yield from _statements(handler.body)
-        for case in getattr(statement, "cases", ()):
-            yield from _statements(case.body)
+            inner += getattr(statement, name, ())
+        for branch in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            inner += branch.body
+        waiting += inner[::-1]

@@ -11,6 +11,7 @@ import ast
 
 from .channel import Channel, Method
 from .module import Class
+from .program import BUFFERED, CHAT
 from .report import Report
 from .syntax import Function, body_of, called_method, dotted, is_super, self_name, stored, within
 
@@ -86,6 +87,9 @@ class _Predicate:
                     f"{self.label} always says False, so that the class's handle_write() is called only for a connect"
                 )
                 self._add(report, "CYN102", text, "remove both")
+            elif channel.kind in (BUFFERED, CHAT):
+                text = f"{self.label} always says False, so that what the socket does not take at once never leaves"
+                self._add(report, "CYN102", text, away)
             else:
                 text = f"{self.label} always says False, which goes without saying where no write event is handled"
                 self._add(report, "CYN102", text, away)

@@ -10,7 +10,7 @@ import ast
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from .rule import RULES, Finding
 
@@ -23,15 +23,13 @@ class Unread(Exception):
     """A file that gives no tree. ``args``: code, message, line."""
 
 
-def find(paths: Iterable[str]) -> Iterator[str]:
-    """The files to be checked: those named, and those of Python below the folders named. Each one once, in order."""
-    seen: set[str] = set()
-    for path in paths:
-        for found in _below(path) if os.path.isdir(path) else [path]:
-            real = os.path.realpath(found)
-            if real not in seen:
-                seen.add(real)
-                yield found
+def find(path: str, seen: set[str]) -> Iterator[str]:
+    """The file of that name, or those of Python below the folder of that name, unless they were ``seen`` before."""
+    for found in _below(path) if os.path.isdir(path) else [path]:
+        real = os.path.realpath(found)
+        if real not in seen:
+            seen.add(real)
+            yield found
 
 
 def _below(top: str) -> Iterator[str]:

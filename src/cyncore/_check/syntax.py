@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -97,7 +98,10 @@ def number(node: ast.AST | None) -> float | None:
         value = number(node.operand)
         return None if value is None else -value
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-        return node.value
+        try:
+            return float(node.value)
+        except OverflowError:  # an int of hundreds of digits
+            return math.inf
     return None
 
 
