@@ -14,21 +14,23 @@ from benchmarks.programs import program
 
 RAW = "raw C epoll"
 OURS = "cyncore"
+UVLOOP = "uvloop"
+OLD_MAIL = "smtpd"
 
 
 @dataclass(frozen=True)
 class Peer:
     name: str
-    module: str | None  # what must be importable; None: the C program
+    module: str | None  # what must be importable; None: a C program
     package: str | None = None  # what to install where it is not
-    server: str | None = None  # in benchmarks.servers
+    server: str = "echo_epoll"  # in benchmarks.servers, or the C program
     arguments: tuple[str, ...] = ()
     scans: bool = False  # its loop asks every channel at every turn: bound it where there are many
 
     def command(self) -> list[str]:
-        """What starts its echo server."""
-        if self.server is None:
-            return [str(program("echo_epoll"))]
+        """What starts its server."""
+        if self.module is None:
+            return [str(program(self.server))]
         return [sys.executable, "-m", f"benchmarks.servers.{self.server}", *self.arguments]
 
     def missing(self) -> str | None:
@@ -47,7 +49,7 @@ class Peer:
 
     def version(self) -> str:
         if self.module is None:
-            return "benchmarks/echo_epoll.c"
+            return f"benchmarks/{self.server}.c"
         if self.package is None or self.module in sys.stdlib_module_names:
             return f"Python {platform.python_version()}"
         try:
@@ -68,15 +70,38 @@ def engine() -> str:
 
 WITH_SEND = ("--base", "dispatcher_with_send")
 
-PEERS = [
+STREAMS = ("--streams",)
+
+ECHO = [
     Peer(RAW, None),
     Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
     Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
-    Peer("uvloop", "uvloop", "uvloop", "uvloop_echo"),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo"),
     Peer("asyncore", "asyncore", "pyasyncore", "asyncore_echo", scans=True),
     Peer("asyncore with_send", "asyncore", "pyasyncore", "asyncore_echo", WITH_SEND, scans=True),
     Peer("asyncio", "asyncio", None, "asyncio_echo"),
 ]
+LINES = [
+    Peer(RAW, None, server="lines_epoll"),
+    Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
+    Peer("uvloop joined", "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
+    Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", STREAMS),
+    Peer("asynchat", "asynchat", "pyasynchat", "asynchat_lines", scans=True),
+    Peer("asyncio", "asyncio", None, "asyncio_lines"),
+    Peer("Twisted", "twisted.protocols.basic", "Twisted", "twisted_lines"),
+]
+MAIL = [
+    Peer(OURS, "cyncore.smtpd", "cyncore", "cyncore_mail"),
+    Peer(OLD_MAIL, "smtpd", "standard-smtpd", "smtpd_mail", scans=True),
+    Peer("aiosmtpd", "aiosmtpd.smtp", "aiosmtpd", "aiosmtpd_mail"),
+]
+TABLES = {"echo": ECHO, "idle": ECHO, "tick": ECHO, "lines": LINES, "mail": MAIL}
+
+
+def names() -> list[str]:
+    """Every name once, in the order of the tables."""
+    return list(dict.fromkeys(peer.name for table in TABLES.values() for peer in table))
 
 
 def split(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:

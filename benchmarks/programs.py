@@ -17,9 +17,10 @@ class CompileError(Exception):
 
 
 def program(name: str) -> Path:
-    """The path of benchmarks/NAME.c compiled; compiled again only where the source is newer."""
+    """The path of benchmarks/NAME.c compiled; compiled again only where the source, or a header, is newer."""
     source, target = HERE / f"{name}.c", BUILD / name
-    if target.exists() and target.stat().st_mtime >= source.stat().st_mtime:
+    newest = max(path.stat().st_mtime for path in [source, *HERE.glob("*.h")])
+    if target.exists() and target.stat().st_mtime >= newest:
         return target
     BUILD.mkdir(exist_ok=True)
     fresh = BUILD / f"{name}.{os.getpid()}"

@@ -47,9 +47,7 @@ class Series:
     def record(self) -> dict[str, object]:
         return {
             "peer": self.peer.name,
-            "connections": self.shape.connections,
-            "active": self.shape.active,
-            "size": self.shape.size,
+            **self.shape.record(),
             "samples": {str(i): sample.record() for i, sample in self.samples.items()},
             "failures": self.failures,
         }
@@ -80,7 +78,7 @@ def interleave(peers: list[Peer], shapes: list[Shape], plan: Plan) -> list[Serie
         for series in every if turn % 2 == 0 else reversed(every):
             if turn >= plan.few(series.peer, series.shape) or series.failures:
                 continue
-            where = f"round {turn + 1}/{plan.rounds}, {series.shape.active} of {series.shape.connections}"
+            where = f"round {turn + 1}/{plan.rounds}, {series.shape.label()}"
             try:
                 sample = series.samples[turn] = take(series.peer, series.shape, plan.placement)
                 progress(f"{where}, {series.peer.name}: {sample.rate:,.0f} messages/s")

@@ -1,4 +1,4 @@
-"""One sample: one echo server in a process of its own, the load in another, each pinned to a core."""
+"""One sample: one server in a process of its own, the load in another, each pinned to a core."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.peers import Peer
 from benchmarks.programs import program
@@ -29,12 +30,21 @@ class SampleError(Exception):
 class Shape:
     """What the load does."""
 
+    LOAD: ClassVar[str] = "load"  # the program that does it; it knows every field as an option
+
     connections: int
     active: int
     size: int = 64
     seconds: float = 2.0
     warmup: float = 0.5
     patience: float = 30.0  # seconds in which all connections must have been served once
+
+    def label(self) -> str:
+        return f"{self.active} of {self.connections}"
+
+    def record(self) -> dict[str, object]:
+        """What tells it from the table's other shapes."""
+        return {"connections": self.connections, "active": self.active, "size": self.size}
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Sample:
     load_delay: float  # ready to run, and another process had the core
     server_delay: float
     server_grown_bytes: int
+    server_peak_bytes: int  # the most it ever had resident
 
     def user_us(self) -> float:
         """User time a message. The ticks of /proc only share out what the scheduler counted."""
@@ -122,7 +133,7 @@ def last_line(log: Path) -> str:
 
 @contextlib.contextmanager
 def server(peer: Peer, placement: Placement) -> Iterator[tuple[subprocess.Popen[str], int, Path]]:
-    """A running echo server: its process, its port, and what it wrote to stderr."""
+    """A running server: its process, its port, and what it wrote to stderr."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "stderr")
         with log.open("w") as stderr:
@@ -152,7 +163,7 @@ def take(peer: Peer, shape: Shape, placement: Placement) -> Sample:
     with server(peer, placement) as (process, port, log):
         options = {**asdict(shape), "port": port, "pid": process.pid}
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        command = [*placement.prefix(1), str(program("load")), *words]
+        command = [*placement.prefix(1), str(program(shape.LOAD)), *words]
         started = time.monotonic()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=bound)
@@ -162,13 +173,14 @@ def take(peer: Peer, shape: Shape, placement: Placement) -> Sample:
             raise SampleError(f"the load ended with {done.returncode}: {done.stderr.strip()}")
         sample = Sample(**json.loads(done.stdout))
         if sample.messages == 0 or sample.errors:
-            raise SampleError(explain(sample, shape, time.monotonic() - started, log))
+            raise SampleError(explain(sample, shape, time.monotonic() - started, done.stderr.strip() or last_line(log)))
         return sample
 
 
-def explain(sample: Sample, shape: Shape, elapsed: float, log: Path) -> str:
+def explain(sample: Sample, shape: Shape, elapsed: float, said: str) -> str:
+    """`said`: by the load about a reply, or by the server on its stderr."""
     if sample.errors:
-        return f"{sample.errors} errors after {sample.messages} messages; its stderr: {last_line(log)}"
+        return f"{sample.errors} errors after {sample.messages} messages; {said}"
     if sample.connected < shape.connections:
         return f"served {sample.connected} of {shape.connections} connections in {elapsed:.0f} s"
     return f"no message came back in {shape.seconds:g} s"

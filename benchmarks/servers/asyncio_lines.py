@@ -1,0 +1,7 @@
+"""Lines on asyncio."""
+
+import asyncio
+
+from benchmarks.servers.lines_protocol import serve
+
+asyncio.run(serve())

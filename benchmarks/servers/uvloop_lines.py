@@ -1,0 +1,7 @@
+"""Lines on uvloop."""
+
+import uvloop
+
+from benchmarks.servers.lines_protocol import serve
+
+uvloop.run(serve())
