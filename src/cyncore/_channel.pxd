@@ -63,6 +63,7 @@ cdef class Channel:
     cdef int fd                       # its key in the loop's map, -1: in none
     cdef int number                   # _fileno, -1: None
     cdef Py_ssize_t asked_at          # place in loop.asked, -1: not there
+    cdef Py_ssize_t touched_at        # place in loop.touched, or in the part of it that is being asked
     cdef unsigned flags
     cdef unsigned defines             # of _traits: what it or its class defines
     cdef unsigned said                # what its predicates answered last

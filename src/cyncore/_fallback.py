@@ -94,10 +94,6 @@ class Loop:
         state = "closed" if self._closed else f"{len(list(self._map.items()))} channels"
         return f"<cyncore.{type(self).__name__} {self._backend} {state} at {id(self):#x}>"
 
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self._wake.close()
-
     def __enter__(self) -> Self:
         self._check_open()
         return self

@@ -108,7 +108,7 @@ class Wake:
     """
 
     def __init__(self) -> None:
-        self._ends: tuple[Any, Any]
+        self._ends: tuple[Any, ...]
         self._inside = 0  # uses of told_of_signals that are within one another
         self._others = -1  # the descriptor that the program wants signals to be written to
         if os.name == "posix":
@@ -174,11 +174,16 @@ class Wake:
                 self.set()
             self._others = before
 
+    def __del__(self) -> None:
+        # Not the loop's: while that of an object runs, another thread may still find the object by a weak reference.
+        self.close()
+
     def close(self) -> None:
-        if self._inside:  # in the child of a fork
+        ends, self._ends = getattr(self, "_ends", ()), ()
+        if ends and self._inside:  # in the child of a fork
             with suppress(ValueError):  # another thread than the one that is told
                 signal.set_wakeup_fd(-1)
-        for end in self._ends:
+        for end in ends:
             if isinstance(end, int):
                 os.close(end)
             else:

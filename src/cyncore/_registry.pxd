@@ -12,13 +12,14 @@ cdef class Registry(LoopBase):
     cdef list owners                  # fd -> what the map held when it was read last, as channels
     cdef list asked                   # channels whose predicates must be asked; None: left during a sweep
     cdef list touched                 # channels to be looked at in the next settle
+    cdef list asking                  # those that are being looked at, or None
     cdef list kinds                   # traits of the classes in use
     cdef object turn                  # held by the thread that runs the loop
     cdef cyn_poller poller
     cdef cyn_wake wake_fds
     cdef Py_ssize_t channel_count
     cdef Py_ssize_t gaps              # Nones in `asked`
-    cdef Py_ssize_t touched_left      # channels in `touched` that have left the map
+    cdef Py_ssize_t touched_gaps      # Nones in `touched`: channels that have left the map
     cdef unsigned epoch               # cyn_fork_epoch when the wake-up was opened
     cdef unsigned long kinds_revision
     cdef unsigned long waits          # how many there were: a nested one makes the outer batch stale
@@ -41,6 +42,8 @@ cdef class Registry(LoopBase):
 
     cdef int settle(self, bint ask_all) except -1
     cdef int ask_touched(self) except -1
+    cdef int number_touched(self) except -1
+    cdef int forget_touched(self, Channel channel) except -1
     cdef int ask(self, Channel channel) except -1
     cdef int sweep(self) except -1
     cdef int ask_from(self, Py_ssize_t *at) except -1

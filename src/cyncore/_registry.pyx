@@ -275,18 +275,43 @@ cdef class Registry(LoopBase):
         cdef Channel channel
         if not touched:
             return 0
+        cdef list before = self.asking
         self.touched = []
-        self.touched_left = 0
+        self.touched_gaps = 0
+        self.asking = touched
         try:
             while at < len(touched):
-                channel = <Channel> touched[at]
+                entry = touched[at]
                 at += 1
-                channel.flags &= ~TOUCHED
-                if channel.loop is self:
-                    self.ask(channel)
+                if entry is not None:
+                    channel = <Channel> entry
+                    channel.flags &= ~TOUCHED
+                    if channel.loop is self:
+                        self.ask(channel)
         finally:
+            self.asking = before
             if at < len(touched):
                 self.touched = touched[at:] + self.touched
+                self.number_touched()
+        return 0
+
+    cdef int number_touched(self) except -1:
+        self.touched = [entry for entry in self.touched if entry is not None]
+        self.touched_gaps = 0
+        for at, entry in enumerate(self.touched):
+            (<Channel> entry).touched_at = at
+        return 0
+
+    cdef int forget_touched(self, Channel channel) except -1:
+        """It has left the map: where somebody else polls that, no settle would ever let go of it."""
+        cdef Py_ssize_t at = channel.touched_at
+        if at < len(self.touched) and self.touched[at] is channel:
+            self.touched[at] = None
+            self.touched_gaps += 1
+            if self.touched_gaps > 16 and self.touched_gaps * 2 > len(self.touched):
+                self.number_touched()
+        elif self.asking is not None and at < len(self.asking) and self.asking[at] is channel:
+            self.asking[at] = None
         return 0
 
     cdef int ask(self, Channel channel) except -1:
@@ -372,6 +397,7 @@ cdef class Registry(LoopBase):
     cdef int touch(self, Channel channel) except -1:
         if not channel.flags & TOUCHED:
             channel.flags |= TOUCHED
+            channel.touched_at = len(self.touched)
             self.touched.append(channel)
         return self.changed()
 
@@ -482,12 +508,8 @@ cdef class Registry(LoopBase):
     cdef int let_go(self, Channel channel) except -1:
         self.channel_count -= 1
         if channel.flags & TOUCHED:
-            # A map that is polled by somebody else is never settled: what has left it must not wait for that.
             channel.flags &= ~TOUCHED
-            self.touched_left += 1
-            if self.touched_left > 16 and self.touched_left * 2 > len(self.touched):
-                self.touched = [one for one in self.touched if (<Channel> one).flags & TOUCHED]
-                self.touched_left = 0
+            self.forget_touched(channel)
         self.leave_asked(channel)
         channel.loop = None
         channel.fd = -1

@@ -7,6 +7,7 @@ docs/asynchat.md says how it works, docs/compatibility.md what differs from the 
 
 from __future__ import annotations
 
+from collections import deque as deque
 from typing import TYPE_CHECKING, Any
 
 from . import asyncore as asyncore
