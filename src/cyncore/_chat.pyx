@@ -630,8 +630,11 @@ cdef class ChatChannel(BufferedChannel):
     cdef int hand_over(self, object item, Py_ssize_t size) except -1:
         """To the thread that runs the loop."""
         cdef LoopBase loop = self.loop
-        cdef Py_ssize_t most = -1 if self.chat is None else self.chat.max_outgoing
-        if most >= 0 and size and self.handed_size + size + (0 if self.fifo is None else max(self.fifo.waiting, 0)) > most:
+        cdef Py_ssize_t most = self.size_of("max_outgoing", -1)
+        cdef Py_ssize_t waiting = self.handed_size
+        if self.fifo is not None and self.fifo.waiting > 0:
+            waiting += self.fifo.waiting
+        if most >= 0 and size and waiting + size > most:
             if not self.is_refusing:
                 self.is_refusing = True
                 loop.call_soon_threadsafe(self._refuse_handed, most)
@@ -941,7 +944,7 @@ cdef class ChatChannel(BufferedChannel):
         return -1
 
     cdef int send_through(self, Py_ssize_t most) except -2:
-        """`send_front`, through the class's own `send`, an item a call, or through the methods of what stands for a socket."""
+        """`send_front`, through the class's own `send`, an item a call, or the methods of what stands for a socket."""
         cdef Fifo fifo = self.fifo
         cdef Py_ssize_t total = 0, sent, place, room
         while total < most and self.fifo is fifo and not fifo.is_empty():

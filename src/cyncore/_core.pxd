@@ -13,7 +13,7 @@ cdef class Loop(Registry):
     cdef list late               # failures that a batch cut short has left: (fd, generation, errno)
     cdef int64_t earliest        # of timers added now: not before those that are being made
     cdef list gathered           # channels with output to be sent before the next wait
-    cdef unsigned gathered_epoch # fork_epoch() when that was gathered
+    cdef unsigned gathered_epoch  # fork_epoch() when that was gathered
     cdef unsigned tick_epoch     # the same, when the tick began
     cdef bint flushing
 
