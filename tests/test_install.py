@@ -167,8 +167,8 @@ def test_options_of_the_interpreter_do_not_matter(option: str) -> None:
 
 def test_names_are_bound_to_modules_in_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
-        for file in PACKAGE.glob("*.py"):
-            archive.write(file, f"cyncore/{file.name}")
+        for file in PACKAGE.rglob("*.py"):
+            archive.write(file, f"cyncore/{file.relative_to(PACKAGE).as_posix()}")
     run_script(
         f"import sys; sys.path.insert(0, {str(tmp_path / 'all.zip')!r})\nimport cyncore, runpy; cyncore.install()\n"
         "import smtpd; assert 'all.zip' in smtpd.__file__ and smtpd is cyncore.smtpd\n"

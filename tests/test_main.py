@@ -102,6 +102,19 @@ def test_current_folder_is_not_left_on_the_path_of_a_script(script: Path, tmp_pa
     assert "ModuleNotFoundError" in run(script, cwd=tmp_path / "work").stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="pipes have no names here")
+def test_script_may_come_through_a_pipe() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cyncore", "/dev/stdin", "word"],
+        input="import asyncore, sys; print(asyncore.__name__, sys.argv)",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "cyncore.asyncore ['/dev/stdin', 'word']\n"
+
+
 def test_options_of_the_program_are_not_taken_for_ours(script: Path) -> None:
     assert "['-h', '-m']" in run(script, "-h", "-m").stdout.replace(f"'{script}', ", "")
 

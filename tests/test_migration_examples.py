@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
@@ -133,11 +134,44 @@ def test_copy_is_replaced_before_its_package_is_imported(tmp_path: Path) -> None
     (tmp_path / "package" / "__init__.py").write_text("from .server import loop\n", encoding="utf-8")
     (tmp_path / "package" / "asyncore.py").write_text("raise RuntimeError('the copy')\n", encoding="utf-8")
     (tmp_path / "package" / "server.py").write_text(
-        "from package import asyncore\nfrom . import asyncore as same\nloop = asyncore.loop\nassert same is asyncore\n",
+        "from package import asyncore\nfrom . import asyncore as same\nimport package.asyncore as third\n"
+        "from package.asyncore import loop\nassert same is third is asyncore\n",
         encoding="utf-8",
     )
     check = f"\nsys.path.insert(0, {str(tmp_path)!r})\nimport package\nprint(package.loop is cyncore.asyncore.loop)"
     assert run_script(block('sys.modules["package.asyncore"]') + check) == "True\n"
+
+
+def test_copy_named_in_full_is_replaced_in_its_package_too(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "asyncore.py").write_text("raise RuntimeError('the copy')\n", encoding="utf-8")
+    (tmp_path / "package" / "server.py").write_text(
+        "import package.asyncore\nloop = package.asyncore.loop\n", encoding="utf-8"
+    )
+    assert "`package.asyncore = cyncore.asyncore`" in PAGE
+    check = f"\nsys.path.insert(0, {str(tmp_path)!r})\nimport package\npackage.asyncore = cyncore.asyncore\n"
+    check += "import package.server\nprint(package.server.loop is cyncore.asyncore.loop)"
+    assert run_script(block('sys.modules["package.asyncore"]') + check) == "True\n"
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_of_multiprocessing_have_the_names_too(tmp_path: Path, method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("there is no such method here")
+    (tmp_path / "program.py").write_text(
+        "import cyncore\n"
+        "cyncore.install()\n"
+        "import asyncore, multiprocessing\n"
+        "def name():\n"
+        "    return asyncore.__name__\n"
+        "if __name__ == '__main__':\n"
+        f"    with multiprocessing.get_context({method!r}).Pool(1) as pool:\n"
+        "        print(pool.apply_async(name).get(40))\n",
+        encoding="utf-8",
+    )
+    done = run_command("python program.py", tmp_path)
+    assert (done.stdout, done.stderr) == ("cyncore.asyncore\n", "")
 
 
 def test_copy_of_one_line_has_the_names() -> None:

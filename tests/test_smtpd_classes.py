@@ -6,12 +6,13 @@ from __future__ import annotations
 import inspect
 import io
 import socket
+import threading
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from cyncore import smtpd
+from cyncore import Loop, asyncore, smtpd
 from smtpd_support import ENVELOPE, GREETING, HOST, Mail, Mailbox
 from smtpd_support import mail_fixture as mail_fixture
 from support import poll_until
@@ -63,8 +64,7 @@ def test_proxy_passes_messages_on(mail: Mail, decode: bool) -> None:
     sent: list[Any] = []
     proxy = _proxy(mail, 1, decode_data=decode)
     with mock.patch("smtplib.SMTP") as remote:
-        connection = remote.return_value.__enter__.return_value
-        connection.sendmail.side_effect = lambda *words: sent.append(words) or {}
+        remote.return_value.sendmail.side_effect = lambda *words: sent.append(words) or {}
         assert _deliver(mail, proxy, b"A: b\r\n\r\n..x") == ["250 OK"]
     assert remote.call_args.args == (HOST, 1)
     assert sent == [("a@example.com", ["b@example.com"], b"A: b\r\nX-Peer: 127.0.0.1\r\n\r\n.x")]
@@ -89,6 +89,29 @@ def test_proxy_replies_as_the_next_server_did(mail: Mail, refused: dict[str, Any
     proxy = _proxy(mail, 1)
     proxy._deliver = lambda *words: refused
     assert _deliver(mail, proxy, b"x") == [reply]
+
+
+@pytest.mark.parametrize("goodbye", ["221 Bye", "421 Shutting down", ""])
+def test_proxy_asks_no_more_than_whether_the_message_was_taken(mail: Mail, goodbye: str) -> None:
+    class Next(smtpd.SMTPChannel):
+        def smtp_QUIT(self, arg: str | None) -> None:
+            if goodbye:
+                self.push(goodbye)
+            self.close_when_done()
+
+    class Server(Mailbox):
+        channel_class = Next  # type: ignore[assignment]
+
+    map: dict[int, Any] = {}
+    remote = Server(map)
+    thread = threading.Thread(target=asyncore.loop, kwargs={"timeout": 0.02, "map": map})
+    thread.start()
+    try:
+        assert _deliver(mail, _proxy(mail, remote.port), b"x") == ["250 OK"]
+        assert len(remote.messages) == 1
+    finally:
+        Loop.of(map).call_soon_threadsafe(asyncore.close_all, map)
+        thread.join()
 
 
 def test_proxy_takes_no_smtputf8() -> None:
@@ -188,6 +211,56 @@ def test_class_may_find_the_end_by_itself(mail: Mail) -> None:
     assert server.messages[0][2] == b"x"
 
 
+def test_class_may_have_a_state_of_its_own(mail: Mail) -> None:
+    taken: list[bytes] = []
+
+    class Channel(smtpd.SMTPChannel):
+        CHUNK = 2
+
+        def smtp_BDAT(self, arg: str) -> None:
+            self.smtp_state = self.CHUNK
+            self.set_terminator(int(arg))
+
+        def found_terminator(self) -> None:
+            if self.smtp_state != self.CHUNK:
+                super().found_terminator()
+                return
+            taken.append(b"".join(self.received_lines))
+            self.received_lines = []
+            self.smtp_state = self.COMMAND
+            self.set_terminator(b"\r\n")
+            self.push("250 OK")
+
+    class Server(Mailbox):
+        channel_class = Channel  # type: ignore[assignment]
+
+    client = mail.client(mail.server(Server), GREETING)
+    assert client.ask(b"BDAT 100000\r\n" + b"x" * 100_000) == ["250 OK"]
+    assert client.ask(b"NOOP\r\n") == ["250 OK"]
+    assert taken == [b"x" * 100_000]
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_class_may_take_the_dots_off_by_itself(mail: Mail, decode: bool) -> None:
+    class Channel(smtpd.SMTPChannel):
+        def found_terminator(self) -> None:
+            if self.smtp_state != self.DATA:
+                super().found_terminator()
+                return
+            text = self._emptystring.join(self.received_lines)
+            lines = [line[1:] if line and line[0] == self._dotsep else line for line in text.split(self._linesep)]
+            self.smtp_server.process_message(self.peer, self.mailfrom, self.rcpttos, self._newline.join(lines))
+            self._set_post_data_state()
+            self.push("250 OK")
+
+    class Server(Mailbox):
+        channel_class = Channel  # type: ignore[assignment]
+
+    server = mail.server(Server, decode_data=decode)
+    assert _deliver(mail, server, b"..a") == ["250 OK"]
+    assert server.messages[0][2] == (".a" if decode else b".a")
+
+
 def test_program_may_accept_by_itself(mail: Mail) -> None:
     class Server(Mailbox):
         def handle_accepted(self, conn: Any, addr: Any) -> None:
@@ -275,6 +348,19 @@ def test_oldest_names_warn_and_work(mail: Mail, old: str) -> None:
         setattr(channel, f"_SMTPChannel__{old}", "new")
     assert getattr(channel, OLD_NAMES[old]) == "new"
     setattr(channel, OLD_NAMES[old], before)
+
+
+@pytest.mark.parametrize(
+    "name", ["asyncore", "asynchat", "collections", "errno", "getopt", "os", "socket", "sys", "time", "warn"]
+)
+def test_what_the_old_module_imported_is_reached_through_it(name: str) -> None:
+    assert hasattr(smtpd, name)
+
+
+def test_functions_of_the_email_package_are_reached_through_it() -> None:
+    assert smtpd.get_addr_spec("a@b c")[0].addr_spec == "a@b"
+    assert smtpd.get_angle_addr("<a@b> c")[0].addr_spec == "a@b"
+    assert not hasattr(smtpd, "get_anything_else")
 
 
 def test_arguments_are_those_of_the_old_classes() -> None:

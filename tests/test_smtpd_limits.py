@@ -13,9 +13,16 @@ import pytest
 
 from cyncore import asyncore, smtpd
 from cyncore._smtp.limits import Visitors
-from smtpd_support import ENVELOPE, GREETING, Mail
+from smtpd_support import ENVELOPE, GREETING, Client, Mail
 from smtpd_support import mail_fixture as mail_fixture
 from support import poll_until
+
+
+def _in_a_message(mail: Mail, **more: Any) -> tuple[Any, Client]:
+    server = mail.server(**more)
+    client = mail.client(server, GREETING)
+    client.ask(ENVELOPE, 3)
+    return server.channels[0], client
 
 
 def _kept(channel: Any) -> int:
@@ -99,6 +106,71 @@ def test_peer_that_does_not_read_its_replies_is_not_read_either(mail: Mail) -> N
     assert client.ask(b"NOOP\r\n") == ["250 OK"]
 
 
+def _fill(client: Client) -> None:
+    try:
+        while True:
+            client.sock.send(b"HELP\r\n" * 1000)
+    except BlockingIOError:
+        pass
+
+
+def _held(mail: Mail) -> tuple[Any, Client]:
+    """A channel that is not read because its peer does not read, and that peer."""
+    server = mail.server()
+    client = mail.client(server)
+    channel = server.channels[0]
+    _set_buffers((client.sock, channel.socket), 32768)
+
+    def held() -> bool:
+        _fill(client)
+        return not mail.loop.poll(0.01) and channel._held  # the kernel takes no more of the replies
+
+    poll_until(mail.loop, held)
+    return channel, client
+
+
+def test_channel_whose_output_is_discarded_is_read_again(mail: Mail) -> None:
+    channel, client = _held(mail)
+    channel.discard_buffers()
+    assert not channel.producer_fifo
+
+    def heard() -> bool:
+        client.listen()
+        client.heard = b""
+        return not mail.loop.poll(0.01)
+
+    poll_until(mail.loop, heard)
+    client.sock.send(b"\r\n")  # behind what may be half a command
+    assert client.hear().endswith(b"\r\n")
+
+
+def _count_help(channel: Any) -> list[Any]:
+    served: list[Any] = []
+    channel.smtp_HELP = served.append
+    return served
+
+
+def test_pause_of_the_program_outlasts_that_for_unread_replies(mail: Mail) -> None:
+    channel, client = _held(mail)
+    channel.pause_reading()
+    served = _count_help(channel)
+    poll_until(mail.loop, lambda: client.listen() and not channel._held)
+    poll_until(mail.loop, lambda: not mail.loop.poll(0.01))
+    assert served == []
+    channel.resume_reading()
+    poll_until(mail.loop, lambda: served)
+
+
+def test_program_that_reads_on_does_not_end_the_pause_for_unread_replies(mail: Mail) -> None:
+    channel, client = _held(mail)
+    served = _count_help(channel)
+    channel.pause_reading()
+    channel.resume_reading()
+    poll_until(mail.loop, lambda: not mail.loop.poll(0.01))
+    assert served == []
+    poll_until(mail.loop, lambda: client.listen() and served)
+
+
 def test_recipients_are_capped_where_asked_for(mail: Mail) -> None:
     server = mail.server(max_recipients=2)
     client = mail.client(server, GREETING)
@@ -112,6 +184,31 @@ def test_errors_are_capped_where_asked_for(mail: Mail) -> None:
     client.say(b"A\r\nNOOP\r\nB\r\nC\r\nD\r\n")
     heard = client.hear_the_end().split(b"\r\n")
     assert [line[:3] for line in heard] == [b"500", b"250", b"500", b"500", b"421", b""]
+
+
+def test_small_pieces_are_joined(mail: Mail) -> None:
+    channel, _ = _in_a_message(mail)
+    for _ in range(50_000):
+        channel.collect_incoming_data(b"xy")
+    assert len(channel.received_lines) < 100
+    assert b"".join(channel.received_lines) == b"xy" * 50_000
+
+
+def test_small_pieces_of_text_are_joined(mail: Mail) -> None:
+    channel, _ = _in_a_message(mail, decode_data=True)
+    for _ in range(25_000):
+        channel.collect_incoming_data(b"\xc3")
+        channel.collect_incoming_data(b"\xa4")
+    assert len(channel.received_lines) < 100
+    assert "".join(channel.received_lines) == "\xe4" * 25_000
+
+
+def test_small_pieces_beyond_the_limit_leave_nothing(mail: Mail) -> None:
+    channel, _ = _in_a_message(mail, data_size_limit=3000)
+    for _ in range(10_000):
+        channel.collect_incoming_data(b"x")
+    assert len(channel.received_lines) < 10
+    assert channel.num_bytes == 10_000 - 2  # the end of DATA's own line did not come in this way
 
 
 def _refused(mail: Mail, server: Any) -> bool:
@@ -186,17 +283,37 @@ def test_leaving_twice_is_leaving_once() -> None:
     visitors, one, other = Visitors(), Visitor(), Visitor()
     visitors.enter(one, "host")
     visitors.enter(other, "host")
-    visitors.leave(one, "host")
-    visitors.leave(one, "host")
+    visitors.leave(one)
+    visitors.leave(one)
     assert (len(visitors), visitors.count_of("host")) == (1, 1)
-    visitors.leave(other, "host")
+    visitors.leave(other)
     assert (len(visitors), visitors.count_of("host")) == (0, 0)
 
 
-@pytest.mark.parametrize("option", ["idle_timeout", "command_timeout", "data_timeout", "max_connections", "max_errors"])
-def test_limit_that_cannot_be_meant_is_refused(option: str) -> None:
+def test_peer_that_the_program_names_anew_makes_room_where_it_came_from(mail: Mail) -> None:
+    server = mail.server(max_connections_per_peer=1)
+    for _ in range(2):
+        client = mail.client(server)
+        server.channels[-1].peer = ("192.0.2.1", 1)  # as XCLIENT does, or the PROXY protocol
+        client.say(b"QUIT\r\n")
+        client.hear_the_end()
+        poll_until(mail.loop, lambda: len(mail.loop.map) == 1)
+    assert mail.client(server).ask(b"NOOP\r\n") == ["250 OK"]
+
+
+TIMEOUTS = ["idle_timeout", "command_timeout", "data_timeout", "tls_timeout"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(name, 0) for name in [*TIMEOUTS, "max_connections", "max_connections_per_peer", "max_errors", "max_recipients"]]
+    + [(name, value) for name in TIMEOUTS for value in (float("inf"), 1e300, float("nan"), -1)],
+)
+def test_limit_that_cannot_be_meant_is_refused(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=option):
-        smtpd.SMTPServer(("127.0.0.1", 0), None, **{option: 0})
+        smtpd.SMTPServer(("127.0.0.1", 0), None, **{option: value})
+    with pytest.raises(ValueError, match=option):
+        type("Server", (smtpd.SMTPServer,), {option: value})(("127.0.0.1", 0), None)
     assert not asyncore.socket_map
 
 

@@ -106,6 +106,19 @@ def test_class_of_a_module_is_found_and_shares_the_module(tmp_path: Path) -> Non
         assert program.stdout.readline() == "debugs\n"
 
 
+def test_class_of_an_old_module_is_served(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import asyncore, smtpd\n"
+        "class Mine(smtpd.SMTPServer):\n"
+        "    def process_message(self, peer, mailfrom, rcpttos, data, **more):\n"
+        "        print(smtpd.__name__, asyncore.__name__)\n"
+    )
+    with _serving("-c", "mine.Mine", folder=tmp_path) as (port, program):
+        _send(port).close()
+        assert program.stdout is not None
+        assert program.stdout.readline() == "cyncore.smtpd cyncore.asyncore\n"
+
+
 def test_help_tells_the_options() -> None:
     done = _run("-h")
     assert done.returncode == 0

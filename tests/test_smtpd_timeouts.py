@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,12 @@ class _Clock:
             callback, self.timer.callback = self.timer.callback, None
             callback()
         self.now = end
+
+    def stall_until(self, end: float) -> None:
+        """The timer is not looked at before ``end``, and then once."""
+        self.now = end
+        callback, self.timer.callback = self.timer.callback, None
+        callback()
 
     def deadlines(self, **limits: float) -> Deadlines:
         every: dict[str, Any] = {"idle": None, "command": None, "data": None, **limits}
@@ -135,6 +142,76 @@ def test_commands_cost_no_timers() -> None:
         deadlines.came()
         deadlines.ended()
     assert clock.timers == 1
+
+
+def test_what_lay_unread_while_the_server_was_busy_is_in_time() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10)
+    clock.stall_until(15)
+    deadlines.came()
+    deadlines.ended()
+    clock.until(24)
+    assert clock.expired_at == []
+    clock.until(100)
+    assert clock.expired_at == [25]
+
+
+def test_silence_while_the_server_was_busy_has_the_limit_once_more() -> None:
+    clock = _Clock()
+    clock.deadlines(idle=10)
+    clock.stall_until(15)
+    clock.until(100)
+    assert clock.expired_at == [25]
+
+
+def test_drip_after_a_busy_time_is_still_a_drip() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(command=4)
+    deadlines.came()
+    clock.stall_until(6)
+    for moment in range(7, 20):
+        deadlines.came()
+        clock.until(moment)
+    assert clock.expired_at == [10]
+
+
+def test_peer_that_came_back_after_one_busy_time_has_its_time_after_the_next() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10)
+    clock.stall_until(10.5)
+    clock.now = 11
+    deadlines.came()
+    deadlines.ended()
+    clock.stall_until(22)
+    assert clock.expired_at == []
+
+
+def test_time_to_serve_a_command_is_not_the_peer_s() -> None:
+    clock = _Clock()
+    deadlines = clock.deadlines(idle=10)
+    clock.until(1)
+    deadlines.came()
+    deadlines.ended()
+    clock.now = 9
+    deadlines.served()
+    clock.until(100)
+    assert clock.expired_at == [19]
+
+
+def test_slow_message_handler_costs_nobody_the_connection(mail: Mail) -> None:
+    limit = 0.5
+
+    class Slow(Mailbox):
+        def process_message(self, *words: Any, **more: Any) -> None:
+            time.sleep(limit * 1.5)
+
+    server = mail.server(Slow, idle_timeout=limit)
+    sender, other = mail.client(server, GREETING), mail.client(server)
+    sender.ask(ENVELOPE, 3)
+    sender.say(b"x\r\n.\r\n")
+    other.say(b"NOOP\r\n")
+    assert other.ask(b"") == ["250 OK"]
+    assert sender.ask(b"NOOP\r\n", 2) == ["250 OK", "250 OK"]
 
 
 def test_cancelled_deadline_does_not_pass() -> None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 import smtplib
 import ssl
+import time
 from typing import Any
 
 import pytest
 
+from cyncore import asyncore, smtpd
 from smtpd_support import ENVELOPE, GREETING, HOST, Client, Mail
 from smtpd_support import certificate_fixture as certificate_fixture
 from smtpd_support import client_tls_fixture as client_tls_fixture
@@ -153,6 +155,41 @@ def test_handshake_has_a_limit(mail: Mail, server_tls: ssl.SSLContext) -> None:
     client.say(b"STARTTLS\r\n")
     assert client.hear() == READY
     assert client.hear_the_end() == b""
+
+
+def test_handshake_without_a_limit(mail: Mail, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    client = mail.client(mail.server(tls_context=server_tls, tls_timeout=None))
+    _upgrade(client, client_tls)
+    assert client.ask(b"NOOP\r\n") == ["250 OK"]
+
+
+def test_handshake_is_not_late_because_the_server_is(
+    mail: Mail, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    limit = 0.5
+    client = mail.client(mail.server(tls_context=server_tls, tls_timeout=limit))
+    client.say(b"STARTTLS\r\n")
+    assert client.hear() == READY
+    mail.loop.poll(0)  # the handshake begins
+    time.sleep(limit * 1.5)  # something else keeps the server from it
+    _wrap(client, client_tls)
+    assert client.ask(b"NOOP\r\n") == ["250 OK"]
+
+
+@pytest.mark.parametrize("option", ["require_starttls", "tls_implicit"])
+def test_tls_cannot_be_demanded_without_a_certificate(option: str) -> None:
+    with pytest.raises(ValueError, match=option):
+        smtpd.SMTPServer((HOST, 0), None, **{option: True})
+    with pytest.raises(ValueError, match=option):
+        type("Server", (smtpd.SMTPServer,), {option: True})((HOST, 0), None)
+    assert not asyncore.socket_map
+
+
+@pytest.mark.parametrize("option", ["require_starttls", "tls_implicit"])
+def test_tls_demanded_too_late_lets_no_mail_in(mail: Mail, option: str) -> None:
+    server = mail.server()
+    setattr(server, option, True)
+    assert mail.client(server, GREETING).ask(b"MAIL FROM:<a@a>\r\n")[0][:3] == "530"
 
 
 def test_channel_closed_in_the_handshake_takes_it_along(mail: Mail, server_tls: ssl.SSLContext) -> None:

@@ -33,7 +33,10 @@ def run_module(name: str, args: list[str]) -> None:
 def run_script(path: str, args: list[str]) -> None:
     """Runs a file, or a folder or archive with a ``__main__`` in it, as ``python PATH`` does."""
     sys.argv = [path, *args]
-    from_source = os.path.isfile(path) and not zipfile.is_zipfile(path) and not path.endswith(".pyc")
+    if os.path.isfile(path):
+        from_source = not zipfile.is_zipfile(path) and not path.endswith(".pyc")
+    else:
+        from_source = not os.path.isdir(path)  # a pipe, or a terminal, which can be read only once
     if not _safe_path():
         # `-m` put the current folder there; a script has its own, and for the others runpy sees to it.
         sys.path[:1] = [os.path.dirname(os.path.realpath(path))] if from_source else []

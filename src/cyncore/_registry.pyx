@@ -169,13 +169,15 @@ cdef class Registry(LoopBase):
         global _watcher
         self.open_poller(backend)
         self.map = map
+        # Made before the look, as Python code runs in it: between the look and the entry no other thread has its turn.
+        reference = weakref.KeyedRef(self, _forget_registry, <size_t> <PyObject *> map)
         if registry_of(map) is not None:  # another thread was quicker
             cyn_poller_close(&self.poller)
             cyn_wake_close(&self.wake_fds)
             self.is_closed = True
             self.is_open = False
             raise ValueError(f"the map has a loop already: {registry_of(map)!r}")
-        _serving[<size_t> <PyObject *> map] = weakref.KeyedRef(self, _forget_registry, <size_t> <PyObject *> map)
+        _serving[<size_t> <PyObject *> map] = reference
         if isinstance(map, dict):
             if _watcher < 0:
                 _watcher = cyn_map_watcher(_map_changed)

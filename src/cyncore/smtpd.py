@@ -10,19 +10,26 @@ A program may replace ``DEBUGSTREAM`` and ``__version__`` (it stands in the gree
 
 from __future__ import annotations
 
+import collections
+import errno as errno  # this one, getopt, os and sys for programs that reach them through the module
+import getopt as getopt
+import os as os
 import re
 import socket
+import sys as sys
 import time
+import typing
 from codecs import getincrementaldecoder
-from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 from warnings import warn
 
 from . import asynchat, asyncore
 from ._smtp.commands import BEFORE_TLS as _BEFORE_TLS
 from ._smtp.commands import Commands
+from ._smtp.flow import REPLIES_WAIT as _REPLIES_WAIT
 from ._smtp.guard import Guarded
-from ._smtp.options import NO_OPTIONS, ServerOptions, checked
+from ._smtp.options import NO_OPTIONS, ServerOptions
 from ._smtp.program import COMMASPACE as COMMASPACE
 from ._smtp.program import DATA_SIZE_DEFAULT as DATA_SIZE_DEFAULT
 from ._smtp.program import Options as Options
@@ -35,8 +42,9 @@ __all__ = ["DebuggingServer", "MailmanProxy", "PureProxy", "SMTPChannel", "SMTPS
 
 NEWLINE = "\n"
 
+_SMALL = 512  # bytes of a piece that is joined to the one before it
+_PIECE = 2048  # bytes from which on a piece is left alone
 _LINE_EVER = 65536  # bytes of one command; a peer that sends more never meant to send one
-_REPLIES_WAIT = 65536  # bytes of replies that a peer may leave unread before no more of its commands are read
 _BACKLOG = 128
 
 _control = re.compile(r"[\0\r\n]").search
@@ -55,6 +63,16 @@ class Devnull:
 
 
 DEBUGSTREAM: Any = Devnull()
+
+if not typing.TYPE_CHECKING:  # for it, every name would be one of the module's
+
+    def __getattr__(name: str) -> Any:
+        """The functions of the email package that the old module had imported, which would take long to import."""
+        if name in ("get_addr_spec", "get_angle_addr"):
+            from email import _header_value_parser
+
+            return getattr(_header_value_parser, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _debug(*words: object) -> None:
@@ -96,23 +114,6 @@ def _renamed(old: str, new: str) -> property:
     return property(read, write)
 
 
-class _Drained:
-    """A producer that says nothing; when it has its turn, what was queued before it has left, or nearly so."""
-
-    def __init__(self, channel: SMTPChannel) -> None:
-        self._channel = channel
-
-    def more(self) -> bytes:
-        channel = self._channel
-        if channel._unread > _REPLIES_WAIT:  # queued behind this
-            channel._unread = 0
-            channel.producer_fifo.append(_Drained(channel))
-        else:
-            channel._held = False
-            channel.resume_reading()
-        return b""
-
-
 class SMTPChannel(Guarded, Commands):
     """A client's connection: reads commands, calls the ``smtp_`` method of each, and gives messages to ``server``.
 
@@ -130,7 +131,9 @@ class SMTPChannel(Guarded, Commands):
     ac_in_buffer_size = 16384
 
     command_size_limit = 512
-    command_size_limits: dict[str, int] = defaultdict(lambda x=command_size_limit: x)  # type: ignore[misc]  # noqa: RUF012
+    command_size_limits: dict[str, int] = collections.defaultdict(  # noqa: RUF012
+        lambda x=command_size_limit: x  # type: ignore[misc]
+    )
 
     smtp_state: Any
     received_data: Any
@@ -159,17 +162,17 @@ class SMTPChannel(Guarded, Commands):
         self._decode_data = decode_data
         if decode_data:
             marks: tuple[Any, ...] = "", "\r\n", ".", NEWLINE
+            self._dot: Any = "."
             self._decoder = getincrementaldecoder("utf-8")()
             self._undecodable = False
         else:
-            marks = b"", b"\r\n", b".", b"\n"
-        self._emptystring, self._linesep, self._dotsep, self._newline = marks
+            marks = b"", b"\r\n", ord("."), b"\n"
+            self._dot = b"."
+        self._emptystring, self._linesep, self._dotsep, self._newline = marks  # programs use them
         self._line_end_first = False  # that of the DATA command stands before the message
-        self._unread = 0  # bytes of replies since it was last looked whether the peer reads them
-        self._held = False
         self._errors = 0
         self._options = server if isinstance(server, SMTPServer) else NO_OPTIONS
-        self._needs_tls = bool(self._options.tls_context and self._options.require_starttls)
+        self._needs_tls = bool(self._options.require_starttls or self._options.tls_implicit)
         self.mail_options = []
         self.rcpt_options = []
         # The class's own is for all of its channels: what EHLO allows one peer is not for the others.
@@ -236,29 +239,36 @@ class SMTPChannel(Guarded, Commands):
         asynchat.async_chat.push(self, line)
         self._unread += len(line)
 
-    def _hold(self) -> None:
-        """The peer asks and asks, and perhaps does not read what it is told: that it must do first."""
-        self._unread = 0
-        if self.producer_fifo:
-            self._held = True
-            self.pause_reading()
-            self.push_with_producer(_Drained(self))
-
     def collect_incoming_data(self, data: bytes) -> None:
-        """A part of a command or of a message came. What is beyond the limit is counted, and not kept."""
+        """A part of a command or of a message came. What is beyond the limit is counted, and not kept.
+
+        In a state that a class adds (`smtp_state` neither COMMAND nor DATA) there is no limit, and nothing is counted.
+        """
         if self._ended:
             return
         if self._deadlines is not None:
             self._deadlines.came()
-        size = self.num_bytes + len(data)
-        limit = self.data_size_limit if self.smtp_state == self.DATA else self.command_size_limit
-        if limit and size > limit:
-            data = self._within_limit(data, size)
-        self.num_bytes = size
-        if not self._decode_data:
-            self.received_lines.append(data)
-        elif data:
+        state = self.smtp_state
+        if state == self.COMMAND or state == self.DATA:
+            size = self.num_bytes + len(data)
+            limit = self.data_size_limit if state == self.DATA else self.command_size_limit
+            if limit and size > limit:
+                data = self._within_limit(data, size)
+            self.num_bytes = size
+        lines = self.received_lines
+        if self._decode_data:
             self._collect_text(data)
+        elif lines and len(data) < _SMALL:
+            self._keep_small(lines, data)
+        else:
+            lines.append(data)
+
+    def _keep_small(self, lines: list[Any], piece: Any) -> None:
+        """Puts it behind what has come, joined to that: as objects, small pieces take many times their size."""
+        if len(lines[-1]) < _PIECE:
+            lines[-1] += piece
+        elif piece:
+            lines.append(piece)
 
     def _within_limit(self, data: bytes, size: int) -> bytes:
         """As much of ``data`` as may be kept where ``size`` bytes have come with it."""
@@ -272,10 +282,16 @@ class SMTPChannel(Guarded, Commands):
 
     def _collect_text(self, data: bytes) -> None:
         try:
-            self.received_lines.append(self._decoder.decode(data))
+            text = self._decoder.decode(data)
         except UnicodeDecodeError:
             self._undecodable = True
             self._decoder.reset()
+            return
+        lines = self.received_lines
+        if lines and len(text) < _SMALL:
+            self._keep_small(lines, text)
+        else:
+            lines.append(text)
 
     def _text_is_bad(self) -> bool:
         """Was what is complete now something else than UTF-8? Forgets it."""
@@ -318,8 +334,10 @@ class SMTPChannel(Guarded, Commands):
             self.num_bytes = 0
         if self._options.max_errors is not None and self._errors > self._options.max_errors and not self._ended:
             self._part(f"421 {self.fqdn} Too many errors, closing connection")
-        if self._unread > _REPLIES_WAIT and not self._held:
+        if self._unread > _REPLIES_WAIT:
             self._hold()
+        if self._deadlines is not None:
+            self._deadlines.served()
 
     def _take_command(self, line: Any) -> None:
         size, self.num_bytes = self.num_bytes, 0
@@ -370,7 +388,7 @@ class SMTPChannel(Guarded, Commands):
             self._set_post_data_state()
             self.push("554 Error: message is not UTF-8")
             return
-        data = _unstuffed(data, self._dotsep, self._linesep, self._newline)
+        data = _unstuffed(data, self._dot, self._linesep, self._newline)
         self.received_data = data[1:] if at_start else data
         told = (self.peer, self.mailfrom, self.rcpttos, self.received_data)
         if self._decode_data:
@@ -413,8 +431,7 @@ class SMTPServer(asyncore.dispatcher, ServerOptions):
         self._decode_data = decode_data
         if enable_SMTPUTF8 and decode_data:
             raise ValueError("decode_data and enable_SMTPUTF8 cannot both be set")
-        for name, value in options.items():
-            setattr(self, name, checked(name, value))
+        self._set_options(options)
         asyncore.dispatcher.__init__(self, map=map)
         try:
             host, port = localaddr
@@ -502,8 +519,14 @@ class PureProxy(SMTPServer):
         if isinstance(data, str):
             data = data.encode()
         try:
-            with smtplib.SMTP(self._remoteaddr[0], self._remoteaddr[1]) as remote:
+            remote = smtplib.SMTP(self._remoteaddr[0], self._remoteaddr[1])
+            try:
                 return remote.sendmail(mailfrom, rcpttos, re.sub(rb"\r\n|\r|\n", b"\r\n", data))
+            finally:
+                # How the other takes the goodbye says nothing of the message, which has its answer.
+                with suppress(OSError, smtplib.SMTPException):
+                    remote.quit()
+                remote.close()
         except smtplib.SMTPRecipientsRefused as error:
             _debug("got SMTPRecipientsRefused")
             return dict(error.recipients)

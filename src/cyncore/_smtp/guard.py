@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from cyncore import asynchat
 from cyncore._engine import Loop
 
+from .flow import Flow
 from .limits import Deadlines
 from .options import NO_OPTIONS, ServerOptions
 
 
-class Guarded(asynchat.async_chat):
+class Guarded(Flow):
     """A connection to a server that may have set limits."""
 
     _options: ServerOptions = NO_OPTIONS
@@ -75,7 +76,7 @@ class Guarded(asynchat.async_chat):
         asynchat.async_chat.close(self)
         self._ended = True
         if self._options._visitors is not None:
-            self._options._visitors.leave(self, self._host())
+            self._options._visitors.leave(self)
         if self._deadlines is not None:
             self._deadlines.cancel()
         handshake, self._handshake = self._handshake, None
@@ -89,7 +90,7 @@ class Guarded(asynchat.async_chat):
         """
         self._ended = True
         self.ac_in_buffer = b""
-        self.pause_reading()
+        asynchat.async_chat.pause_reading(self)
         Loop.of(self._map).call_soon(self._start_tls, self._forget_plain)
 
     def _start_tls(self, then: Callable[[], object]) -> None:
@@ -122,7 +123,7 @@ class Guarded(asynchat.async_chat):
         self.conn = sock
         self.set_socket(sock, self._map)
         self.connected = True
-        self.resume_reading()
+        self._read_again()
         self.tls = True
         self._ended = False
         self._needs_tls = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from cyncore._engine import Loop, TimerHandle
 
@@ -18,22 +18,23 @@ class Visitors:
     """
 
     def __init__(self) -> None:
-        self._all: WeakSet[Any] = WeakSet()
+        # The host that it came from, whatever its peer is said to be since (XCLIENT, the PROXY protocol).
+        self._host_of: WeakKeyDictionary[Any, Hashable] = WeakKeyDictionary()
         self._of: dict[Hashable, WeakSet[Any]] = {}
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._host_of)
 
     def count_of(self, host: Hashable) -> int:
         return len(self._of.get(host, ()))
 
     def enter(self, visitor: object, host: Hashable) -> None:
-        self._all.add(visitor)
+        self._host_of[visitor] = host
         self._of.setdefault(host, WeakSet()).add(visitor)
 
-    def leave(self, visitor: object, host: Hashable) -> None:
-        """Does nothing for one that has left already."""
-        self._all.discard(visitor)
+    def leave(self, visitor: object) -> None:
+        """Does nothing for one that has left already, or was never let in."""
+        host = self._host_of.pop(visitor, None)
         same = self._of.get(host)
         if same is not None:
             same.discard(visitor)
@@ -50,6 +51,10 @@ class Deadlines:
 
     Reading the clock is all that a command costs: there is one timer, which goes off no later than the earliest
     deadline can, looks whether one has passed, and sets itself again.
+
+    A peer is not late because this process is. What came in time may lie unread while a handler works, for this peer
+    or for another, so a deadline that has passed is looked at once more, after a tick at least, and by then what had
+    come is served. And the time from a command to its reply is not the peer's.
     """
 
     def __init__(
@@ -69,6 +74,8 @@ class Deadlines:
         self._since = self._now()
         self._line_since: float | None = None
         self._data_since: float | None = None
+        self._doubt: tuple[str, float, float] | None = None  # what had passed at the last look
+        self._due = 0.0
         self._timer: TimerHandle | None = None
         self._set(self._since)
 
@@ -83,6 +90,12 @@ class Deadlines:
         """A command, or a message, is complete."""
         self._since = self._now()
         self._line_since = self._data_since = None
+
+    def served(self) -> None:
+        """What was complete has been answered; from now on it is the peer who is waited for."""
+        self._since = self._now()
+        if self._data_since is not None:
+            self._data_since = self._since
 
     def data_begins(self) -> None:
         """What comes from now on is a message."""
@@ -104,21 +117,43 @@ class Deadlines:
             ends.append((now if self._line_since is None else self._line_since) + self._command)
         if self._data is not None:
             ends.append((now if self._data_since is None else self._data_since) + self._data)
-        self._timer = self._loop.call_at(min(ends), self._look)
+        self._look_at(min(ends))
+
+    def _look_at(self, due: float) -> None:
+        self._due = due
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _passed(self, now: float) -> tuple[str, float, float] | None:
+        """A limit that has been reached, since when its time runs, and the limit itself."""
+        line, data = self._line_since, self._data_since
+        if self._idle is not None and now >= self._since + self._idle:
+            return "idle", self._since, self._idle
+        if self._command is not None and line is not None and now >= line + self._command:
+            return "command", line, self._command
+        if self._data is not None and data is not None and now >= data + self._data:
+            return "data", data, self._data
+        return None
 
     def _look(self) -> None:
         now = self._now()
-        line, data = self._line_since, self._data_since
-        if (
-            (self._idle is not None and now >= self._since + self._idle)
-            or (self._command is not None and line is not None and now >= line + self._command)
-            or (self._data is not None and data is not None and now >= data + self._data)
-        ):
+        passed, doubted = self._passed(now), self._doubt
+        self._doubt = passed
+        if passed is None:
+            self._set(now)
+        elif passed != doubted:
+            self._look_at(now + patience(now - self._due, passed[2]))
+        else:
             expired = self._expired
             self.cancel()
             expired()
-        else:
-            self._set(now)
+
+
+def patience(late: float, limit: float) -> float:
+    """Seconds that a peer is given at the end of ``limit`` seconds, where that was noticed ``late`` seconds later.
+
+    What this process spent on other things it may have kept from the peer, a reply that the peer waits for included.
+    """
+    return limit if late > limit / 10 else late
 
 
 def _nothing() -> None:

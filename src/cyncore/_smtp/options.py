@@ -38,13 +38,29 @@ class ServerOptions:
     tls_implicit = False
     """Begin with the handshake, without STARTTLS."""
 
-    tls_timeout: float = 60.0
+    tls_timeout: float | None = 60.0
     """Seconds that a handshake may take."""
 
     require_starttls = False
     """Take no mail without TLS."""
 
     _visitors: Visitors | None = None
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        """Takes ``options`` by their names. Those of the class are looked at as well.
+
+        TypeError for a name that there is not. ValueError for a value that cannot be meant, and where TLS is demanded
+        without a ``tls_context``: such a server would take mail in plain text.
+        """
+        for name, value in options.items():
+            if name not in _OPTION_NAMES:
+                raise TypeError(f"SMTPServer has no option {name!r}")
+            setattr(self, name, value)
+        for name in _OPTION_NAMES:
+            _check(name, getattr(self, name))
+        for name in ("require_starttls", "tls_implicit"):
+            if getattr(self, name) and self.tls_context is None:
+                raise ValueError(f"{name} needs a tls_context")
 
     def _count_visitors(self) -> Visitors:
         """Where the server keeps its connections, from the first one that is to be counted on."""
@@ -57,11 +73,14 @@ NO_OPTIONS = ServerOptions()
 _OPTION_NAMES = frozenset(name for name in vars(ServerOptions) if not name.startswith("_"))
 
 
-def checked(name: str, value: Any) -> Any:
-    if name not in _OPTION_NAMES:
-        raise TypeError(f"SMTPServer has no option {name!r}")
-    if name.startswith(("max_", "idle_", "command_", "data_", "tls_timeout")) and value is not None and not value > 0:
+_LONGEST = 1e9  # seconds; a clock that counts nanoseconds goes a little further
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "tls_context":
+        if getattr(getattr(value, "protocol", None), "name", "") == "PROTOCOL_TLS_CLIENT":
+            raise ValueError("tls_context is for clients: PROTOCOL_TLS_SERVER, or Purpose.CLIENT_AUTH, is for servers")
+    elif value is not None and name.endswith("_timeout") and not 0 < value <= _LONGEST:
+        raise ValueError(f"{name} must be a number of seconds above zero, or None, not {value!r}")
+    elif value is not None and name.startswith("max_") and not value > 0:
         raise ValueError(f"{name} must be above zero or None, not {value!r}")
-    if name == "tls_context" and getattr(getattr(value, "protocol", None), "name", "") == "PROTOCOL_TLS_CLIENT":
-        raise ValueError("tls_context is one for clients: PROTOCOL_TLS_SERVER, or Purpose.CLIENT_AUTH, is for servers")
-    return value

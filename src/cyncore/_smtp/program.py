@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-from cyncore import asyncore
+from cyncore import asyncore, install
 
 program = sys.argv[0] if getattr(sys, "argv", None) else "smtpd"
 __version__ = "Python SMTP proxy version 0.3"  # it stands in the greeting, and programs look for it there
@@ -141,8 +141,13 @@ def _server_class(name: str, smtpd: ModuleType) -> Any:
 
 
 def main(smtpd: ModuleType) -> None:
-    """Serves as the command line says, until KeyboardInterrupt. ``smtpd``: where a class without a module is found."""
+    """Serves as the command line says, until KeyboardInterrupt. ``smtpd``: where a class without a module is found.
+
+    The module of the class gets cyncore's modules by their old names: one that says ``import smtpd`` would otherwise
+    find none, or another one, on a loop that does not run.
+    """
     options = parseargs()
+    install(replace=True)
     kind = _server_class(options.classname, smtpd)
     size = DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
     kind(

@@ -21,6 +21,8 @@ from typing import Any
 from cyncore._engine import Loop, TimerHandle
 from cyncore.dispatcher import dispatcher
 
+from .limits import patience
+
 
 class TlsSocket:
     """A TLS socket, its handshake done, that blocks and breaks like a plain one.
@@ -70,11 +72,17 @@ class Handshake(dispatcher):
     """The server's side of a TLS handshake over ``sock``, which it takes over.
 
     Ends by calling ``done`` once: with a `TlsSocket`, or with None when the peer failed, went away, or took longer than
-    ``seconds``. OSError where there is no connection any more; ``sock`` is closed then and ``done`` is not called.
+    ``seconds`` (None: as long as it likes). OSError where there is no connection any more; ``sock`` is closed then and
+    ``done`` is not called.
     """
 
     def __init__(
-        self, sock: Any, map: Any, context: ssl.SSLContext, seconds: float, done: Callable[[TlsSocket | None], object]
+        self,
+        sock: Any,
+        map: Any,
+        context: ssl.SSLContext,
+        seconds: float | None,
+        done: Callable[[TlsSocket | None], object],
     ) -> None:
         self._writes = False
         self._done: Callable[[TlsSocket | None], object] | None = None
@@ -87,7 +95,16 @@ class Handshake(dispatcher):
             tls.close()
             raise
         self._done = done
-        self._timer = Loop.of(self._map).call_later(seconds, self.close)
+        if seconds is not None:
+            loop = Loop.of(self._map)
+            due = loop.time() + seconds
+            self._timer = loop.call_at(due, self._look, due, seconds)
+
+    def _look(self, due: float, seconds: float) -> None:
+        # Once more before it is over: what the peer sent in time may not have been read yet.
+        loop = Loop.of(self._map)
+        now = loop.time()
+        self._timer = loop.call_at(now + patience(now - due, seconds), self.close)
 
     def readable(self) -> bool:
         return not self._writes
