@@ -127,8 +127,9 @@ class SMTPChannel(Guarded, Commands):
     COMMAND = 0
     DATA = 1
 
-    # One read is what may be answered before unread replies stop the reading.
-    ac_in_buffer_size = 16384
+    # One read is what may be answered before unread replies stop the reading, and before others have their turn: it may
+    # hold a thousand commands.
+    ac_in_buffer_size = 4096
 
     command_size_limit = 512
     command_size_limits: dict[str, int] = collections.defaultdict(  # noqa: RUF012
