@@ -338,7 +338,7 @@ if os.name == "posix":
             """A file has no pending error: 0 for SO_ERROR, NotImplementedError for any other option."""
             if (level, optname) == (socket.SOL_SOCKET, socket.SO_ERROR) and not buflen:
                 return 0
-            raise NotImplementedError("Only asyncore specific behaviour implemented.")
+            raise NotImplementedError(f"a file has no socket option {optname} of level {level}, other than SO_ERROR")
 
         def close(self) -> None:
             fd, self.fd = self.fd, -1
