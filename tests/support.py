@@ -76,7 +76,7 @@ def run_script(source: str, *options: str) -> str:
 
     Fails where it fails, prints to stderr, or does not end.
     """
-    path = os.pathsep.join(filter(None, [ENGINE_FOLDER, os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), ENGINE_FOLDER]))
     done = subprocess.run(
         [sys.executable, "-W", "error", *options, "-c", source],
         env={**os.environ, "PYTHONPATH": path},
