@@ -295,10 +295,11 @@ int cyn_poller_settle(struct cyn_poller *p, int audit) {
         if (rc < 0 && p->epoch != cyn_fork_epoch)
             return rc; /* with a ghost alone the old one still serves, and the next settle tries again */
     }
-    int changes = apply_dirty(p);
-    if (!p->backend->reports_closed)
+    int changes = p->dirty_count ? apply_dirty(p) : 0;
+    if (audit && !p->backend->reports_closed)
         check_open(p, audit);
-    refresh_always(p);
+    if (p->always_count)
+        refresh_always(p);
     return changes;
 }
 
@@ -356,8 +357,8 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int t
 }
 
 void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event) {
-    const struct cyn_slot *slot = cyn_slot_at(p, event->fd);
-    return slot && slot->generation == event->generation ? slot->owner : NULL;
+    const struct cyn_slot *slot = cyn_slot_of(p, event);
+    return slot ? slot->owner : NULL;
 }
 
 int cyn_poller_fd(const struct cyn_poller *p) {

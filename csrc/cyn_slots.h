@@ -25,4 +25,10 @@ static inline struct cyn_slot *cyn_slot_at(const struct cyn_poller *p, int fd) {
     return fd >= 0 && fd < p->slot_count && p->slots[fd].owner ? &p->slots[fd] : NULL;
 }
 
+/* The slot that an event belongs to, or NULL where it was removed or reused since. */
+static inline const struct cyn_slot *cyn_slot_of(const struct cyn_poller *p, const struct cyn_event *event) {
+    const struct cyn_slot *slot = cyn_slot_at(p, event->fd);
+    return slot && slot->generation == event->generation ? slot : NULL;
+}
+
 #endif

@@ -22,6 +22,10 @@ struct cyn_sys cyn_sys = {
     .recv = recv,
     .send = send,
     .sendmsg = sendmsg,
+    .getpeername = getpeername,
+#if CYN_HAVE_ACCEPT4
+    .accept4 = accept4,
+#endif
 #ifdef CYN_HAVE_EPOLL
     .epoll_create1 = epoll_create1,
     .epoll_ctl = epoll_ctl,

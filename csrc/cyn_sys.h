@@ -9,6 +9,14 @@
 #ifndef CYN_SYS_H
 #define CYN_SYS_H
 
+#ifdef __linux__
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* for accept4: who calls it includes this file first */
+#endif
+#define CYN_HAVE_ACCEPT4 1 /* and a socket that it makes does not inherit O_NONBLOCK */
+#else
+#define CYN_HAVE_ACCEPT4 0
+#endif
 #ifdef __APPLE__
 #define _DARWIN_UNLIMITED_SELECT 1 /* or select refuses descriptors from FD_SETSIZE on */
 #endif
@@ -55,6 +63,10 @@ struct cyn_sys {
     ssize_t (*recv)(int, void *, size_t, int);
     ssize_t (*send)(int, const void *, size_t, int);
     ssize_t (*sendmsg)(int, const struct msghdr *, int);
+    int (*getpeername)(int, struct sockaddr *, socklen_t *);
+#if CYN_HAVE_ACCEPT4
+    int (*accept4)(int, struct sockaddr *, socklen_t *, int);
+#endif
 #ifdef CYN_HAVE_EPOLL
     int (*epoll_create1)(int);
     int (*epoll_ctl)(int, int, int, struct epoll_event *);

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """asyncore's model at epoll speed: a callback event loop whose handlers run only when events fire."""
 
-from typing import TYPE_CHECKING
+import sys
 
 from ._engine import BACKENDS, Channel, ExitNow, Handle, Loop, TimerHandle, native, socket_map
-from ._names import InstallError, install
 from ._version import __version__
 from .dispatcher import dispatcher, dispatcher_with_send
 
@@ -24,18 +23,23 @@ __all__ = [
     "socket_map",
 ]
 
+TYPE_CHECKING = False  # by this name type checkers know it: `typing` would take longer to import than all of cyncore
 if TYPE_CHECKING:
     from . import asynchat as asynchat
     from . import asyncore as asyncore
     from . import smtpd as smtpd
+    from ._names import InstallError as InstallError
+    from ._names import install as install
 else:
 
     def __getattr__(name: str) -> object:
-        """The old modules are imported when they are asked for: nobody who does without pays for them."""
-        from ._names import NAMES
+        """The old modules, and what binds their names, are imported when asked for: nobody else pays for them."""
+        if name in ("InstallError", "install"):
+            from ._names import InstallError, install
 
-        if name not in NAMES:
+            return install if name == "install" else InstallError
+        if name not in ("asynchat", "asyncore", "smtpd"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        return import_module(f"{__name__}.{name}")
+        module = f"{__name__}.{name}"
+        __import__(module)  # importlib is not loaded yet, and more than this needs
+        return sys.modules[module]

@@ -9,6 +9,7 @@ cdef class Handle:
     cdef tuple args
     cdef bint is_cancelled
     cdef int run(self) except -1
+    cdef int let_go(self) except -1
 
 
 cdef class TimerHandle(Handle):
@@ -23,13 +24,17 @@ cdef class Calls:
     cdef list batch       # of the tick in progress, taken from `queued`
     cdef Py_ssize_t at    # how much of it was handed out
     cdef list kept
+    cdef Py_ssize_t kept_count  # handles in it; None follows
     cdef cyn_timers timers
     cdef int add(self, Handle handle) except -1
     cdef int begin(self) except -1
     cdef Handle next(self)
-    cdef bint are_queued(self) noexcept
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest)
     cdef TimerHandle due(self, int64_t now, uint64_t newer)
     cdef int forget(self, TimerHandle handle) except -1
     cdef int clear(self) except -1
     cdef int64_t next_due(self)
+
+
+cdef inline bint are_queued(Calls calls) noexcept:
+    return len(calls.queued) > 0 or calls.at < len(calls.batch)

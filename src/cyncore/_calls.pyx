@@ -5,7 +5,8 @@
 The queue is one list, so that calls keep the order in which they were asked for, whichever thread asked. A tick takes
 the list as it stands; under the GIL an append and that swap are atomic, and in a free-threaded build a critical section
 makes them so. The timer heap holds plain C pointers, which the garbage collector cannot see: `kept` holds the same
-handles in a list that it can, each knowing its place there.
+handles in a list that it can, each knowing its place there. The list keeps its length when timers go, as one that
+shrinks and grows by one allocates each time: None fills it up.
 """
 
 import cython
@@ -40,9 +41,13 @@ cdef class Handle:
 
     def cancel(self):
         """The call is not made, and what it referred to is let go. Does nothing the second time."""
+        self.let_go()
+
+    cdef int let_go(self) except -1:
         self.is_cancelled = True
         self.callback = None
         self.args = None
+        return 0
 
     def cancelled(self):
         """Was `cancel` called?"""
@@ -69,7 +74,7 @@ cdef class TimerHandle(Handle):
         """The call is not made, and what it referred to is let go. Does nothing the second time. O(log n)."""
         if self.calls is not None and cyn_timers_cancel(&self.calls.timers, &self.timer) > 0:
             self.calls.forget(self)
-        Handle.cancel(self)
+        self.let_go()
 
     def when(self):
         """The time of the call, in seconds of `Loop.time`."""
@@ -110,9 +115,6 @@ cdef class Calls:
         self.at += 1
         return handle
 
-    cdef bint are_queued(self) noexcept:
-        return len(self.queued) > 0 or self.at < len(self.batch)
-
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest):
         cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
         if not isfinite(when) or when > LATEST:
@@ -127,8 +129,13 @@ cdef class Calls:
             due += 1
         if cyn_timers_add(&self.timers, &handle.timer, max(due, earliest)) < 0:
             raise MemoryError
-        handle.kept_at = len(self.kept)
-        self.kept.append(handle)
+        if self.kept_count < len(self.kept):
+            self.kept[self.kept_count] = handle
+        else:
+            self.kept.append(handle)
+            self.kept_count = len(self.kept) - 1  # which it was, unless the collector has emptied the list
+        handle.kept_at = self.kept_count
+        self.kept_count += 1
         return handle
 
     cdef TimerHandle due(self, int64_t now, uint64_t newer):
@@ -147,12 +154,16 @@ cdef class Calls:
 
     cdef int forget(self, TimerHandle handle) except -1:
         """Takes a handle out of `kept`; the last one moves to its place."""
-        if handle.kept_at >= len(self.kept):
+        cdef Py_ssize_t size = len(self.kept)
+        if handle.kept_at >= size:
             return 0  # emptied by the collector
-        cdef TimerHandle last = <TimerHandle> self.kept[len(self.kept) - 1]
+        self.kept_count -= 1
+        cdef TimerHandle last = <TimerHandle> self.kept[self.kept_count]
         self.kept[handle.kept_at] = last
         last.kept_at = handle.kept_at
-        self.kept.pop()
+        self.kept[self.kept_count] = None
+        if size >= 64 and self.kept_count <= size >> 2:  # what a crowd of timers has left behind
+            del self.kept[size >> 1:]
         return 0
 
     cdef int64_t next_due(self):
@@ -161,6 +172,7 @@ cdef class Calls:
     cdef int clear(self) except -1:
         cyn_timers_free(&self.timers)
         self.kept = []
+        self.kept_count = 0
         self.queued = []
         self.batch = []
         self.at = 0

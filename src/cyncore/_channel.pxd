@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t
 
+from ._csrc cimport cyn_peer
 from ._traits cimport Traits
 
 cdef enum:
@@ -55,19 +56,27 @@ cdef class LoopBase:
     cdef int gather(self, Channel channel) except -1
 
 
-cdef class Channel:
+cdef extern from *:
+    ctypedef class cyncore._traits.Root [object PyObject]:
+        pass
+
+
+cdef class Channel(Root):
+    # What every event needs comes first, behind the object's own header: 64 bytes with it.
     cdef LoopBase loop
     cdef Traits traits
     cdef object sock
-    cdef object home                  # _map
-    cdef int fd                       # its key in the loop's map, -1: in none
-    cdef int number                   # _fileno, -1: None
-    cdef Py_ssize_t asked_at          # place in loop.asked, -1: not there
-    cdef Py_ssize_t touched_at        # place in loop.touched, or in the part of it that is being asked
     cdef unsigned flags
     cdef unsigned defines             # of _traits: what it or its class defines
+    cdef int asked_at                 # place in loop.asked, -1: not there
+    cdef int fd                       # its key in the loop's map, -1: in none
+    cdef int number                   # _fileno, -1: None
+    cdef int touched_at               # place in loop.touched, or in the part of it that is being asked
     cdef unsigned said                # what its predicates answered last
     cdef unsigned backoff             # milliseconds that a listener without descriptors waited last
+    cdef object home                  # _map
+    cdef object address               # addr, once it was asked for or assigned
+    cdef cyn_peer peer                # what `addr` is made of when somebody asks; family 0: nothing
 
     cdef int attribute_changed(self, object name) except -1
     cdef bint state(self, unsigned flag, str name) except -1
@@ -93,6 +102,7 @@ cdef class Channel:
     cdef int connect_ended(self) except -1
     cdef int back_off(self, object error) except -1
     cdef int unmute(self) except -1
+    cdef object accept_some(self)
     cdef object recv_some(self, object buffer_size)
     cdef object recv_through(self, object buffer_size)
     cdef object send_some(self, object data)
@@ -107,4 +117,22 @@ cdef class Foreign(Channel):
     cdef object target
 
 
-cdef int _fileno(object plain_socket) except -2
+cdef frozenset DISCONNECTED  # errnos of a connection that is lost
+
+cdef int watch(object names) except -1
+
+
+cdef extern from *:
+    """
+    #ifndef CYN_SOCKET_FD
+    #define CYN_SOCKET_FD
+    /* A plain socket has its descriptor as its first member; where one had not, it would not count as DIRECT. */
+    static inline int cyn_socket_fd(PyObject *sock) { return *(int *)((char *)sock + sizeof(PyObject)); }
+    #endif
+    """
+    int cyn_socket_fd(object plain_socket) noexcept
+
+
+cdef inline int _fileno(object plain_socket) noexcept:
+    """The descriptor of a socket that is DIRECT, -1 where it is closed: its ``fileno()`` without a call."""
+    return cyn_socket_fd(plain_socket)

@@ -12,7 +12,6 @@ Facts that shape it:
   at each use: a closed one answers -1, and no byte goes to whoever got the number next.
 """
 
-import logging
 import os
 import socket as _socket
 import time
@@ -21,45 +20,99 @@ from errno import errorcode
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject, PyObject_GenericSetAttr
-from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN
-from libc.errno cimport EPIPE, ESHUTDOWN, errno
+from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from libc.errno cimport ENOTCONN, EPIPE, ESHUTDOWN, errno
 from libc.stdint cimport int64_t
 
-from ._csrc cimport CYN_PRI, CYN_READ, CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, cyn_poll, cyn_recv, cyn_send
-from ._csrc cimport pollfd
+from ._csrc cimport (
+    CYN_HAVE_ACCEPT4,
+    CYN_PEER_TEXT,
+    CYN_PRI,
+    CYN_READ,
+    CYN_WRITE,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    POLLIN,
+    cyn_close,
+    cyn_peer,
+    cyn_peer_accept,
+    cyn_peer_find,
+    cyn_peer_host,
+    cyn_poll,
+    cyn_recv,
+    cyn_send,
+    pollfd,
+)
 from ._traits cimport (
     ACCEPTS,
     ASK_READ,
     ASK_WRITE,
     BUFFERED,
+    OWN_SET,
     READ_EVENT,
     READS,
     STATE,
     URGENT,
     WRITE_EVENT,
     WRITES,
+    traits_of,
     traits_of_instance,
 )
 
 from . import _traits
+from ._report import WARNING, report
 
 cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
-    object PyObject_CallOneArg(object function, object argument)
     object PyObject_CallMethodNoArgs(object self, object name)
-    Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t at)
+    object PyUnicode_DecodeASCII(const char *text, Py_ssize_t size, const char *errors)
     ctypedef object (*PyCFunction)(object, void *)
     ctypedef struct PyMethodDef:
         PyCFunction ml_meth
     ctypedef struct PyMethodDescrObject:
         PyMethodDef *d_method
 
+cdef extern from *:
+    """
+    /* Calls a plain Python function, whose entry needs no looking up, with one argument. */
+    static inline PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
+        PyObject *room[2] = {NULL, argument};
+        return ((PyFunctionObject *)function)->vectorcall(function, room + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    /* ``kind.__init__(made, *arguments)`` of a class in C. */
+    static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
+        return kind->tp_init(made, arguments, NULL);
+    }
+    """
+    object cyn_call_one(object function, object argument)
+    int cyn_initialise(type kind, object made, tuple arguments) except -1
+
+cdef extern from *:
+    """
+    /* May an attribute of that name be one that matters? A look into a table by the name's hash keeps all but 3 % of
+     * the others off the way. -1 is the hash of a str that was never asked for it. */
+    enum { CYN_NAMES = 1024 };
+    static char cyn_names[CYN_NAMES];
+
+    static int cyn_names_add(PyObject *name) {
+        Py_hash_t hash = PyObject_Hash(name);
+        if (hash == -1) return -1;
+        cyn_names[hash & (CYN_NAMES - 1)] = cyn_names[-1 & (CYN_NAMES - 1)] = 1;
+        return 0;
+    }
+    static inline int cyn_names_may_have(PyObject *name) {
+        return cyn_names[((PyASCIIObject *)name)->hash & (CYN_NAMES - 1)];
+    }
+    """
+    int cyn_names_add(object name) except -1
+    bint cyn_names_may_have(object name) noexcept
+
 cdef int BURST = 16           # connections accepted for one event
 cdef Py_ssize_t SCRATCH = 65536
 cdef unsigned BACKOFF_FIRST = 100   # ms
 cdef unsigned BACKOFF_LAST = 1000
 
-cdef frozenset DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 cdef frozenset OUT_OF_FDS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 # accept(2): errors of a connection that was lost before it could be handed over, not of the listener.
 cdef frozenset LOST_IN_BACKLOG = frozenset(
@@ -75,9 +128,27 @@ cdef frozenset WATCHED_NAMES = frozenset({
 cdef type PLAIN_SOCKET = _socket.socket
 cdef object _fileno_method = PLAIN_SOCKET.fileno
 cdef PyCFunction _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
-cdef object _log = logging.getLogger("cyncore")
+cdef int AF_INET = _socket.AF_INET
+cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
+# The members themselves: the Python class makes enumerations of them, which takes longer than accept(2).
+cdef object _family_of = PLAIN_SOCKET.__base__.family.__get__
+cdef object _type_of = PLAIN_SOCKET.__base__.type.__get__
+cdef object _protocol_of = PLAIN_SOCKET.__base__.proto.__get__
+cdef type _C_SOCKET = PLAIN_SOCKET.__base__
+cdef list _first_values = None  # of the slots of a new socket
+cdef object _set_blocking = PLAIN_SOCKET.setblocking
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 cdef object _loop_of = None
+
+
+cdef int watch(object names) except -1:
+    """Has `attribute_changed` called when an attribute of such a name is set on a channel, or deleted."""
+    for name in names:
+        cyn_names_add(name)
+    return 0
+
+
+watch(WATCHED_NAMES)
 
 
 def set_loop_of(function):
@@ -140,9 +211,31 @@ cdef class LoopBase:
         return 0
 
 
-cdef int _fileno(object plain_socket) except -2:
-    """The descriptor of a plain socket, -1 where it is closed: its ``fileno()`` without looking that up."""
-    return _socket_fileno(plain_socket, NULL)
+cdef object _new_socket(object family, object kind, object protocol, int fd):
+    """``socket.socket(family, kind, protocol, fd)`` in a fifth of its time.
+
+    The Python class adds a few slots to the C class, and its ``__init__`` gives them their first values. A first socket
+    is made in the ordinary way, and the others get the values that it had.
+    """
+    global _first_values
+    if _first_values is None:
+        first = PLAIN_SOCKET(family, kind, protocol, fd)
+        names = [name for name in PLAIN_SOCKET.__slots__ if name != "__weakref__"]
+        _first_values = [(name, getattr(first, name)) for name in names if hasattr(first, name)]
+        return first
+    made = PLAIN_SOCKET.__new__(PLAIN_SOCKET)
+    cyn_initialise(_C_SOCKET, made, (family, kind, protocol, fd))
+    for name, value in _first_values:
+        PyObject_GenericSetAttr(made, name, value)
+    return made
+
+
+cdef object _address(const cyn_peer *peer):
+    """As the socket module writes it."""
+    cdef char text[CYN_PEER_TEXT]
+    cdef int size = cyn_peer_host(peer, text)
+    host = PyUnicode_DecodeASCII(text, size, NULL)
+    return (host, peer.port) if peer.family == AF_INET else (host, peer.port, peer.flow, peer.scope)
 
 
 cdef bint _readable_now(object plain_socket):
@@ -153,7 +246,7 @@ cdef bint _readable_now(object plain_socket):
     return cyn_poll(&one, 1, 0) > 0
 
 
-cdef class Channel:
+cdef class Channel(Root):
     """A descriptor in a map, and what is wanted of it. `dispatcher` is the class to derive from."""
 
     def __cinit__(self):
@@ -162,20 +255,20 @@ cdef class Channel:
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
-        self.attribute_changed(name)
+        if cyn_names_may_have(name):
+            self.attribute_changed(name)
 
     def __delattr__(self, name):
         generic_delete(self, name, NULL)
-        self.attribute_changed(name)
+        if cyn_names_may_have(name):
+            self.attribute_changed(name)
 
     cdef int attribute_changed(self, object name) except -1:
-        # A first look at the first letter keeps this off the way of every other attribute.
-        cdef Py_UCS4 first = PyUnicode_READ_CHAR(name, 0) if len(name) else 0
-        if first in u"hrwca_" and name in WATCHED_NAMES:
-            if first == u"_":
+        if name in WATCHED_NAMES:
+            if name == "__class__":
                 if self.loop is not None:
                     self.loop.reclass(self)
-            elif first in u"hrw":
+            elif name[0] in "hrw":
                 self.flags |= INSTANCE
                 self.flags &= ~MUTED
                 if self.loop is not None:
@@ -255,7 +348,7 @@ cdef class Channel:
             self.flush_leaving()
         cdef object before = self.sock
         self.sock = value
-        if type(value) is PLAIN_SOCKET:
+        if type(value) is PLAIN_SOCKET and _fileno(value) == _socket_fileno(value, NULL):
             self.flags |= DIRECT
         else:
             self.flags &= ~DIRECT
@@ -283,6 +376,82 @@ cdef class Channel:
     @_map.setter
     def _map(self, value):
         self.home = value
+
+    @property
+    def addr(self):
+        """What was given to bind or connect, or the address of the peer that was accepted; None: neither."""
+        if self.peer.family:
+            self.address = _address(&self.peer)
+            self.peer.family = 0
+        return self.address
+
+    @addr.setter
+    def addr(self, value):
+        self.peer.family = 0
+        self.address = value
+
+    @addr.deleter
+    def addr(self):
+        self.peer.family = 0
+        self.address = None
+
+    def _disconnect(self):
+        """Neither connected nor connecting nor accepting any more. False: to be said in assignments, one by one."""
+        if self.loop is None or self.defines & (OWN_SET | STATE):
+            return False
+        if self.flags & UNSENT:
+            self.flush_leaving()
+        self.flags &= ~(CONNECTED | ACCEPTING | CONNECTING | MUTED)
+        self.settle()
+        return True
+
+    def set_socket(self, sock, map=None):
+        """Takes ``sock`` (anything with ``fileno()``) as the channel's own and adds the channel to ``map``."""
+        self.socket = sock
+        self._fileno = sock.fileno()
+        self.add_channel(map)
+
+    def _take(self, sock, map):
+        """Begins with a connected socket, all in one. False: class or socket may have a say in it, go step by step."""
+        cdef LoopBase loop
+        cdef int found
+        if type(sock) is not PLAIN_SOCKET or traits_of(type(self)).flags & (OWN_SET | STATE):
+            return False
+        if self.sock is not None or self.number >= 0 or self.loop is not None:
+            return False
+        _set_blocking(sock, False)
+        PyObject_GenericSetAttr(self, "socket", sock)
+        if not self.flags & DIRECT:
+            return False
+        self.home = map
+        self.flags |= CONNECTED
+        self.number = _fileno(sock)
+        try:
+            if self.number < 0:
+                raise ValueError(f"{self!r} has no file descriptor to add")
+            loop = _loop_of(map)
+            found = cyn_peer_find(self.number, &self.peer)
+            if found == 0:
+                self.address = sock.getpeername()
+            elif found == -ENOTCONN or found == -EINVAL:
+                self.flags &= ~CONNECTED
+            elif found < 0:
+                raise OSError(-found, os.strerror(-found))
+            loop.put(self.number, self)
+        except BaseException:
+            self.number = -1
+            raise
+        return True
+
+    def _find_peer(self, sock):
+        """Takes the address of the peer of `sock` as `addr`. OSError where it has none."""
+        cdef int found = 0
+        if sock is self.sock and self.flags & DIRECT and self.loop is not None and not self.defines & OWN_SET:
+            found = cyn_peer_find(_fileno(sock), &self.peer)
+            if found < 0:
+                raise OSError(-found, os.strerror(-found))
+        if found == 0:
+            self.addr = sock.getpeername()
 
     # The map
 
@@ -434,7 +603,7 @@ cdef class Channel:
         """A handler or predicate, through what `_traits` found in the class unless the instance has its own."""
         if method is None or self.flags & INSTANCE:
             return PyObject_CallMethodNoArgs(self, name)
-        return PyObject_CallOneArg(method, self)
+        return cyn_call_one(method, self)
 
     cdef int on_read(self) except -1:
         if self.defines & READ_EVENT:
@@ -481,7 +650,10 @@ cdef class Channel:
         return self.on_room()
 
     cdef int on_data(self) except -1:
-        self.call(None if self.traits is None else self.traits.handle_read, "handle_read")
+        if self.traits is not None and self.traits.handle_read is not None and not self.flags & INSTANCE:
+            cyn_call_one(self.traits.handle_read, self)
+        else:
+            PyObject_CallMethodNoArgs(self, "handle_read")
         return 0
 
     cdef int on_room(self) except -1:
@@ -546,7 +718,7 @@ cdef class Channel:
         first, doubling to 1 s while it lasts.
         """
         try:
-            pair = self.sock.accept()
+            pair = self.accept_some()
         except TypeError:
             return None  # as before, for what stands for a socket and has no address to give
         except OSError as error:
@@ -558,6 +730,26 @@ cdef class Channel:
         self.backoff = 0
         return pair
 
+    cdef object accept_some(self):
+        cdef cyn_peer peer
+        cdef int fd, kind
+        cdef object sock = self.sock
+        if not (CYN_HAVE_ACCEPT4 and self.flags & DIRECT and sock.gettimeout() == 0.0):
+            return sock.accept()
+        kind = _family_of(sock)
+        if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET:
+            return sock.accept()
+        fd = cyn_peer_accept(_fileno(sock), &peer)
+        if fd == -EAGAIN or fd == -EINTR:
+            return None
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd))
+        try:
+            return _new_socket(kind, _type_of(sock), _protocol_of(sock), fd), _address(&peer)
+        except BaseException:
+            cyn_close(fd)
+            raise
+
     cdef int back_off(self, object error) except -1:
         global _logged_at
         self.backoff = min(max(self.backoff * 2, BACKOFF_FIRST), BACKOFF_LAST)
@@ -568,7 +760,7 @@ cdef class Channel:
         now = time.monotonic()
         if _logged_at < 0 or now - _logged_at >= 1.0:
             _logged_at = now
-            _log.warning("%r fd %d cannot accept: %s; trying again every %d ms", self, self.fd, error, self.backoff)
+            report(WARNING, "%r fd %d cannot accept: %s; trying again every %d ms", self, self.fd, error, self.backoff)
         return 0
 
     def _accept_again(self):
@@ -580,7 +772,7 @@ cdef class Channel:
 
         BlockingIOError where there is nothing to read yet; OSError for what does not mean a lost connection.
         """
-        return self.recv_some(buffer_size)
+        return Channel.recv_some(self, buffer_size)
 
     cdef object recv_some(self, object buffer_size):
         cdef Py_ssize_t size = buffer_size, got
@@ -590,12 +782,12 @@ cdef class Channel:
             if fd >= 0:
                 while True:
                     got = cyn_recv(fd, self.loop.scratch, <size_t> size, MSG_DONTWAIT)
-                    error = errno
                     if got > 0:
                         data = PyBytes_FromStringAndSize(self.loop.scratch, got)
                         if self.flags & MUTED:
                             self.unmute()
                         return data
+                    error = errno
                     if got == 0 or error != EINTR:
                         break
                 if got == 0 or error in DISCONNECTED:
@@ -635,7 +827,7 @@ cdef class Channel:
         """
         if self.flags & UNSENT:
             self.flush(False)  # it comes first
-        return self.send_some(data)
+        return Channel.send_some(self, data)
 
     cdef object send_some(self, object data):
         cdef Py_buffer view
@@ -646,6 +838,8 @@ cdef class Channel:
             if fd >= 0:
                 if PyBytes_CheckExact(data):
                     sent = cyn_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+                    if sent >= 0:
+                        return sent
                     error = errno
                 else:
                     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)

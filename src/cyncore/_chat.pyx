@@ -34,6 +34,7 @@ from ._channel cimport (
     BufferedChannel,
     LoopBase,
     _fileno,
+    watch,
 )
 from ._csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msghdr
 from ._fifo cimport Fifo
@@ -85,6 +86,9 @@ cdef frozenset WATCHED = frozenset(OWN) | {
     "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "max_incoming",
     "max_outgoing", "__class__",
 }
+
+
+watch(WATCHED)
 
 
 cdef object _plain(type kind, str name):
@@ -192,9 +196,6 @@ cdef class ChatChannel(BufferedChannel):
         return 0
 
     cdef int attribute_changed(self, object name) except -1:
-        cdef Py_UCS4 first = PyUnicode_READ_CHAR(name, 0) if len(name) else 0
-        if first not in u"acfghimrsw_":
-            return 0  # most names are told by their first letter
         BufferedChannel.attribute_changed(self, name)
         if name in WATCHED:
             self.ways |= INSTANCE_WAYS

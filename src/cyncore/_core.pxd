@@ -16,6 +16,9 @@ cdef class Loop(Registry):
     cdef unsigned gathered_epoch  # fork_epoch() when that was gathered
     cdef unsigned tick_epoch     # the same, when the tick began
     cdef bint flushing
+    cdef int64_t probe_until     # somebody else was seen to compute: look longer before a wait that lets go of the GIL
+    cdef int64_t probe_span      # for how long that was believed last
+    cdef unsigned blocks         # waits that let go of the GIL
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
@@ -30,10 +33,13 @@ cdef class Loop(Registry):
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint prepare_wait(self, int64_t now, bint again) except -1
     cdef int block(self, cyn_event *events, int64_t left) except -1
+    cdef int probe(self, cyn_event *events) except -1
+    cdef int judge(self, int64_t woken) except -1
     cdef int take_late(self, cyn_event *events) except -1
     cdef int wait_failed(self, int rc) except -1
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1
     cdef bint is_live(self, Channel channel, cyn_event *event) noexcept
+    cdef int read(self, Channel channel, cyn_event *event) except -1
     cdef int dispatch(self, Channel channel, cyn_event *event) except -1
     cdef int hung_up(self, Channel channel, cyn_event *event, uint32_t ready, int unread) except -1
     cdef int drop_bad(self, Channel channel, cyn_event *event) except -1

@@ -7,26 +7,29 @@ event before a call into Python is trusted after it: the generation of the event
 again.
 """
 
-import logging
 import os
 import sys
-import threading
+from _thread import TIMEOUT_MAX
 from collections.abc import MutableMapping
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
-from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, ENOTCONN, EPIPE, ESHUTDOWN
+from libc.errno cimport EAGAIN, EBADF, EINTR
 from libc.limits cimport INT_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ._calls cimport Calls, Handle, TimerHandle
+from ._calls cimport Calls, Handle, TimerHandle, are_queued
 from ._channel cimport (
+    ACCEPTING,
     AGAIN,
+    CONNECTED,
     CONNECTING,
     DIRECT,
+    DISCONNECTED,
     GATHERED,
     HELD,
+    INSTANCE,
     MUTED,
     NOT_OURS,
     PENDING,
@@ -49,12 +52,16 @@ from ._csrc cimport (
     cyn_event,
     cyn_ioctl,
     cyn_poll,
+    cyn_slot,
+    cyn_slot_of,
     pollfd,
 )
-from ._registry cimport Registry, failure, registry_of
+from ._registry cimport Registry, failure, is_map_changed, map_size, registry_of, tick_time
+from ._traits cimport READ_EVENT, READS, STATE, is_current
 
 from ._channel import ExitNow, set_loop_of
 from ._registry import BACKENDS
+from ._report import ERROR, report
 
 cdef extern from *:
     """
@@ -72,10 +79,14 @@ cdef enum:
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
+cdef int64_t PROBE = 30_000           # ns that the loop looks for events with the GIL held, where others compute
+cdef int64_t LATE = 1_000_000         # ns from a wake-up to the GIL that show that somebody does
+cdef int64_t PROBE_FIRST = 50_000_000  # ns for which that is believed, doubled when it was right
+cdef int64_t PROBE_LAST = 1_600_000_000
+cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
+
 cdef int64_t ASK_AGAIN = 1_000_000  # ns until predicates that were touched by others are asked
 
-cdef frozenset DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
-cdef object log = logging.getLogger("cyncore")
 cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
 socket_map = {}
@@ -147,16 +158,16 @@ cdef class Loop(Registry):
 
         It lives as long as a channel in the map, or a reference to it, does; the one of `socket_map` for good.
         """
-        _check_map(map)
         cdef Loop loop = <Loop> registry_of(map)
         if loop is None:
+            _check_map(map)
             try:
                 return Loop(map)
             except ValueError:
-                loop = <Loop> registry_of(map)
+                loop = <Loop> registry_of(map)  # made by another thread just now
                 if loop is None:
                     raise
-        return loop  # made by another thread just now
+        return loop
 
     @property
     def backend(self):
@@ -222,12 +233,12 @@ cdef class Loop(Registry):
         self.check("run_map")
         once = self.take_stop()
         turn = self.turn
-        while left > 0 and len(self.map):
-            if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, threading.TIMEOUT_MAX)):
+        while left > 0 and map_size(self.map):
+            if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
                 left -= counted  # another thread served the map all this while
                 continue
             try:
-                while left > 0 and len(self.map):
+                while left > 0 and map_size(self.map):
                     self.tick(0 if once else limit, counted, WHILE_CHANNELS)
                     left -= counted
                     if once or self.stopping:
@@ -244,7 +255,7 @@ cdef class Loop(Registry):
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         self.check("poll")
         turn = self.turn
-        if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, threading.TIMEOUT_MAX)):
+        if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
         try:
             delivered = self.tick(limit, True, 0)
@@ -304,7 +315,7 @@ cdef class Loop(Registry):
     def next_deadline(self):
         """The earliest time, in seconds of `time`, at which something is due without an event, or None."""
         self.check_open("next_deadline")
-        if self.calls.are_queued():
+        if are_queued(self.calls):
             return self.time()
         cdef int64_t due = self.calls.next_due()
         return None if due == INT64_MAX else due / 1e9
@@ -342,7 +353,7 @@ cdef class Loop(Registry):
 
     def handle_exception(self, error, handle):
         """A callback raised: override it to do otherwise than to log it. The loop goes on."""
-        log.error("%r failed", handle, exc_info=(type(error), error, error.__traceback__))
+        report(ERROR, "%r failed", handle, error=error)
 
     cdef Handle queue(self, object callback, tuple args):
         cdef Handle handle
@@ -391,6 +402,7 @@ cdef class Loop(Registry):
         """Sends what handlers have left to be sent. One channel's trouble does not keep the others' back."""
         cdef Channel channel
         cdef object leaving = None
+        self.now = 0
         cdef bint within = self.flushing  # a handler of a flush runs the loop, or forks: it goes on with the rest
         self.flushing = True
         if not within:
@@ -426,7 +438,8 @@ cdef class Loop(Registry):
         cdef bint first = True
         cdef uint64_t newer = self.calls.timers.next_order  # what a call adds now waits for the next tick
         self.owed = True
-        if self.calls.are_queued():
+        if are_queued(self.calls):
+            self.now = 0
             self.calls.begin()
             while first or not self.stopping:
                 handle = self.calls.next()
@@ -435,7 +448,8 @@ cdef class Loop(Registry):
                 self.run_call(handle)
                 first = False
         if self.calls.timers.count:
-            now = cyn_clock()
+            now = tick_time(self)
+            self.now = 0
             self.earliest = now  # so that what a call adds for the past does not come before the others
             try:
                 while first or not self.stopping:
@@ -461,30 +475,31 @@ cdef class Loop(Registry):
 
     cdef bint is_left(self, int need) except -1:
         """Is there still what the loop was to run for?"""
-        return len(self.map) > 0 or (
-            need == WHILE_ANYTHING and (self.calls.are_queued() or self.calls.timers.count > 0)
+        return map_size(self.map) > 0 or (
+            need == WHILE_ANYTHING and (are_queued(self.calls) or self.calls.timers.count > 0)
         )
 
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1:
-        global cyn_ticking
         cdef cyn_event events[BATCH]
         cdef int count, delivered
         cdef unsigned long number
         cdef void *outer
+        cdef void **ticking = &cyn_ticking
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
-        outer = cyn_ticking
+        outer = ticking[0]
         if outer is not NULL and (<Loop> outer).gathered:
             (<Loop> outer).flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
+        self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
-        cyn_ticking = <void *> self
+        ticking[0] = <void *> self
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
-            if self.calls.are_queued() or self.calls.timers.count:
-                if self.calls.are_queued() or self.calls.next_due() <= cyn_clock():
+            if are_queued(self.calls) or self.calls.timers.count:
+                if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
             if self.gathered:
                 self.flush_gathered()
@@ -502,7 +517,7 @@ cdef class Loop(Registry):
                 count = self.wait_failed(count)
             number = self.waits
             delivered = self.deliver(events, count, number)
-            if count == 0 and self.calls.timers.count and self.calls.next_due() <= cyn_clock():
+            if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
                 self.run_due()
             return delivered
         finally:
@@ -510,19 +525,19 @@ cdef class Loop(Registry):
                 if self.gathered:
                     self.flush_gathered()
             finally:
-                cyn_ticking = outer
+                ticking[0] = outer
                 self.depth -= 1
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
-        cdef int64_t start = cyn_clock(), now = start, left
+        cdef int64_t start = tick_time(self), now = start, left
         cdef int count = 0, rounds = 0
-        while not (self.stopping or self.calls.are_queued()):
-            left = INT64_MAX if limit < 0 else limit - (now - start)
+        while not (self.stopping or are_queued(self.calls)):
             if self.prepare_wait(now, rounds > 0):
+                now = tick_time(self)
                 if need and not self.is_left(need):
                     return 0
-                if self.stopping or self.calls.are_queued():
+                if self.stopping or are_queued(self.calls):
                     return 0
             rounds += 1
             if self.gathered:  # a predicate has written
@@ -530,8 +545,9 @@ cdef class Loop(Registry):
                 self.settle(False)
                 if self.gathered:  # once more: what it wants of the kernel now is told in a millisecond (`touched`)
                     self.flush_gathered()
-                if self.stopping or self.calls.are_queued():
+                if self.stopping or are_queued(self.calls):
                     return 0
+            left = INT64_MAX if limit < 0 else limit - (now - start)
             if self.owed and self.asked and not self.sweeping:
                 left = min(left, max(self.sweep_at - now, 0))
             if self.touched:
@@ -539,10 +555,15 @@ cdef class Loop(Registry):
             if self.calls.timers.count:
                 left = min(left, self.calls.next_due() - now)
             if left > 0:
+                if now < self.probe_until and left > PROBE:
+                    count = self.probe(events)
+                    if count > 0:
+                        return count
                 count = self.block(events, left)
                 if count > 0:
                     return count
-            now = cyn_clock()
+            self.now = 0
+            now = tick_time(self)
             if limit >= 0 and now - start >= limit:
                 break
             if self.calls.timers.count and self.calls.next_due() <= now:
@@ -560,7 +581,7 @@ cdef class Loop(Registry):
             elif now >= self.sweep_at and not self.sweeping:
                 self.settle(True)
                 return True
-        if again or self.touched or self.kinds_revision != known or self.is_map_changed():
+        if again or self.touched or self.kinds_revision != known or is_map_changed(self):
             self.settle(False)
             return True
         return False
@@ -569,14 +590,45 @@ cdef class Loop(Registry):
         cdef int count
         # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
         cdef int milliseconds = -1 if left == INT64_MAX else <int> min((left + 999_999) // 1_000_000, <int64_t> INT_MAX)
+        cdef int64_t woken = 0
+        self.blocks += 1
+        cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
         try:
             PyErr_CheckSignals()
             with nogil:
                 count = self.take_events(events, BATCH, milliseconds)
+                if judged:
+                    woken = cyn_clock()
         finally:
             self.waiting = False
+        if judged:
+            self.judge(woken)
         return count if count >= 0 else self.wait_failed(count)
+
+    cdef int judge(self, int64_t woken) except -1:
+        """Has the GIL come back late? A thread that computes keeps it for a switch interval, 5 ms, each time."""
+        cdef int64_t now = cyn_clock()
+        if now - woken >= LATE:
+            self.probe_span = min(max(self.probe_span * 2, PROBE_FIRST), PROBE_LAST)
+            self.probe_until = now + self.probe_span
+        elif now >= self.probe_until:
+            self.probe_until = self.probe_span = 0
+        return 0
+
+    cdef int probe(self, cyn_event *events) except -1:
+        """Looks a little longer before the wait that lets go of the GIL: it would come back a switch interval later.
+
+        The other threads get their share all the same, as handlers give way to them like any Python code.
+        """
+        cdef int count
+        cdef int64_t end = cyn_clock() + PROBE
+        while True:
+            count = self.take_events(events, BATCH, 0)
+            if count < 0:
+                return self.wait_failed(count)
+            if count > 0 or cyn_clock() >= end:
+                return count
 
     cdef int wait_failed(self, int rc) except -1:
         if rc != -EINTR:
@@ -588,25 +640,35 @@ cdef class Loop(Registry):
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at = 0, delivered = 0
         cdef cyn_event *event
-        cdef void *owner
+        cdef const cyn_slot *slot
         cdef Channel channel
-        cdef bint told = self.tells()
         try:
             # A nested tick has served, or will be told again, whatever is left of this batch.
             while at < count and number == self.waits and not (self.stopping and at):
                 event = &events[at]
                 at += 1
-                if self.is_map_changed():  # by hand, in a handler of this batch
+                if is_map_changed(self):  # by hand, in a handler of this batch
                     self.read_map()
-                owner = self.owner_of(event)
-                if owner is NULL:
+                slot = cyn_slot_of(&self.poller, event)
+                if slot is NULL:
                     continue
                 self.owed = True
-                if owner is <void *> self:
+                if slot.owner is <void *> self:
                     self.woken()
                     continue
-                channel = <Channel> owner  # held: a handler may drop the last reference to it
-                if told or self.is_in_map(channel):
+                channel = <Channel> slot.owner  # held: a handler may drop the last reference to it
+                if not self.tells and not self.is_in_map(channel):
+                    continue
+                if (
+                    event.ready == CYN_READ
+                    and slot.wanted & CYN_READ
+                    and channel.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
+                    and channel.defines & (READS | READ_EVENT | STATE) == READS
+                    and channel.asked_at < 0
+                    and is_current(channel.traits)
+                ):
+                    delivered += self.read(channel, event)
+                else:
                     delivered += self.dispatch(channel, event)
         finally:
             while at < count:
@@ -625,7 +687,21 @@ cdef class Loop(Registry):
         return count
 
     cdef inline bint is_live(self, Channel channel, cyn_event *event) noexcept:
-        return self.owner_of(event) is <void *> channel
+        cdef const cyn_slot *slot = cyn_slot_of(&self.poller, event)
+        return slot is not NULL and slot.owner is <void *> channel
+
+    cdef int read(self, Channel channel, cyn_event *event) except -1:
+        """What `dispatch` comes to for a connection that wants to read, and can, and nothing else has happened to."""
+        channel.flags &= ~(AGAIN | REFUSED)
+        try:
+            channel.on_data()
+            if not channel.flags & DIRECT and self.is_live(channel, event):
+                self.deliver_pending(channel)
+        except LEAVING:
+            raise
+        except BaseException as error:
+            self.failed(channel, error)
+        return 1
 
     cdef int dispatch(self, Channel channel, cyn_event *event) except -1:
         """One event to one channel, as asyncore.readwrite did it; docs/design.md, "Dispatch". 0: it was not wanted."""

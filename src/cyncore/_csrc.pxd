@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The names of csrc that the extension modules use: mirrors cyn_poller.h, cyn_wake.h, cyn_timers.h and cyn_sys.h.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "cyn_backend.h" nogil:
     struct cyn_backend:
@@ -38,6 +38,13 @@ cdef extern from "cyn_poller.h" nogil:
     void *cyn_poller_owner(const cyn_poller *p, const cyn_event *event)
     int cyn_poller_fd(const cyn_poller *p)
 
+cdef extern from "cyn_slots.h" nogil:
+    struct cyn_slot:
+        void *owner
+        uint8_t wanted
+
+    const cyn_slot *cyn_slot_of(const cyn_poller *p, const cyn_event *event)
+
 cdef extern from "cyn_wake.h" nogil:
     struct cyn_wake:
         int read_fd
@@ -68,7 +75,23 @@ cdef extern from "cyn_timers.h" nogil:
     void cyn_timers_free(cyn_timers *ts)
     int64_t cyn_clock()
 
+cdef extern from "cyn_peer.h" nogil:
+    enum:
+        CYN_PEER_TEXT
+
+    struct cyn_peer:
+        uint16_t family
+        uint16_t port
+        uint32_t flow
+        uint32_t scope
+
+    int cyn_peer_find(int fd, cyn_peer *peer)
+    int cyn_peer_accept(int fd, cyn_peer *peer)
+    int cyn_peer_host(const cyn_peer *peer, char *text)
+
 cdef extern from "cyn_sys.h" nogil:
+    bint CYN_HAVE_ACCEPT4
+    int cyn_close "CYN_SYS(close)"(int fd)
     int FIONREAD
     int MSG_DONTWAIT
     int MSG_NOSIGNAL

@@ -8,8 +8,8 @@ extension modules are not built, the fallback serves whatever was asked for that
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._calls import Handle, TimerHandle
     from ._channel import BufferedChannel, Channel, ExitNow

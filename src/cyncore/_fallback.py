@@ -9,7 +9,6 @@ is) and `_fallback_arguments`.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -36,6 +35,7 @@ from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake
 from ._fallback_slot import Slot
 from ._fallback_turn import Turn
+from ._report import ERROR, report
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,8 +49,6 @@ socket_map: dict[int, Any] = {}
 _SWEEP_SHARE: Final = 0.1  # of the loop's time that goes into asking everyone, while events keep coming
 
 _LAST_FD: Final = 2**31 - 1  # a descriptor is an int of C
-
-_log = logging.getLogger("cyncore")
 
 
 class Loop:
@@ -283,7 +281,7 @@ class Loop:
 
     def handle_exception(self, error: BaseException, handle: Handle) -> None:
         """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
-        _log.error("a call of %r failed", handle, exc_info=error)
+        report(ERROR, "a call of %r failed", handle, error=error)
 
     # Turns, forks and threads
 

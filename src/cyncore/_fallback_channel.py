@@ -74,6 +74,7 @@ class Channel:
     accepting: bool = False
     connecting: bool = False
     closing: bool = False
+    addr: Any = None
     _map: Any = None
     _fileno: int | None = None
 
@@ -83,6 +84,24 @@ class Channel:
     _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
     _recv_said: str = ""  # what the last recv found: "data", "end" or "again"
     _accept_errno = 0  # of the last accept
+
+    def _take(self, sock: Any, map: Any) -> bool:
+        """Begins with a connected socket, all in one. False: it is to be done step by step."""
+        return False
+
+    def _disconnect(self) -> bool:
+        """Neither connected nor connecting nor accepting any more. False: to be said in assignments, one by one."""
+        return False
+
+    def set_socket(self, sock: Any, map: Any = None) -> None:
+        """Takes ``sock`` (anything with ``fileno()``) as the channel's own and adds the channel to ``map``."""
+        self.socket = sock
+        self._fileno = sock.fileno()
+        self.add_channel(map)
+
+    def _find_peer(self, sock: Any) -> None:
+        """Takes the address of the peer of ``sock`` as `addr`. OSError where it has none."""
+        self.addr = sock.getpeername()
 
     # Its place in a map
 

@@ -8,7 +8,6 @@ that docs/design.md speaks of: an event whose slot is no longer the loop's belon
 from __future__ import annotations
 
 import array
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any, Final
 from ._fallback_calls import RERAISED
 from ._fallback_channel import DISCONNECTED, NO_ROOM, BufferedChannel, Channel, defines
 from ._fallback_poller import ERR, GONE, PRI, READ, WRITE, gone_now
+from ._report import WARNING, report
 
 try:
     import fcntl
@@ -24,7 +24,6 @@ try:
 except ImportError:  # Windows, where select() reports no hang-up either
     pass
 
-_log = logging.getLogger("cyncore")
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
@@ -214,7 +213,7 @@ class Slot:
         self.quiet_until = now + self._pause
         if now - self._logged >= _LOG_EVERY:
             self._logged = now
-            _log.warning("%r cannot accept and waits %.1f s: %s", self.obj, self._pause, os.strerror(error))
+            report(WARNING, "%r cannot accept and waits %.1f s: %s", self.obj, self._pause, os.strerror(error))
 
     def _unread(self) -> int:
         """Bytes that wait in the kernel and in the socket; 0 where nobody can tell."""

@@ -19,17 +19,20 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
+from _thread import RLock
 from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+    from typing import Any
 
 NAMES = ("asyncore", "asynchat", "smtpd")
 
 # smtpd costs more to import than the others together, and most programs have no use for it.
 _AT_ONCE = NAMES[:2]
 
-_lock = threading.RLock()
+_lock = RLock()
 
 
 class InstallError(RuntimeError):

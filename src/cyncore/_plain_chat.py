@@ -5,7 +5,9 @@ one for a class that has one of these attributes, or a `get_terminator`, of its 
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PIECES = 64  # parts of the queue that are put together at once
 

@@ -1,8 +1,27 @@
 # SPDX-License-Identifier: MIT
+from cpython.dict cimport PyDict_CheckExact, PyDict_Size
 from libc.stdint cimport int64_t
 
 from ._channel cimport Channel, LoopBase
-from ._csrc cimport cyn_event, cyn_poller, cyn_wake
+from ._csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
+
+
+cdef extern from *:
+    """
+    #ifndef CYN_MAP_VERSION
+    #define CYN_MAP_VERSION
+    /* A dict's version moves on with every change; Python 3.12 gave that up for watchers. */
+    static inline unsigned long long cyn_map_version(PyObject *map) {
+    #if PY_VERSION_HEX < 0x030C0000
+        return ((PyDictObject *)map)->ma_version_tag;
+    #else
+        (void)map;
+        return 0;
+    #endif
+    }
+    #endif
+    """
+    unsigned long long cyn_map_version(object map) noexcept
 
 
 cdef class Registry(LoopBase):
@@ -25,9 +44,11 @@ cdef class Registry(LoopBase):
     cdef unsigned long waits          # how many there were: a nested one makes the outer batch stale
     cdef unsigned long long map_version
     cdef unsigned long owner_thread   # that runs the loop, or ran it last
+    cdef int64_t now                  # the clock as this tick read it, 0: not since something took time; see tick_time
     cdef int64_t audit_at, sweep_at   # when the next one is allowed
     cdef int depth                    # ticks in progress, nested ones counted
     cdef bint map_changed, own_change, watched
+    cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
     cdef bint is_closed, is_open, waiting, wake_pending, sweeping
     cdef bint owed                    # Python code ran since the predicates were asked last
 
@@ -36,7 +57,6 @@ cdef class Registry(LoopBase):
     cdef int open_poller(self, object backend) except -1
     cdef int open_wake(self) except -1
     cdef int woken(self) except -1
-    cdef void *owner_of(self, cyn_event *event) noexcept
     cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil
     cdef int poller_fd(self) noexcept
 
@@ -51,8 +71,6 @@ cdef class Registry(LoopBase):
     cdef int check_kinds(self) except -1
     cdef int changed(self) except -1
 
-    cdef bint is_map_changed(self) noexcept
-    cdef bint tells(self) noexcept
     cdef int read_map(self) except -1
     cdef int read_entry(self, object key, object obj) except -1
     cdef bint is_in_map(self, Channel channel) except -1
@@ -65,6 +83,24 @@ cdef class Registry(LoopBase):
     cdef int check_open(self, str what) except -1
     cdef int check_fork(self) except -1
     cdef unsigned fork_epoch(self) noexcept
+
+
+cdef inline int64_t tick_time(Registry registry) noexcept:
+    """Now, read from the clock once for all that a tick does without calling Python."""
+    if registry.now == 0:
+        registry.now = cyn_clock()
+    return registry.now
+
+
+cdef inline Py_ssize_t map_size(object map) except -1:
+    return PyDict_Size(map) if PyDict_CheckExact(map) else len(map)
+
+
+cdef inline bint is_map_changed(Registry registry) noexcept:
+    """Was the map changed by hand since it was read? Only where it `tells`."""
+    if registry.watched or registry.map_changed:
+        return registry.map_changed
+    return registry.tells and registry.map_version != cyn_map_version(registry.map)
 
 
 cdef object failure(int error, str what)

@@ -13,8 +13,8 @@ Facts that shape it:
 """
 
 import os
-import threading
-import weakref
+from _thread import RLock
+from _weakref import ref
 
 from cpython.dict cimport PyDict_Check
 from cpython.object cimport PyObject
@@ -36,6 +36,7 @@ from ._channel cimport (
     Channel,
     Foreign,
     LoopBase,
+    _fileno,
 )
 from ._csrc cimport (
     CYN_READ,
@@ -49,7 +50,6 @@ from ._csrc cimport (
     cyn_poller_fd,
     cyn_poller_names,
     cyn_poller_open,
-    cyn_poller_owner,
     cyn_poller_remove,
     cyn_poller_settle,
     cyn_poller_wait,
@@ -84,18 +84,15 @@ cdef extern from *:
     static void cyn_map_unwatch(int watcher, PyObject *map) {
         if (PyDict_Unwatch(watcher, map) < 0) PyErr_Clear();
     }
-    static unsigned long long cyn_map_version(PyObject *map) { (void)map; return 0; }
     #else
     static int cyn_map_watcher(cyn_map_listener listener) { (void)listener; return -1; }
     static int cyn_map_watch(int watcher, PyObject *map) { (void)watcher, (void)map; return 0; }
     static void cyn_map_unwatch(int watcher, PyObject *map) { (void)watcher, (void)map; }
-    static unsigned long long cyn_map_version(PyObject *map) { return ((PyDictObject *)map)->ma_version_tag; }
     #endif
     """
     int cyn_map_watcher(void (*listener)(PyObject *) noexcept)
     int cyn_map_watch(int watcher, object map) except -1
     void cyn_map_unwatch(int watcher, object map)
-    unsigned long long cyn_map_version(object map)
     bint cyn_map_has_version "(PY_VERSION_HEX < 0x030C0000)"
 
 cdef extern from "Python.h":
@@ -120,6 +117,12 @@ cdef int _watcher = -1
 
 cdef object failure(int error, str what):
     return OSError(error, f"{os.strerror(error)}: {what}")
+
+
+class _KeyedRef(ref):
+    """A reference that knows its key: weakref's own, without the import of that module."""
+
+    __slots__ = ("key",)
 
 
 def _forget_registry(reference):
@@ -155,7 +158,7 @@ cdef class Registry(LoopBase):
         self.asked = []
         self.touched = []
         self.kinds = []
-        self.turn = threading.RLock()
+        self.turn = RLock()
         self.map_changed = True
         self.is_closed = True  # until it has a map
 
@@ -170,7 +173,8 @@ cdef class Registry(LoopBase):
         self.open_poller(backend)
         self.map = map
         # Made before the look, as Python code runs in it: between the look and the entry no other thread has its turn.
-        reference = weakref.KeyedRef(self, _forget_registry, <size_t> <PyObject *> map)
+        reference = _KeyedRef(self, _forget_registry)
+        reference.key = <size_t> <PyObject *> map
         if registry_of(map) is not None:  # another thread was quicker
             cyn_poller_close(&self.poller)
             cyn_wake_close(&self.wake_fds)
@@ -184,6 +188,7 @@ cdef class Registry(LoopBase):
             if _watcher >= 0:
                 self.watched = True
                 cyn_map_watch(_watcher, map)
+        self.tells = self.watched or (cyn_map_has_version and PyDict_Check(map))
         return 0
 
     cdef int leave_map(self) except -1:
@@ -235,9 +240,6 @@ cdef class Registry(LoopBase):
         self.wake_pending = False
         return 0
 
-    cdef void *owner_of(self, cyn_event *event) noexcept:
-        return cyn_poller_owner(&self.poller, event)
-
     cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil:
         return cyn_poller_wait(&self.poller, events, room, milliseconds)
 
@@ -250,10 +252,10 @@ cdef class Registry(LoopBase):
         """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
         cdef int64_t now
         cdef int audit = 0, rc
-        if self.is_map_changed() or not self.tells():
+        if is_map_changed(self) or not self.tells:
             self.read_map()
         if self.owed:
-            now = cyn_clock()
+            now = tick_time(self)
             if now >= self.audit_at:
                 self.audit_at = now + AUDIT_EVERY
                 audit = AUDIT_COUNT
@@ -264,7 +266,8 @@ cdef class Registry(LoopBase):
             self.check_kinds()
             if self.asked:
                 self.sweep()
-        self.ask_touched()
+        if self.touched:
+            self.ask_touched()
         rc = cyn_poller_settle(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
@@ -275,8 +278,7 @@ cdef class Registry(LoopBase):
         cdef list touched = self.touched
         cdef Py_ssize_t at = 0
         cdef Channel channel
-        if not touched:
-            return 0
+        self.now = 0
         cdef list before = self.asking
         self.touched = []
         self.touched_gaps = 0
@@ -351,6 +353,7 @@ cdef class Registry(LoopBase):
             self.close_gaps()
             self.sweep_at = cyn_clock()
             self.sweep_at += SWEEP_SHARE * (self.sweep_at - start)
+            self.now = 0
         return 0
 
     cdef int ask_from(self, Py_ssize_t *at) except -1:
@@ -414,8 +417,8 @@ cdef class Registry(LoopBase):
         """add_channel: into the map and into the loop."""
         self.check("add_channel")
         self.check_fork()
-        if channel.sock is None or channel.flags & DIRECT:  # what stands for a socket may have made its number up
-            if cyn_fcntl(fd, F_GETFD) < 0:
+        if channel.sock is None or (channel.flags & DIRECT and _fileno(channel.sock) != fd):
+            if cyn_fcntl(fd, F_GETFD) < 0:  # what stands for a socket may have made its number up
                 raise failure(errno, f"{channel!r} fd {fd} cannot be added")
         if channel.fd >= 0 and channel.fd != fd:
             if self.map.get(channel.fd) is channel:
@@ -539,16 +542,6 @@ cdef class Registry(LoopBase):
         channel.asked_at = -1
         return 0
 
-    cdef bint is_map_changed(self) noexcept:
-        """Was the map changed by hand since it was read? Only where it `tells`."""
-        if self.watched or self.map_changed:
-            return self.map_changed
-        return self.tells() and self.map_version != cyn_map_version(self.map)
-
-    cdef bint tells(self) noexcept:
-        """Is a change by hand noticed without reading the map? A dict tells: by a watcher, or by its version number."""
-        return self.watched or (cyn_map_has_version and PyDict_Check(self.map))
-
     cdef int read_map(self) except -1:
         """Compares the map with what we know of it, after a change that was not ours."""
         self.map_changed = False
@@ -632,7 +625,7 @@ cdef class Registry(LoopBase):
         self.epoch = cyn_fork_epoch
         self.waits += 1
         self.wake_pending = self.waiting = False
-        self.turn = threading.RLock()
+        self.turn = RLock()
         if self.owner_thread != PyThread_get_thread_ident():
             self.depth = 0  # the thread that ran the loop is not here, nor is the sweep that it may have been in
             self.sweeping = False

@@ -1,5 +1,20 @@
 # SPDX-License-Identifier: MIT
 
+cdef extern from *:
+    """
+    #ifndef CYN_TYPE_VERSION
+    #define CYN_TYPE_VERSION
+    static inline unsigned cyn_type_version(PyTypeObject *kind) {
+    #if PY_VERSION_HEX < 0x030B0000
+        /* 3.10 leaves the old number behind and clears a flag. */
+        if (!PyType_HasFeature(kind, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
+    #endif
+        return kind->tp_version_tag;
+    }
+    #endif
+    """
+    unsigned cyn_type_version(type kind) noexcept
+
 cdef enum:
     ASK_READ = 1       # defines readable
     ASK_WRITE = 2      # defines writable
@@ -11,6 +26,7 @@ cdef enum:
     WRITE_EVENT = 128  # defines handle_write_event
     ACCEPTS = 256      # defines handle_accept
     STATE = 512        # has one of the state attributes at class level
+    OWN_SET = 1024     # has a say in how it gets its socket, or an attribute
 
 
 cdef class Traits:
@@ -24,7 +40,10 @@ cdef class Traits:
     cdef object handle_write
     cdef int read_class(self) except -1
     cdef int check(self) except -1
-    cdef bint is_current(self) noexcept
+
+cdef inline bint is_current(Traits traits) noexcept:
+    """Has the class not changed since it was read?"""
+    return traits.version != 0 and traits.version == cyn_type_version(traits.kind)
 
 
 cdef Traits traits_of(type kind)

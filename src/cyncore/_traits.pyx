@@ -13,18 +13,38 @@ from types import FunctionType
 
 from cpython.object cimport PyTypeObject
 
+cdef extern from "Python.h":
+    unsigned long Py_TPFLAGS_HEAPTYPE
+
 cdef extern from *:
     """
-    static inline unsigned cyn_type_version(PyTypeObject *kind) {
-    #if PY_VERSION_HEX < 0x030B0000
-        /* 3.10 leaves the old number behind and clears a flag. */
-        if (!PyType_HasFeature(kind, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
-    #endif
-        return kind->tp_version_tag;
+    /* What Cython makes for a class without a base calls tp_alloc alone; in Python 3.11 and 3.12 it is object.__new__
+     * that lets an instance keep its attributes beside itself instead of in a dict, where the interpreter finds them
+     * sooner. So Channel has a base, and the base's __new__ is object's. */
+    static PyObject *cyn_root_new(PyTypeObject *kind, PyObject *arguments, PyObject *names) {
+        (void)arguments, (void)names;
+        PyObject *none = PyTuple_New(0);
+        if (!none) return NULL;
+        PyObject *made = PyBaseObject_Type.tp_new(kind, none, NULL);
+        Py_DECREF(none);
+        return made;
+    }
+    static PyTypeObject cyn_root = {
+        PyVarObject_HEAD_INIT(NULL, 0)
+        .tp_name = "cyncore._traits.Root",
+        .tp_basicsize = sizeof(PyObject),
+        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+        .tp_new = cyn_root_new,
+    };
+    static PyObject *cyn_root_ready(void) {
+        if (PyType_Ready(&cyn_root) < 0) return NULL;
+        Py_INCREF((PyObject *)&cyn_root);
+        return (PyObject *)&cyn_root;
     }
     """
-    unsigned cyn_type_version(type kind)
-    unsigned long Py_TPFLAGS_HEAPTYPE
+    object cyn_root_ready()
+
+Root = cyn_root_ready()
 
 # Set by _core, which defines the classes that everything is compared with.
 _base = None
@@ -40,6 +60,7 @@ cdef dict _HANDLERS = {
     "handle_accept": ACCEPTS,
 }
 cdef tuple _STATES = ("connected", "accepting", "connecting", "closing")
+cdef tuple _SET = ("__setattr__", "set_socket", "add_channel", "socket", "addr", "_fileno", "_map")
 cdef str _ATTRIBUTE = "_cyncore_traits"
 cdef dict _of_extension_types = {}  # they take no attributes, and live for ever
 cdef unsigned long _revision = 0
@@ -82,6 +103,9 @@ cdef class Traits:
         for name in _STATES:
             if getattr(kind, name) is not getattr(_base, name):
                 flags |= STATE
+        for name in _SET:
+            if getattr(kind, name) is not getattr(_base, name):
+                flags |= OWN_SET
         self.flags = flags
         # Found in the class as they are, not through it: a staticmethod or a descriptor is left to be looked up.
         self.readable = _plain(_raw(kind, "readable"))
@@ -91,14 +115,11 @@ cdef class Traits:
         self.version = cyn_type_version(kind)
         return 0
 
-    cdef bint is_current(self) noexcept:
-        return self.version != 0 and self.version == cyn_type_version(self.kind)
-
     cdef int check(self) except -1:
         """Reads the class again if it has changed."""
         global _revision
         cdef unsigned before = self.flags
-        if not self.is_current():
+        if not is_current(self):
             self.read_class()
             if self.flags != before:
                 _revision += 1
@@ -115,9 +136,9 @@ cdef object _raw(type kind, str name):
 cdef Traits traits_of(type kind):
     """The traits of a class, kept in the class itself so that they live as long as it does."""
     cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
-    cdef object kept = kind.__dict__.get(_ATTRIBUTE) if open_to_change else _of_extension_types.get(kind)
+    cdef object kept = getattr(kind, _ATTRIBUTE, None) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
-    if kept is None or (<Traits> kept).kind is not kind:  # of a class whose __dict__ was copied to make this one
+    if kept is None or (<Traits> kept).kind is not kind:  # a base's, or of a class whose __dict__ was copied
         traits = Traits.__new__(Traits)
         traits.kind = kind
         if open_to_change:

@@ -8,12 +8,15 @@ docs/asynchat.md says how it works, docs/compatibility.md what differs from the 
 from __future__ import annotations
 
 from collections import deque as deque
-from typing import TYPE_CHECKING, Any
 
 from . import asyncore as asyncore
 from ._engine import native
 from ._plain_chat import LimitExceeded as LimitExceeded
 from ._plain_chat import find_prefix_at_end as find_prefix_at_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 if TYPE_CHECKING or native:
     from ._chat import ChatChannel

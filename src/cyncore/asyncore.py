@@ -27,7 +27,6 @@ from errno import EPIPE as EPIPE
 from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
-from typing import Any
 
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
@@ -37,6 +36,10 @@ from .dispatcher import _strerror as _strerror
 from .dispatcher import compact_traceback as compact_traceback
 from .dispatcher import dispatcher as dispatcher
 from .dispatcher import dispatcher_with_send as dispatcher_with_send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 if os.name == "posix":
     from .dispatcher import file_dispatcher as file_dispatcher

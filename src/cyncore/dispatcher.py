@@ -15,7 +15,6 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterator
 from errno import (
     EALREADY,
     EBADF,
@@ -30,14 +29,18 @@ from errno import (
     EWOULDBLOCK,
     errorcode,
 )
-from types import TracebackType
-from typing import Any, TypeVar
 
 from ._engine import BufferedChannel, Channel, socket_map
 
-_DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any, TypeVar
 
-_Handler = TypeVar("_Handler", bound=Callable[..., None])
+    _Handler = TypeVar("_Handler", bound=Callable[..., None])
+
+_DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
 _SEND_CHUNK = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
@@ -85,10 +88,11 @@ class dispatcher(Channel):
     """
 
     debug = False
-    addr: Any = None
     ignore_log_types = frozenset({"warning"})
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
+        if self._take(sock, socket_map if map is None else map):
+            return
         self._map = socket_map if map is None else map
         self._fileno = None
         if not sock:
@@ -98,7 +102,7 @@ class dispatcher(Channel):
         self.set_socket(sock, map)
         self.connected = True
         try:
-            self.addr = sock.getpeername()
+            self._find_peer(sock)
         except OSError as error:
             if error.errno not in (ENOTCONN, EINVAL):
                 self.del_channel(map)  # nothing can be done with it, and polling it would only spin
@@ -128,12 +132,6 @@ class dispatcher(Channel):
         made = socket.socket(family, type)
         made.setblocking(False)
         self.set_socket(made)
-
-    def set_socket(self, sock: Any, map: Any = None) -> None:
-        """Takes ``sock`` (anything with ``fileno()``) as the channel's own and adds the channel to ``map``."""
-        self.socket = sock
-        self._fileno = sock.fileno()
-        self.add_channel(map)
 
     def set_reuse_addr(self) -> None:
         """Lets a later `bind` take an address whose last connections are still in TIME_WAIT (socket(7))."""
@@ -168,13 +166,15 @@ class dispatcher(Channel):
 
     def close(self) -> None:
         """Leaves the map and closes the socket. Safe to call twice, and from inside any handler."""
-        self.connected = False
-        self.accepting = False
-        self.connecting = False
+        if not self._disconnect():
+            self.connected = False
+            self.accepting = False
+            self.connecting = False
         self.del_channel()
-        if self.socket is not None:
+        sock = self.socket
+        if sock is not None:
             try:
-                self.socket.close()
+                sock.close()
             except OSError as error:
                 if error.errno not in (ENOTCONN, EBADF):
                     raise
