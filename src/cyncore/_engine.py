@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from ._calls import Handle, TimerHandle
     from ._channel import BufferedChannel, Channel, ExitNow
     from ._core import BACKENDS, Loop, socket_map
+    from ._outbox import OutboxChannel
 
     native = True
 elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
+    from ._fallback_outbox import OutboxChannel
 
     native = False
 else:
@@ -25,12 +27,14 @@ else:
         from ._calls import Handle, TimerHandle
         from ._channel import BufferedChannel, Channel, ExitNow
         from ._core import BACKENDS, Loop, socket_map
+        from ._outbox import OutboxChannel
 
         native = True
     except ModuleNotFoundError as missing:
         if missing.name != f"{__package__}._calls":
             raise  # built, but it does not load: a fallback would only hide that
         from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
+        from ._fallback_outbox import OutboxChannel
 
         native = False
 
@@ -41,6 +45,7 @@ __all__ = [
     "ExitNow",
     "Handle",
     "Loop",
+    "OutboxChannel",
     "TimerHandle",
     "native",
     "socket_map",

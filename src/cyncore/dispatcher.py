@@ -30,7 +30,7 @@ from errno import (
     errorcode,
 )
 
-from ._engine import BufferedChannel, Channel, socket_map
+from ._engine import Channel, OutboxChannel, socket_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     _Handler = TypeVar("_Handler", bound=Callable[..., None])
 
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
-
-_SEND_CHUNK = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
 
 def _strerror(err: int) -> str:
@@ -258,54 +256,11 @@ class dispatcher(Channel):
             print(f"{type}: {message}")
 
 
-class dispatcher_with_send(BufferedChannel, dispatcher):
+class dispatcher_with_send(OutboxChannel, dispatcher):
     """A dispatcher whose `send` never loses bytes: what the socket does not take now leaves when it has room.
 
     The buffer grows without bound while the peer does not read; watch ``len(self.out_buffer)``.
     """
-
-    def __init__(self, sock: Any = None, map: Any = None) -> None:
-        self._out = bytearray()
-        dispatcher.__init__(self, sock, map)
-
-    @property
-    def out_buffer(self) -> bytes:
-        """What waits to be sent. A copy: bytes may be assigned, but to append, call `send`."""
-        return bytes(self._out)
-
-    @out_buffer.setter
-    def out_buffer(self, data: Any) -> None:
-        self._out = bytearray(data)
-        self._output_waits(bool(self._out))
-
-    def initiate_send(self) -> None:
-        """Sends what the socket takes now."""
-        out = self._out
-        with memoryview(out) as whole:
-            chunk = bytes(whole[:_SEND_CHUNK])
-        sent = dispatcher.send(self, chunk)
-        if out is self._out:  # handle_close, called by send, may have given us another buffer
-            # Removing from the front of a bytearray only moves its start, so the whole stays linear.
-            del out[:sent]
-            self._output_waits(bool(out))
-
-    def handle_write(self) -> None:
-        self.initiate_send()
-
-    def send(self, data: Any) -> None:  # type: ignore[override]
-        """Queues ``data`` (bytes-like) and sends what the socket takes now."""
-        if self.debug:
-            self.log_info(f"sending {data!r}")
-        if self._out or type(data) is not bytes or type(self).initiate_send is not dispatcher_with_send.initiate_send:
-            self._out += data
-            self.initiate_send()
-            return
-        # Nothing waits before it: what the socket takes at once need not go through the buffer.
-        out = self._out
-        sent = dispatcher.send(self, data)
-        if sent < len(data) and out is self._out:
-            out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
-            self._output_waits(True)
 
 
 if os.name == "posix":

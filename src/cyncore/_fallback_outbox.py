@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""A channel whose ``send`` keeps what the socket does not take now, over the plain-Python engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ._fallback_channel import BufferedChannel
+
+_CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
+
+
+class OutboxChannel(BufferedChannel):
+    """What `dispatcher_with_send` is made of."""
+
+    _out: bytearray
+
+    if TYPE_CHECKING:  # of `dispatcher`, which comes beside it
+        debug: bool
+
+        def log_info(self, message: object, type: str = "info") -> None: ...
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        made = super().__new__(cls)
+        made._out = bytearray()
+        return made
+
+    @property
+    def out_buffer(self) -> bytes:
+        """What waits to be sent. A copy: bytes may be assigned, but to append, call `send`."""
+        return bytes(self._out)
+
+    @out_buffer.setter
+    def out_buffer(self, data: Any) -> None:
+        self._out = bytearray(data)
+        self._output_waits(bool(self._out))
+
+    def initiate_send(self) -> None:
+        """Sends what the socket takes now."""
+        out = self._out
+        with memoryview(out) as whole:
+            chunk = bytes(whole[:_CHUNK])
+        sent = BufferedChannel.send(self, chunk)
+        if out is self._out:  # handle_close, called by send, may have given us another buffer
+            # Removing from the front of a bytearray only moves its start, so the whole stays linear.
+            del out[:sent]
+            self._output_waits(bool(out))
+
+    def handle_write(self) -> None:
+        """There is room: `initiate_send`."""
+        self.initiate_send()
+
+    def send(self, data: Any) -> None:  # type: ignore[override]
+        """Queues ``data`` (bytes-like) and sends what the socket takes now."""
+        if self.debug:
+            self.log_info(f"sending {data!r}")
+        if self._out or type(data) is not bytes or type(self).initiate_send is not OutboxChannel.initiate_send:
+            self._out += data
+            self.initiate_send()
+            return
+        # Nothing waits before it: what the socket takes at once need not go through the buffer.
+        out = self._out
+        sent = BufferedChannel.send(self, data)
+        if sent < len(data) and out is self._out:
+            out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
+            self._output_waits(True)

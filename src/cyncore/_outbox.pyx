@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""OutboxChannel: a channel whose `send` keeps what the socket does not take now.
+
+A program may override `initiate_send`, assign `out_buffer`, or do either in a handle_close that a send has called: so the
+short way, past the buffer, is taken only where nobody has a say in it, and the buffer is compared after every send.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
+
+from ._channel cimport OUTPUT, BufferedChannel
+
+cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
+
+
+cdef class OutboxChannel(BufferedChannel):
+    """What `dispatcher_with_send` is made of."""
+
+    cdef bytearray out  # what waits to be sent
+
+    def __cinit__(self):
+        self.out = bytearray()
+
+    @property
+    def out_buffer(self):
+        """What waits to be sent. A copy: bytes may be assigned, but to append, call `send`."""
+        return bytes(self.out)
+
+    @out_buffer.setter
+    def out_buffer(self, data):
+        self.out = bytearray(data)
+        self._output_waits(PyByteArray_GET_SIZE(self.out) > 0)
+
+    def initiate_send(self):
+        """Sends what the socket takes now."""
+        cdef bytearray out = self.out
+        chunk = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(out), min(PyByteArray_GET_SIZE(out), CHUNK))
+        cdef Py_ssize_t sent = BufferedChannel.send(self, chunk)
+        if out is self.out:  # handle_close, called by send, may have given us another buffer
+            # Removing from the front of a bytearray only moves its start, so the whole stays linear.
+            del out[:sent]
+            self._output_waits(PyByteArray_GET_SIZE(out) > 0)
+
+    def handle_write(self):
+        """There is room: `initiate_send`."""
+        self.initiate_send()
+
+    def send(self, data):
+        """Queues ``data`` (bytes-like) and sends what the socket takes now."""
+        cdef bytearray out = self.out
+        cdef Py_ssize_t sent
+        if self.debug:
+            self.log_info(f"sending {data!r}")
+        if (
+            PyByteArray_GET_SIZE(out)
+            or not PyBytes_CheckExact(data)
+            or type(self).initiate_send is not _initiate_send
+        ):
+            out += data
+            self.initiate_send()
+            return
+        # Nothing waits before it: what the socket takes at once need not go through the buffer.
+        sent = self.send_some(data)
+        if sent < len(data) and out is self.out:
+            out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
+            if not self.flags & OUTPUT:
+                self._output_waits(True)
+
+
+cdef object _initiate_send = OutboxChannel.initiate_send
