@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.peers import OURS, RAW, Peer
+from benchmarks.peers import ECHO, OURS, RAW, UVLOOP, Peer
 from benchmarks.rounds import Plan, Series, interleave
 from benchmarks.sample import Sample, Shape
-from benchmarks.table import number, render
+from benchmarks.table import Table, number, render
 from benchmarks.target import Target
 
 HEAD = ["server", "messages/s", "spread", "by raw C", "user us", "system us", "CPU by raw C", "p50 us", "p99 us"]
 HEAD += ["busy", "load busy", "batch", "taken"]
-TARGET = Target("echo, cyncore by raw C", 0.85)
+BY_RAW = Target("echo, cyncore by raw C", 0.95)
+BY_UVLOOP = Target("echo, cyncore by uvloop", 1.15)
+USER = Target("echo, cyncore, user CPU a message, us", 0.30, at_least=False)
 
 
 def rate(sample: Sample) -> float:
@@ -42,14 +44,23 @@ def quiet(*series: Series | None) -> bool:
     return all(one.quiet() for one in series if one is not None)
 
 
-def echo(peers: list[Peer], plan: Plan, connections: int, size: int) -> tuple[str, dict[str, object]]:
+def echo(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     """The table as text, and what it was made of."""
-    shape = Shape(connections, connections, size, plan.seconds, plan.warmup)
+    connections = plan.most(plan.connections)
+    shape = Shape(connections, connections, plan.size, plan.seconds, plan.warmup)
     every = interleave(peers, [shape], plan)
-    by_name = {series.peer.name: series for series in every}
-    raw = by_name.get(RAW)
-    title = f"Echo of {size} bytes over {connections} connections, medians, {plan.rounds} x {plan.seconds:g} s"
+    found = {series.peer.name: series for series in every}
+    ours, raw, uvloop = (found.get(name) for name in (OURS, RAW, UVLOOP))
+    title = f"Echo of {plan.size} bytes over {connections} connections, medians, {plan.rounds} x {plan.seconds:g} s"
     text = render(title, HEAD, [row(series, raw) for series in every])
-    ours = by_name.get(OURS)
-    verdict = TARGET.judge(ours.against(raw, rate) if ours else None, quiet=quiet(ours, raw))
-    return f"{text}\n{verdict}\n", {"series": [series.record() for series in every]}
+    reached = [
+        (BY_RAW, ours.against(raw, rate) if ours else None, quiet(ours, raw)),
+        (BY_UVLOOP, ours.against(uvloop, rate) if ours else None, quiet(ours, uvloop)),
+        (USER, ours.median(Sample.user_us) if ours and ours.samples else None, quiet(ours)),
+    ]
+    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
+    targets = [target.record(value, quiet=calm) for target, value, calm in reached]
+    return "\n".join([text, *verdicts]) + "\n", {"series": [series.record() for series in every], "targets": targets}
+
+
+TABLE = Table("echo", peers=ECHO, run=echo, programs=("load", "echo_epoll"))

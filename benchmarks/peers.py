@@ -15,6 +15,8 @@ from benchmarks.programs import program
 RAW = "raw C epoll"
 OURS = "cyncore"
 UVLOOP = "uvloop"
+PYFTPDLIB = "pyftpdlib"
+OLD = "asyncore"
 OLD_MAIL = "smtpd"
 
 
@@ -51,11 +53,12 @@ class Peer:
         if self.module is None:
             return f"benchmarks/{self.server}.c"
         if self.package is None or self.module in sys.stdlib_module_names:
-            return f"Python {platform.python_version()}"
+            return f"the standard library's, Python {platform.python_version()}"
         try:
             version = importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:
-            version = "not installed, on the path"
+        except importlib.metadata.PackageNotFoundError:  # on the path, as in a checkout
+            module = importlib.import_module(self.module.partition(".")[0])
+            version = f"{getattr(module, '__version__', 'of no known version')}, not installed"
         return f"{self.package} {version}{', ' + engine() if self.package == OURS else ''}"
 
 
@@ -77,7 +80,12 @@ ECHO = [
     Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
     Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo"),
-    Peer("asyncore", "asyncore", "pyasyncore", "asyncore_echo", scans=True),
+    Peer("rloop", "rloop", "rloop", "rloop_echo"),
+    Peer(PYFTPDLIB, "pyftpdlib.ioloop", "pyftpdlib", "pyftpdlib_echo"),
+    Peer("pyftpdlib push", "pyftpdlib.ioloop", "pyftpdlib", "pyftpdlib_echo", ("--push",)),
+    Peer("gevent", "gevent.server", "gevent", "gevent_echo"),
+    Peer("Twisted", "twisted.internet.epollreactor", "Twisted", "twisted_echo"),
+    Peer(OLD, "asyncore", "pyasyncore", "asyncore_echo", scans=True),
     Peer("asyncore with_send", "asyncore", "pyasyncore", "asyncore_echo", WITH_SEND, scans=True),
     Peer("asyncio", "asyncio", None, "asyncio_echo"),
 ]
@@ -96,12 +104,6 @@ MAIL = [
     Peer(OLD_MAIL, "smtpd", "standard-smtpd", "smtpd_mail", scans=True),
     Peer("aiosmtpd", "aiosmtpd.smtp", "aiosmtpd", "aiosmtpd_mail"),
 ]
-TABLES = {"echo": ECHO, "idle": ECHO, "tick": ECHO, "lines": LINES, "mail": MAIL}
-
-
-def names() -> list[str]:
-    """Every name once, in the order of the tables."""
-    return list(dict.fromkeys(peer.name for table in TABLES.values() for peer in table))
 
 
 def split(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:

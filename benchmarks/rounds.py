@@ -11,6 +11,7 @@ from benchmarks.peers import Peer
 from benchmarks.sample import Placement, Sample, SampleError, Shape, take
 
 SCAN_LIMIT = 2000
+SPARE = 100  # descriptors of a process for everything that is not a connection
 QUIET = 0.1  # the share of a window that may be taken before there is no verdict; FIFO processes lose 0.05 by the rules
 
 
@@ -61,6 +62,14 @@ class Plan:
     seconds: float
     warmup: float
     placement: Placement
+    limit: int = 1024  # descriptors that a process may have; server and load are two processes
+    quick: bool = False  # does it work? the figures are no evidence
+    size: int = 64  # bytes of a message, where the table does not say
+    connections: int = 100  # where the table does not say
+
+    def most(self, wanted: int) -> int:
+        """So many connections, or as many as the limit of descriptors leaves."""
+        return max(1, min(wanted, self.limit - SPARE))
 
     def few(self, peer: Peer, shape: Shape) -> int:
         """How many rounds: a loop that asks everybody at every turn gets one where there are thousands."""

@@ -1,8 +1,38 @@
-"""A table of text: the first column to the left, the others to the right."""
+"""A table: who takes part, how it is measured, and what its text looks like (the first column to the left, the others
+to the right)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.peers import Peer
+    from benchmarks.rounds import Plan
+
+START = 0.8  # seconds: to start a server and to stop it
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of `python -m benchmarks`.
+
+    `run` takes the peers that are here and the plan. It returns the table as text, and a record of what that was made
+    of: {"series": [...], "targets": [Target.record(...), ...]}.
+    """
+
+    name: str
+    peers: Sequence[Peer]
+    run: Callable[[list[Peer], Plan], tuple[str, dict[str, object]]]
+    programs: tuple[str, ...] = ()  # in C, to be compiled before
+    shapes: int = 1  # how many windows a peer is measured in, in every round
+    window: float | None = None  # seconds of one, where the plan does not say it
+
+    def estimate(self, peers: int, plan: Plan) -> float:
+        """About how many seconds it takes with so many peers."""
+        window = plan.seconds + plan.warmup if self.window is None else self.window / (4 if plan.quick else 1)
+        return plan.rounds * self.shapes * peers * (window + START)
 
 
 def number(value: float | None, digits: int = 0) -> str:

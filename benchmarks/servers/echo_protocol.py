@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+
+from benchmarks.servers.burner import start_burning
 
 BACKLOG = 1024
 
@@ -16,8 +19,13 @@ class EchoProtocol(asyncio.Protocol):
 
 
 async def serve() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--burn", action="store_true", help="beside a thread that computes")
+    burning = parser.parse_args().burn
     loop = asyncio.get_running_loop()
     server = await loop.create_server(EchoProtocol, "127.0.0.1", 0, backlog=BACKLOG)
     print("listening", server.sockets[0].getsockname()[1], flush=True)
+    if burning:
+        start_burning()
     async with server:
         await server.serve_forever()
