@@ -2,8 +2,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """OutboxChannel: a channel whose `send` keeps what the socket does not take now.
 
-A program may override `initiate_send`, assign `out_buffer`, or do either in a handle_close that a send has called: so the short
-way, past the buffer, is taken only where nobody has a say in it, and the buffer is compared after every send.
+A program may override `initiate_send`, assign `out_buffer`, or do either in a handle_close that a send has called: so
+the short way, past the buffer, is taken only where nobody has a say in it, and the buffer is compared after every send.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
