@@ -26,10 +26,11 @@ CSRC = {
     "_registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
     "_core": ["timers", "sys"],
     "_outbox": [],
-    "_fifo": [],
+    "_fifo": ["sys"],
+    "_intake": [],
     "_chat": ["sys"],
 }
-SMALL = {"_fifo", "_traits"}  # -Os: neither an echoed message nor a line takes more instructions for it
+SMALL = {"_traits"}  # -Os: what of it runs for every event is inlined where it is used
 COMPILE = ["-std=gnu11", "-fvisibility=hidden", "-pthread"]
 LINK = ["-pthread"]
 MACROS = []

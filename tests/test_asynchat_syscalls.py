@@ -114,7 +114,7 @@ assert far.recv(1000) == b"<one><two><three><four>"
 """,
         tmp_path,
     )
-    assert calls == ["sendmsg"]
+    assert len(calls) == 1
 
 
 def test_pushes_of_many_channels_to_one_leave_in_one_call(tmp_path: Path) -> None:

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-import cyncore
 from chat_support import (
-    OLD,
     Lines,
     asynchat,
     beyond_the_old,
@@ -390,7 +388,7 @@ def test_work_at_the_front_of_the_queue_does_not_depend_on_its_length(work: Any)
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.skipif(not cyncore.native or OLD, reason="counted anew each time")
+@beyond_the_old
 def test_a_queue_with_a_limit_is_not_counted_at_every_push(loop: Loop, peers: Peers) -> None:
     channel, _ = peers.channel(Lines, loop.map)
     channel.max_outgoing = 1 << 30

@@ -25,6 +25,7 @@ cdef enum:
     GATHERED = 131072  # has output that the loop sends before it waits next
     HANDED = 524288   # other threads have pushed what the loop's has not seen
     UNSENT = 655360   # GATHERED | HANDED
+    OWN_STEPS = 1048576  # the instance has a set_socket or add_channel of its own
     LEAVING = 262144  # is being closed: what fails now need not be told
 
 cdef enum:            # what LoopBase.sending answers
@@ -109,6 +110,7 @@ cdef class Channel(Root):
 
 
 cdef class BufferedChannel(Channel):
+    cdef bytearray out  # of OutboxChannel; here, so that a class may derive from that and from another kind of these
     cdef bint has_output(self) except -1
     cdef int output_changed(self) except -1
 

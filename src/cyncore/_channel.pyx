@@ -55,6 +55,7 @@ from ._traits cimport (
     URGENT,
     WRITE_EVENT,
     WRITES,
+    cyn_call_one,
     traits_of,
     traits_of_instance,
 )
@@ -74,17 +75,11 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* Calls a plain Python function, whose entry needs no looking up, with one argument. */
-    static inline PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
-        PyObject *room[2] = {NULL, argument};
-        return ((PyFunctionObject *)function)->vectorcall(function, room + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    }
     /* ``kind.__init__(made, *arguments)`` of a class in C. */
     static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
         return kind->tp_init(made, arguments, NULL);
     }
     """
-    object cyn_call_one(object function, object argument)
     int cyn_initialise(type kind, object made, tuple arguments) except -1
 
 cdef extern from *:
@@ -123,6 +118,7 @@ cdef frozenset LOST_IN_BACKLOG = frozenset(
 cdef frozenset WATCHED_NAMES = frozenset({
     "readable", "writable", "handle_read", "handle_write", "handle_read_event", "handle_write_event",
     "handle_expt_event", "handle_expt", "handle_accept", "connected", "accepting", "connecting", "closing", "__class__",
+    "set_socket", "add_channel",
 })
 
 cdef type PLAIN_SOCKET = _socket.socket
@@ -214,20 +210,29 @@ cdef class LoopBase:
 cdef object _new_socket(object family, object kind, object protocol, int fd):
     """``socket.socket(family, kind, protocol, fd)`` in a fifth of its time.
 
-    The Python class adds a few slots to the C class, and its ``__init__`` gives them their first values. A first socket
-    is made in the ordinary way, and the others get the values that it had.
+    The Python class adds a few slots to the C class, and its ``__init__`` gives them their first values: those that
+    `_learn_values` has seen. The descriptor is the socket's, or closed where that could not be made.
     """
-    global _first_values
-    if _first_values is None:
-        first = PLAIN_SOCKET(family, kind, protocol, fd)
-        names = [name for name in PLAIN_SOCKET.__slots__ if name != "__weakref__"]
-        _first_values = [(name, getattr(first, name)) for name in names if hasattr(first, name)]
-        return first
-    made = PLAIN_SOCKET.__new__(PLAIN_SOCKET)
-    cyn_initialise(_C_SOCKET, made, (family, kind, protocol, fd))
+    made = None
+    try:
+        made = PLAIN_SOCKET.__new__(PLAIN_SOCKET)
+        cyn_initialise(_C_SOCKET, made, (family, kind, protocol, fd))
+    except BaseException:
+        if made is None or _fileno(made) != fd:
+            cyn_close(fd)  # nobody else will
+        raise
     for name, value in _first_values:
         PyObject_GenericSetAttr(made, name, value)
     return made
+
+
+cdef int _learn_values(int family) except -1:
+    """OSError where there is no descriptor left for a socket."""
+    global _first_values
+    with PLAIN_SOCKET(family) as first:
+        names = [name for name in PLAIN_SOCKET.__slots__ if name != "__weakref__"]
+        _first_values = [(name, getattr(first, name)) for name in names if hasattr(first, name)]
+    return 0
 
 
 cdef object _address(const cyn_peer *peer):
@@ -268,6 +273,8 @@ cdef class Channel(Root):
             if name == "__class__":
                 if self.loop is not None:
                     self.loop.reclass(self)
+            elif name == "set_socket" or name == "add_channel":
+                self.flags |= OWN_STEPS
             elif name[0] in "hrw":
                 self.flags |= INSTANCE
                 self.flags &= ~MUTED
@@ -415,7 +422,7 @@ cdef class Channel(Root):
         """Begins with a connected socket, all in one. False: class or socket may have a say in it, go step by step."""
         cdef LoopBase loop
         cdef int found
-        if type(sock) is not PLAIN_SOCKET or traits_of(type(self)).flags & (OWN_SET | STATE):
+        if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or traits_of(type(self)).flags & (OWN_SET | STATE):
             return False
         if self.sock is not None or self.number >= 0 or self.loop is not None:
             return False
@@ -739,16 +746,15 @@ cdef class Channel(Root):
         kind = _family_of(sock)
         if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET:
             return sock.accept()
+        if _first_values is None:
+            _learn_values(kind)
         fd = cyn_peer_accept(_fileno(sock), &peer)
         if fd == -EAGAIN or fd == -EINTR:
             return None
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
-        try:
-            return _new_socket(kind, _type_of(sock), _protocol_of(sock), fd), _address(&peer)
-        except BaseException:
-            cyn_close(fd)
-            raise
+        made = _new_socket(kind, _type_of(sock), _protocol_of(sock), fd)
+        return made, _address(&peer)
 
     cdef int back_off(self, object error) except -1:
         global _logged_at

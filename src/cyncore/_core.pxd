@@ -18,6 +18,7 @@ cdef class Loop(Registry):
     cdef bint flushing
     cdef int64_t probe_until     # somebody else was seen to compute: look longer before a wait that lets go of the GIL
     cdef int64_t probe_span      # for how long that was believed last
+    cdef int64_t look            # ns that the next look takes
     cdef unsigned blocks         # waits that let go of the GIL
 
     cdef bint take_stop(self) noexcept
@@ -34,7 +35,7 @@ cdef class Loop(Registry):
     cdef bint prepare_wait(self, int64_t now, bint again) except -1
     cdef int block(self, cyn_event *events, int64_t left) except -1
     cdef int probe(self, cyn_event *events) except -1
-    cdef int judge(self, int64_t woken) except -1
+    cdef int judge(self, int64_t began, int64_t woken) except -1
     cdef int take_late(self, cyn_event *events) except -1
     cdef int wait_failed(self, int rc) except -1
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1

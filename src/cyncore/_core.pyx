@@ -79,7 +79,8 @@ cdef enum:
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
-cdef int64_t PROBE = 30_000           # ns that the loop looks for events with the GIL held, where others compute
+cdef int64_t PROBE = 30_000           # ns that the loop looks for events with the GIL held, where others compute;
+cdef int64_t PROBE_MOST = 500_000     # up to so many where the last wait would have been found needless by that
 cdef int64_t LATE = 1_000_000         # ns from a wake-up to the GIL that show that somebody does
 cdef int64_t PROBE_FIRST = 50_000_000  # ns for which that is believed, doubled when it was right
 cdef int64_t PROBE_LAST = 1_600_000_000
@@ -260,6 +261,7 @@ cdef class Loop(Registry):
         try:
             delivered = self.tick(limit, True, 0)
             self.settle(False)  # so that another loop that hosts this one sees what is wanted now
+            self.now = 0
             return delivered
         finally:
             self.leave(turn)
@@ -310,6 +312,7 @@ cdef class Loop(Registry):
             raise failure(-fd, f"the {self.backend} backend has no descriptor of its own")
         if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
             self.settle(True)
+            self.now = 0
         return self.poller_fd()
 
     def next_deadline(self):
@@ -527,6 +530,7 @@ cdef class Loop(Registry):
             finally:
                 ticking[0] = outer
                 self.depth -= 1
+                self.now = 0  # a tick around this one has its own time
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
@@ -555,7 +559,7 @@ cdef class Loop(Registry):
             if self.calls.timers.count:
                 left = min(left, self.calls.next_due() - now)
             if left > 0:
-                if now < self.probe_until and left > PROBE:
+                if now < self.probe_until and left > self.look:
                     count = self.probe(events)
                     if count > 0:
                         return count
@@ -590,7 +594,7 @@ cdef class Loop(Registry):
         cdef int count
         # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
         cdef int milliseconds = -1 if left == INT64_MAX else <int> min((left + 999_999) // 1_000_000, <int64_t> INT_MAX)
-        cdef int64_t woken = 0
+        cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
         self.blocks += 1
         cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
@@ -603,12 +607,15 @@ cdef class Loop(Registry):
         finally:
             self.waiting = False
         if judged:
-            self.judge(woken)
+            self.judge(began, woken)
         return count if count >= 0 else self.wait_failed(count)
 
-    cdef int judge(self, int64_t woken) except -1:
+    cdef int judge(self, int64_t began, int64_t woken) except -1:
         """Has the GIL come back late? A thread that computes keeps it for a switch interval, 5 ms, each time."""
         cdef int64_t now = cyn_clock()
+        self.look = PROBE
+        if began and 2 * (woken - began) < PROBE_MOST:
+            self.look = max(2 * (woken - began), PROBE)
         if now - woken >= LATE:
             self.probe_span = min(max(self.probe_span * 2, PROBE_FIRST), PROBE_LAST)
             self.probe_until = now + self.probe_span
@@ -622,7 +629,7 @@ cdef class Loop(Registry):
         The other threads get their share all the same, as handlers give way to them like any Python code.
         """
         cdef int count
-        cdef int64_t end = cyn_clock() + PROBE
+        cdef int64_t end = cyn_clock() + self.look
         while True:
             count = self.take_events(events, BATCH, 0)
             if count < 0:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ._calls import Handle, TimerHandle
     from ._channel import BufferedChannel, Channel, ExitNow
     from ._core import BACKENDS, Loop, socket_map
-    from ._outbox import OutboxChannel
+    from ._outbox import OutboxChannel, set_dispatcher
 
     native = True
 elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
-    from ._fallback_outbox import OutboxChannel
+    from ._fallback_outbox import OutboxChannel, set_dispatcher
 
     native = False
 else:
@@ -27,14 +27,14 @@ else:
         from ._calls import Handle, TimerHandle
         from ._channel import BufferedChannel, Channel, ExitNow
         from ._core import BACKENDS, Loop, socket_map
-        from ._outbox import OutboxChannel
+        from ._outbox import OutboxChannel, set_dispatcher
 
         native = True
     except ModuleNotFoundError as missing:
         if missing.name != f"{__package__}._calls":
             raise  # built, but it does not load: a fallback would only hide that
         from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
-        from ._fallback_outbox import OutboxChannel
+        from ._fallback_outbox import OutboxChannel, set_dispatcher
 
         native = False
 
@@ -48,5 +48,6 @@ __all__ = [
     "OutboxChannel",
     "TimerHandle",
     "native",
+    "set_dispatcher",
     "socket_map",
 ]

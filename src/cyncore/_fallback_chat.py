@@ -10,6 +10,8 @@ from typing import Any
 from . import _plain_chat
 from ._fallback_arguments import ELSEWHERE, LATER, NOW
 from ._fallback_channel import BufferedChannel
+from ._fallback_fifo import Fifo
+from ._plain_chat import size_of
 
 
 class _Made:
@@ -28,6 +30,11 @@ class _Made:
         return made
 
 
+def _waiting(channel: Any) -> int:
+    fifo = channel.producer_fifo
+    return fifo.waiting if isinstance(fifo, Fifo) else _plain_chat.waiting(channel)
+
+
 class ChatChannel(BufferedChannel):
     """The engine's part of `asynchat.async_chat`."""
 
@@ -43,7 +50,8 @@ class ChatChannel(BufferedChannel):
     _fifo: Any = None
     _leaving = False
     _is_sending = False
-    _handed: Any = _Made(deque)  # what other threads have pushed
+    _handed: Any = _Made(deque)  # what other threads have pushed, each with the bytes that were handed over until then
+    _taken = 0  # of these, the bytes that this thread has taken
     _blocked = False  # did the socket not take all of it the last time?
     _socket: Any = None
     _connected = False
@@ -51,7 +59,7 @@ class ChatChannel(BufferedChannel):
     def _start_buffers(self) -> None:
         self.ac_in_buffer = b""
         self.incoming = []
-        self.producer_fifo = deque()
+        self.producer_fifo = Fifo()
 
     # What the program may be about to do to the socket, or to the queue, comes after what it has pushed.
 
@@ -60,7 +68,7 @@ class ChatChannel(BufferedChannel):
         if self._gathered:
             self._flush()
         if self._fifo is None:
-            self._fifo = deque()
+            self._fifo = Fifo()
         return self._fifo
 
     @producer_fifo.setter
@@ -174,7 +182,7 @@ class ChatChannel(BufferedChannel):
 
     def _put_here(self, item: Any, when: str) -> None:
         loop = self._loop
-        if not _plain_chat.has_room(self, item):
+        if not self._fits(item) and not _plain_chat.has_room(self, item, _waiting):
             return
         if loop is not None and when == LATER and self.connected and self._sends_itself():
             (self._fifo if self._gathered else self.producer_fifo).append(item)
@@ -184,15 +192,33 @@ class ChatChannel(BufferedChannel):
         else:
             _plain_chat.put(self, item)
 
+    def _fits(self, item: Any) -> bool:
+        """May it surely be queued? Without a look at `producer_fifo`, which sends what is gathered."""
+        most = self.max_outgoing
+        if most is None or not isinstance(item, bytes):
+            return True
+        return isinstance(self._fifo, Fifo) and self._fifo.waiting + len(item) <= most
+
     def _hand_over(self, loop: Any, item: Any) -> None:
         """To the thread that runs the loop."""
-        size = len(item) if isinstance(item, bytes) else 0
+        size = size_of(item)
         most = self.max_outgoing
-        if most is not None and size and sum(map(_plain_chat.size_of, list(self._handed))) + size > most:
+        total = self._total()
+        if most is not None and size and total - self._taken + size > most:
             loop.call_soon_threadsafe(_plain_chat.too_much, self, "output that waits, max_outgoing", most)
             return
-        self._handed.append(item)
+        self._handed.append((item, total + size))
         loop.call_soon_threadsafe(self._take_handed)
+
+    def _total(self) -> int:
+        try:
+            return int(self._handed[-1][1])
+        except IndexError:  # the loop's thread has taken it all
+            return self._taken
+
+    def _take_first(self) -> Any:
+        item, self._taken = self._handed.popleft()
+        return item
 
     def _take_handed(self) -> None:
         """In the loop's thread: what other threads have pushed."""
@@ -211,7 +237,7 @@ class ChatChannel(BufferedChannel):
 
     def _put_handed(self, when: str) -> None:
         while self._handed:
-            self._put_here(self._handed.popleft(), when)
+            self._put_here(self._take_first(), when)
 
     def _sends_itself(self) -> bool:
         own = type(self).initiate_send is not ChatChannel.initiate_send
@@ -227,7 +253,7 @@ class ChatChannel(BufferedChannel):
             self._fifo = None  # the parent sends it
             return
         while self._handed:
-            self.producer_fifo.append(self._handed.popleft())  # `_gathered` is not set here
+            self.producer_fifo.append(self._take_first())  # `_gathered` is not set here
         self._leaving = leaving
         try:
             self._send(True, at_end)

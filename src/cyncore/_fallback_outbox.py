@@ -10,6 +10,15 @@ from ._fallback_channel import BufferedChannel
 _CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
 
+_dispatcher: Any = None
+
+
+def set_dispatcher(kind: type) -> None:
+    """Tells the class whose `send` sends: `dispatcher`, which is built on this module."""
+    global _dispatcher
+    _dispatcher = kind
+
+
 class OutboxChannel(BufferedChannel):
     """What `dispatcher_with_send` is made of."""
 
@@ -40,7 +49,7 @@ class OutboxChannel(BufferedChannel):
         out = self._out
         with memoryview(out) as whole:
             chunk = bytes(whole[:_CHUNK])
-        sent = BufferedChannel.send(self, chunk)
+        sent = _dispatcher.send(self, chunk)
         if out is self._out:  # handle_close, called by send, may have given us another buffer
             # Removing from the front of a bytearray only moves its start, so the whole stays linear.
             del out[:sent]
@@ -60,7 +69,7 @@ class OutboxChannel(BufferedChannel):
             return
         # Nothing waits before it: what the socket takes at once need not go through the buffer.
         out = self._out
-        sent = BufferedChannel.send(self, data)
+        sent = _dispatcher.send(self, data)
         if sent < len(data) and out is self._out:
             out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
             self._output_waits(True)

@@ -4,17 +4,67 @@
 
 Programs append to it, count it and clear it whenever they like, and the channel must know: so it is no deque, which
 tells nobody, but behaves as one. Bytes that were sent of the first item are an offset until a program looks.
+
+What waits is offered to the socket in one system call. Short pieces are copied together for it: the kernel takes longer
+over a list of them than that lasts.
 """
 
 from collections import deque
 from collections.abc import MutableSequence
 
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.string cimport memcpy, memset
 
 from ._channel cimport BufferedChannel
+from ._csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msghdr
+
+cdef extern from *:
+    """
+    #define CYN_KEPT 16 /* places, as many as a short queue takes */
+
+    /* Takes everything out of a list of bytes and keeps its room, which clear() would return only to take it again in
+       the next tick. 0: it has more room than an idle channel should have, or other threads may look at it. */
+    static int cyn_list_empty(PyObject *list) {
+    #ifdef Py_GIL_DISABLED
+        (void)list;
+        return 0;
+    #else
+        Py_ssize_t left = PyList_GET_SIZE(list);
+        if (((PyListObject *)list)->allocated > CYN_KEPT) return 0;
+        while (left-- > 0) {
+            PyObject *item = PyList_GET_ITEM(list, left);
+            Py_SET_SIZE((PyVarObject *)list, left);
+            Py_DECREF(item);
+        }
+        return 1;
+    #endif
+    }
+    """
+    bint cyn_list_empty(object items) noexcept
 
 cdef enum:
-    COMPACT = 64  # places before the front that may stay empty
+    COMPACT = 64    # places before the front that may stay empty
+    SHORT = 512     # bytes that are sooner copied than listed
+    COPIED = 16384  # bytes copied at once
+
+
+cdef Py_ssize_t _send_copied(int fd, const iovec *pieces, Py_ssize_t count) noexcept:
+    cdef char room[COPIED]
+    cdef char *end = room
+    cdef Py_ssize_t place
+    for place in range(count):
+        memcpy(end, pieces[place].iov_base, pieces[place].iov_len)
+        end += pieces[place].iov_len
+    return cyn_send(fd, room, <size_t> (end - room), MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+cdef Py_ssize_t _send_listed(int fd, iovec *pieces, Py_ssize_t count) noexcept:
+    cdef msghdr message
+    memset(&message, 0, sizeof(message))
+    message.msg_iov = pieces
+    message.msg_iovlen = count
+    return cyn_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 cdef class Fifo:
@@ -29,25 +79,16 @@ cdef class Fifo:
 
     # For the channel
 
-    cdef int add(self, object item) except -1:
-        self.items.append(item)
-        if PyBytes_CheckExact(item) and PyBytes_GET_SIZE(item):
-            if self.waiting >= 0:
-                self.waiting += PyBytes_GET_SIZE(item)
-        else:
-            self.others += 1
-        return 0
-
     cdef int drop(self, Py_ssize_t count) except -1:
         """Takes so many off the front."""
         cdef Py_ssize_t end = self.head + count
         cdef list items = self.items
         self.offset = 0
         if end >= len(items):
-            items.clear()
-            self.head = self.waiting = self.others = 0
-            return 0
+            return self.wipe()
         while self.head < end:
+            if not is_piece(items[self.head]):
+                self.others -= 1
             items[self.head] = None
             self.head += 1
         if self.head > COMPACT and self.head * 2 > len(items):
@@ -55,11 +96,35 @@ cdef class Fifo:
             self.head = 0
         return 0
 
+    cdef Py_ssize_t offer(self, int fd, Py_ssize_t most, Py_ssize_t *offered) noexcept:
+        """Sends what the socket takes of the bytes at the front, `most` at most: how many it was, -1 with errno set."""
+        cdef iovec pieces[PIECES]
+        cdef Py_ssize_t count = 0, total = 0, size, place = self.head, offset = self.offset
+        cdef Py_ssize_t end = min(PyList_GET_SIZE(self.items), self.head + PIECES)
+        cdef PyObject *item
+        while place < end and total < most:
+            item = PyList_GET_ITEM(self.items, place)
+            if not PyBytes_CheckExact(<object> item):
+                break
+            size = min(PyBytes_GET_SIZE(<object> item) - offset, most - total)
+            pieces[count].iov_base = PyBytes_AS_STRING(<object> item) + offset
+            pieces[count].iov_len = <size_t> size
+            total += size
+            count += 1
+            place += 1
+            offset = 0
+        offered[0] = total
+        if count == 1:
+            return cyn_send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if total <= count * SHORT and total <= COPIED:
+            return _send_copied(fd, pieces, count)
+        return _send_listed(fd, pieces, count)
+
     cdef int sent(self, Py_ssize_t count) except -1:
         """So many bytes of the front are gone."""
         cdef Py_ssize_t size, whole = 0, place = self.head
         if count == self.waiting and not self.others:
-            return self.drop(len(self.items))
+            return self.wipe()
         if self.waiting >= 0:
             self.waiting -= count
         count += self.offset
@@ -82,15 +147,17 @@ cdef class Fifo:
             self.waiting = -self.offset
             self.others = 0
             for place in range(self.head, len(self.items)):
-                if PyBytes_CheckExact(self.items[place]) and PyBytes_GET_SIZE(self.items[place]):
+                if is_piece(self.items[place]):
                     self.waiting += PyBytes_GET_SIZE(self.items[place])
                 else:
                     self.others += 1
         return self.waiting
 
     cdef int wipe(self) except -1:
-        self.items.clear()
+        cdef bint are_pieces = self.waiting >= 0 and self.others == 0 and self.head == 0
         self.head = self.offset = self.waiting = self.others = 0
+        if not are_pieces or not cyn_list_empty(self.items):
+            self.items.clear()
         return 0
 
     cdef int put_in_place_of(self, object item, Py_ssize_t at, object data, object rest) except -1:
@@ -214,7 +281,7 @@ cdef class Fifo:
 
     def append(self, item):
         """Puts ``item`` last."""
-        self.add(item)
+        put_last(self, item)
         self.notify()
 
     def appendleft(self, item):

@@ -26,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
+else:
+    Any = object
 
 NAMES = ("asyncore", "asynchat", "smtpd")
 

@@ -1,10 +1,9 @@
 from typing import Any
 
-from typing_extensions import disjoint_base
-
 from ._channel import BufferedChannel
 
-@disjoint_base
+def set_dispatcher(kind: type) -> None: ...
+
 class OutboxChannel(BufferedChannel):
     debug: bool
     out_buffer: bytes

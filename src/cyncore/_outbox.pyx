@@ -9,23 +9,46 @@ the short way, past the buffer, is taken only where nobody has a say in it, and 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
 
-from ._channel cimport OUTPUT, BufferedChannel
+from ._channel cimport OUTPUT, BufferedChannel, Channel
+from ._traits cimport cyn_type_version
 
 cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
+
+
+_dispatcher = None
+cdef unsigned _version = 0      # of `dispatcher` when its send was looked at last
+cdef bint _is_channels = False  # is it Channel's own?
+
+
+def set_dispatcher(kind):
+    """Tells the class whose `send` sends: `dispatcher`, which is built on this module."""
+    global _dispatcher
+    _dispatcher = kind
+
+
+cdef object _send(BufferedChannel channel, object data):
+    """``dispatcher.send(channel, data)``: a program may have put another function there."""
+    global _version, _is_channels
+    if _version == 0 or _version != cyn_type_version(_dispatcher):
+        _is_channels = _dispatcher.send is Channel.send
+        _version = cyn_type_version(_dispatcher)
+    return channel.send_some(data) if _is_channels else _dispatcher.send(channel, data)
+
+
+cdef bytearray _out(BufferedChannel channel):
+    """What waits to be sent. Made at its first use, as the __init__ of a class between may never come here."""
+    if channel.out is None:
+        channel.out = bytearray()
+    return channel.out
 
 
 cdef class OutboxChannel(BufferedChannel):
     """What `dispatcher_with_send` is made of."""
 
-    cdef bytearray out  # what waits to be sent
-
-    def __cinit__(self):
-        self.out = bytearray()
-
     @property
     def out_buffer(self):
         """What waits to be sent. A copy: bytes may be assigned, but to append, call `send`."""
-        return bytes(self.out)
+        return b"" if self.out is None else bytes(self.out)
 
     @out_buffer.setter
     def out_buffer(self, data):
@@ -34,9 +57,9 @@ cdef class OutboxChannel(BufferedChannel):
 
     def initiate_send(self):
         """Sends what the socket takes now."""
-        cdef bytearray out = self.out
+        cdef bytearray out = _out(self)
         chunk = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(out), min(PyByteArray_GET_SIZE(out), CHUNK))
-        cdef Py_ssize_t sent = BufferedChannel.send(self, chunk)
+        cdef Py_ssize_t sent = _send(self, chunk)
         if out is self.out:  # handle_close, called by send, may have given us another buffer
             # Removing from the front of a bytearray only moves its start, so the whole stays linear.
             del out[:sent]
@@ -48,7 +71,7 @@ cdef class OutboxChannel(BufferedChannel):
 
     def send(self, data):
         """Queues ``data`` (bytes-like) and sends what the socket takes now."""
-        cdef bytearray out = self.out
+        cdef bytearray out = _out(self)
         cdef Py_ssize_t sent
         if self.debug:
             self.log_info(f"sending {data!r}")
@@ -61,7 +84,7 @@ cdef class OutboxChannel(BufferedChannel):
             self.initiate_send()
             return
         # Nothing waits before it: what the socket takes at once need not go through the buffer.
-        sent = self.send_some(data)
+        sent = _send(self, data)
         if sent < len(data) and out is self.out:
             out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
             if not self.flags & OUTPUT:

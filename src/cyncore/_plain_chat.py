@@ -7,7 +7,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+else:
+    Any = object
 
 _PIECES = 64  # parts of the queue that are put together at once
 
@@ -143,21 +146,21 @@ def put(channel: Any, item: Any) -> None:
         channel.initiate_send()
 
 
-def has_room(channel: Any, item: Any) -> bool:
-    """May it be queued? Tells the channel where it may not."""
-    most = channel.max_outgoing
-    if most is None or not isinstance(item, bytes) or waiting(channel) + len(item) <= most:
-        return True
-    channel.initiate_send()
-    if waiting(channel) + len(item) <= most:
-        return True
-    too_much(channel, "output that waits, max_outgoing", most)
-    return False
-
-
 def waiting(channel: Any) -> int:
     """Bytes that are queued, what producers have not given excepted."""
     return sum(map(size_of, list(channel.producer_fifo)))
+
+
+def has_room(channel: Any, item: Any, count: Callable[[Any], int] = waiting) -> bool:
+    """May it be queued? Tells the channel where it may not. ``count``: how many bytes of a channel wait."""
+    most = channel.max_outgoing
+    if most is None or not isinstance(item, bytes) or count(channel) + len(item) <= most:
+        return True
+    channel.initiate_send()
+    if count(channel) + len(item) <= most:
+        return True
+    too_much(channel, "output that waits, max_outgoing", most)
+    return False
 
 
 def size_of(item: Any) -> int:

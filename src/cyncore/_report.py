@@ -13,6 +13,8 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:
+    Any = object
 
 WARNING = 30  # the levels of the same names of `logging`
 ERROR = 40

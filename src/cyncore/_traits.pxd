@@ -15,6 +15,19 @@ cdef extern from *:
     """
     unsigned cyn_type_version(type kind) noexcept
 
+cdef extern from *:
+    """
+    #ifndef CYN_CALL_ONE
+    #define CYN_CALL_ONE
+    /* Calls a plain Python function, whose entry needs no looking up, with one argument. */
+    static inline PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
+        PyObject *room[2] = {NULL, argument};
+        return ((PyFunctionObject *)function)->vectorcall(function, room + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    #endif
+    """
+    object cyn_call_one(object function, object argument)
+
 cdef enum:
     ASK_READ = 1       # defines readable
     ASK_WRITE = 2      # defines writable

@@ -17,6 +17,8 @@ from ._plain_chat import find_prefix_at_end as find_prefix_at_end
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:
+    Any = object
 
 if TYPE_CHECKING or native:
     from ._chat import ChatChannel

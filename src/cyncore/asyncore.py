@@ -40,6 +40,8 @@ from .dispatcher import dispatcher_with_send as dispatcher_with_send
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:
+    Any = object
 
 if os.name == "posix":
     from .dispatcher import file_dispatcher as file_dispatcher

@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from errno import (
     EALREADY,
     EBADF,
@@ -29,16 +30,18 @@ from errno import (
     EWOULDBLOCK,
     errorcode,
 )
+from types import TracebackType
 
-from ._engine import Channel, OutboxChannel, socket_map
+from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import TracebackType
     from typing import Any, TypeVar
 
     _Handler = TypeVar("_Handler", bound=Callable[..., None])
+else:
+    Any = object  # for those who resolve annotations
+    _Handler = Callable
 
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
@@ -254,6 +257,9 @@ class dispatcher(Channel):
         """Prints ``type: message``, unless ``type`` is in `ignore_log_types`."""
         if type not in self.ignore_log_types:
             print(f"{type}: {message}")
+
+
+set_dispatcher(dispatcher)
 
 
 class dispatcher_with_send(OutboxChannel, dispatcher):

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+
+from cpython.object cimport PyTypeObject
+
+from ._channel cimport BufferedChannel
+from ._traits cimport Traits  # for cyn_type_version, which comes with it
+
+cdef extern from *:
+    unsigned version_of "cyn_type_version"(PyTypeObject *kind) noexcept
+
+cdef extern from "Python.h":
+    PyTypeObject *Py_TYPE(object one) noexcept
+
+cdef enum:
+    OWN_RECV = 1        # has a recv of its own
+    OWN_SEND = 2        # has a send of its own
+    OWN_INITIATE = 4    # has an initiate_send of its own
+    OWN_READ = 8        # has a handle_read of its own
+    OWN_WRITE = 16      # has a handle_write of its own
+    PLAIN_COLLECT = 32  # collects into `incoming`
+    OTHER_QUEUE = 64    # `producer_fifo` is an object of the program's
+    SLOWLY = 128        # has an attribute or a get_terminator in the way of what is done here
+    INSTANCE_WAYS = 256  # the instance has some of this, not its class
+
+cdef enum:              # kinds of terminator
+    UNSET = 0
+    UNENDING = 1        # None and everything else that is false
+    COUNTED = 2         # so many bytes more
+    TEXT = 3            # bytes
+    IMPOSSIBLE = 4
+
+
+cdef class ChatTraits:
+    cdef type kind
+    cdef unsigned version
+    cdef unsigned ways
+    cdef object collect            # plain functions, or None: to be looked up
+    cdef object found
+    cdef object in_size            # an int: recv takes one
+    cdef Py_ssize_t out_size
+    cdef Py_ssize_t max_incoming, max_outgoing  # -1: none
+    cdef int read_class(self) except -1
+
+
+cdef class Intake(BufferedChannel):
+    cdef ChatTraits chat
+    cdef unsigned ways
+    cdef unsigned ways_version     # of the class when `ways` was taken from it; 0: to be taken
+    cdef bytes in_data             # what was received and not handed on begins at in_at
+    cdef Py_ssize_t in_at
+    cdef Py_ssize_t in_end         # its size
+    cdef Py_ssize_t collected      # bytes handed on since the last terminator; -1: the rest of the line is dropped
+    cdef object collecting         # `incoming`, once there is one
+    cdef object until              # `terminator`
+    cdef bytes until_text          # the same, as bytes to be searched for
+    cdef int until_kind
+    cdef Py_ssize_t until_size     # its length, or the bytes that are left
+
+    cdef int look_again(self) except -1
+    cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2
+    cdef int set_until(self, object value) except -1
+    cdef int empty(self) except -1
+    cdef object received(self)
+    cdef int take_in(self) except -1
+    cdef int too_much(self, str what, Py_ssize_t most) except -1
+
+
+cdef inline int refresh(Intake channel) except -1:
+    """Reads the class again if it has changed, or the channel has another one. No two classes share a version."""
+    if channel.ways_version != 0 and channel.ways_version == version_of(Py_TYPE(channel)):
+        return 0
+    return channel.look_again()

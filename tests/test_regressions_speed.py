@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""What short ways through the engine must not pass by."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import typing
+from typing import Any
+
+import pytest
+
+import cyncore
+from cyncore import Loop, asynchat, asyncore, dispatcher
+from support import Peers, poll_until
+
+
+def test_class_may_derive_from_both_buffered_kinds(loop: Loop, peers: Peers) -> None:
+    class Both(asynchat.async_chat, asyncore.dispatcher_with_send):
+        pass
+
+    got: list[bytes] = []
+    channel, far = peers.channel(Both, loop.map)
+    channel.set_terminator(3)
+    channel.collect_incoming_data, channel.found_terminator = got.append, lambda: None
+    far.sendall(b"abc")
+    poll_until(loop, lambda: got == [b"abc"])
+    channel.close()
+
+
+def test_buffer_is_there_in_a_class_that_never_called_init(loop: Loop, peers: Peers) -> None:
+    class Own(asyncore.dispatcher_with_send):
+        def __init__(self, sock: socket.socket, map: Any) -> None:
+            dispatcher.__init__(self, sock, map)
+
+    channel, far = peers.channel(Own, loop.map)
+    assert channel.out_buffer == b""
+    channel.send(b"data")
+    assert far.recv(100) == b"data"
+    channel.close()
+
+
+def test_timer_is_not_late_by_what_a_callback_took_after_a_poll_of_its_own(loop: Loop) -> None:
+    def work() -> None:
+        loop.poll(0)
+        while loop.time() < due.when():
+            pass
+        ended.append(loop.time())
+
+    ended: list[float] = []
+    ran: list[float] = []
+    began = loop.time()
+    loop.call_later(0.0, work)
+    due = loop.call_later(0.6, lambda: ran.append(loop.time()))
+    poll_until(loop, lambda: ran)
+    # Overdue when the callback ends. What must not follow is a wait of the time that the callback took.
+    assert ran[0] - ended[0] < (ended[0] - began) / 2
+
+
+def test_send_put_into_dispatcher_is_what_sends(loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counting(channel: Any, data: bytes) -> int:
+        counted.append(bytes(data))
+        return original(channel, data)
+
+    counted: list[bytes] = []
+    original = dispatcher.send
+    channel, far = peers.channel(asyncore.dispatcher_with_send, loop.map)
+    channel.send(b"before ")
+    monkeypatch.setattr(dispatcher, "send", counting)
+    channel.send(b"counted")
+    monkeypatch.undo()
+    channel.send(b" after")
+    assert counted == [b"counted"]
+    assert far.recv(100) == b"before counted after"
+    channel.close()
+
+
+@pytest.mark.parametrize("name", ["add_channel", "set_socket"])
+def test_step_that_the_instance_has_itself_is_called(name: str, loop: Loop, peers: Peers) -> None:
+    class Own(dispatcher):
+        def __init__(self, sock: socket.socket, map: Any) -> None:
+            setattr(self, name, lambda *args: calls.append(args))
+            dispatcher.__init__(self, sock, map)
+
+    calls: list[Any] = []
+    ours, _ = peers.pair()
+    Own(ours, loop.map)
+    assert len(calls) == 1
+    assert loop.map == {}
+
+
+def test_accepted_socket_is_closed_once_where_making_it_fails(
+    loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Listener(dispatcher):
+        def __init__(self) -> None:
+            super().__init__(map=loop.map)
+            self.create_socket()
+            self.bind(("127.0.0.1", 0))
+            self.listen(4)
+
+        def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
+            taken.append(sock)
+            raise RuntimeError("not wanted")
+
+        def handle_error(self) -> None:
+            errors.append(1)
+
+    taken: list[socket.socket] = []
+    errors: list[int] = []
+    listener = Listener()
+    peers.keep(socket.create_connection(listener.socket.getsockname()))
+    poll_until(loop, lambda: errors)
+    number = taken[0].fileno()
+    taken.pop().close()
+    with socket.socket() as other:
+        assert other.fileno() == number  # whose it is now
+        assert loop.poll(0) == 0
+        assert other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [dispatcher.__init__, dispatcher.handle_accepted, asyncore.loop, asynchat.async_chat.push, cyncore.install],
+)
+def test_annotations_can_be_resolved(function: Any) -> None:
+    typing.get_type_hints(function)
+    inspect.signature(function)
