@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import inspect
 import socket
 import typing
@@ -127,3 +128,45 @@ def test_accepted_socket_is_closed_once_where_making_it_fails(
 def test_annotations_can_be_resolved(function: Any) -> None:
     typing.get_type_hints(function)
     inspect.signature(function)
+
+
+def test_buffer_assigned_while_a_send_is_logged_leaves_first(loop: Loop, peers: Peers) -> None:
+    class Logged(asyncore.dispatcher_with_send):
+        debug = True
+
+        def log_info(self, message: object, type: str = "info") -> None:
+            if not self.out_buffer:
+                self.out_buffer = b"header "
+
+    channel, far = peers.channel(Logged, loop.map)
+    channel.send(b"body")
+    assert far.recv(100) == b"header body"
+    channel.close()
+
+
+def test_map_that_changes_itself_when_it_is_asked_gets_its_events(peers: Peers) -> None:
+    class Growing(collections.UserDict[int, Any]):
+        def get(self, key: int, default: Any = None) -> Any:
+            if grows:
+                grows.pop()
+                for _ in range(40):  # the loop's own table moves
+                    kept.append(dispatcher(peers.pair()[0], self))
+            return super().get(key, default)
+
+    class Reader(dispatcher):
+        def handle_read(self) -> None:
+            got.append(self.recv(10))
+
+    grows: list[int] = []
+    kept: list[Any] = []
+    got: list[bytes] = []
+    served: Any = Growing()
+    loop = Loop(served)
+    channel, far = peers.channel(Reader, served)
+    far.sendall(b"data")
+    grows.append(1)
+    poll_until(loop, lambda: got)
+    assert got == [b"data"]
+    for each in [channel, *kept]:
+        each.close()
+    loop.close()

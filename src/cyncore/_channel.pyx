@@ -734,7 +734,8 @@ cdef class Channel(Root):
             if error.errno in OUT_OF_FDS and self.loop is not None:
                 self.back_off(error)
             raise
-        self.backoff = 0
+        if pair is not None:
+            self.backoff = 0
         return pair
 
     cdef object accept_some(self):

@@ -664,8 +664,12 @@ cdef class Loop(Registry):
                     self.woken()
                     continue
                 channel = <Channel> slot.owner  # held: a handler may drop the last reference to it
-                if not self.tells and not self.is_in_map(channel):
-                    continue
+                if not self.tells:
+                    if not self.is_in_map(channel):
+                        continue
+                    slot = cyn_slot_of(&self.poller, event)  # the map's own code has run
+                    if slot is NULL or slot.owner is not <void *> channel:
+                        continue
                 if (
                     event.ready == CYN_READ
                     and slot.wanted & CYN_READ

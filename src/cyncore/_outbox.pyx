@@ -71,10 +71,11 @@ cdef class OutboxChannel(BufferedChannel):
 
     def send(self, data):
         """Queues ``data`` (bytes-like) and sends what the socket takes now."""
-        cdef bytearray out = _out(self)
+        cdef bytearray out
         cdef Py_ssize_t sent
         if self.debug:
             self.log_info(f"sending {data!r}")
+        out = _out(self)
         if (
             PyByteArray_GET_SIZE(out)
             or not PyBytes_CheckExact(data)

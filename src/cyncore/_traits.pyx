@@ -138,7 +138,7 @@ cdef Traits traits_of(type kind):
     cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
     cdef object kept = getattr(kind, _ATTRIBUTE, None) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
-    if kept is None or (<Traits> kept).kind is not kind:  # a base's, or of a class whose __dict__ was copied
+    if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # a base's, or of a copied __dict__
         traits = Traits.__new__(Traits)
         traits.kind = kind
         if open_to_change:
