@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import echo, idle, lines, mail, tick
+from benchmarks import bulk, connect, crowd, echo, http, idle, lines, mail, resp, start, thread, tick, timers
 from benchmarks.report import renew, report
 from benchmarks.results import Results
 from benchmarks.rounds import Plan, progress
@@ -17,30 +17,8 @@ from benchmarks.sample import Placement
 from benchmarks.session import Session, raise_fd_limit
 from benchmarks.table import Table
 
-
-def written(name: str) -> list[Table]:
-    try:
-        return [importlib.import_module(f"benchmarks.{name}").TABLE]
-    except (ModuleNotFoundError, AttributeError):
-        return []
-
-
-TABLES: list[Table] = [
-    echo.TABLE,
-    *written("crowd"),
-    *([idle.TABLE] if hasattr(idle, "TABLE") else []),
-    *written("bulk"),
-    *written("thread"),
-    lines.TABLE,
-    *written("connect"),
-    *written("timers"),
-    *written("http"),
-    *written("resp"),
-    *written("start"),
-    tick.TABLE,
-    mail.TABLE,
-]
-
+MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail)
+TABLES: list[Table] = [module.TABLE for module in MODULES]
 
 CHARTS = Path("docs/benchmarks")  # of README and docs/performance.md
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The yardstick of lines: a server that finds the CRLFs in what came, copies each line to its answer and sends the answers
- * of one recv at once. One thread, level-triggered epoll. Prints "listening PORT" and serves 127.0.0.1 until it is killed.
+ * of one recv at once.
  *
  * A line that has not ended waits in its connection's buffer. Nothing that the load sends is longer than LINE_MAX_BYTES;
  * who sends more is cut off.
@@ -39,7 +39,8 @@ static void hang_up(struct peer *p) {
     free(p);
 }
 
-static void serve(struct peer *p) {
+static void serve(epoll_data_t connection) {
+    struct peer *p = connection.ptr;
     static char data[LINE_MAX_BYTES + CHUNK];
     size_t length = 0;
     const char *rest, *end;
@@ -62,38 +63,15 @@ static void serve(struct peer *p) {
     memcpy(p->line, rest, p->kept);
 }
 
-static void accept_burst(int poller, int listener) {
-    for (int i = 0; i < ACCEPTS; i++) {
-        int fd = accept_one(listener);
-        struct peer *p = fd < 0 ? NULL : calloc(1, sizeof *p);
+static epoll_data_t welcome(int fd) {
+    struct peer *p = calloc(1, sizeof *p);
 
-        if (fd < 0)
-            return;
-        if (p == NULL)
-            die("calloc");
-        p->fd = fd;
-        watch(poller, fd, (epoll_data_t){.ptr = p});
-    }
+    if (p == NULL)
+        die("calloc");
+    p->fd = fd;
+    return (epoll_data_t){.ptr = p};
 }
 
 int main(void) {
-    struct epoll_event events[BATCH];
-    int poller = epoll_create1(EPOLL_CLOEXEC);
-    int listener = listen_on_loopback();
-
-    if (poller < 0)
-        die("epoll_create1");
-    watch(poller, listener, (epoll_data_t){.ptr = NULL});
-    for (;;) {
-        int n = epoll_wait(poller, events, BATCH, -1);
-
-        if (n < 0 && errno != EINTR)
-            die("epoll_wait");
-        for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr == NULL)
-                accept_burst(poller, listener);
-            else
-                serve(events[i].data.ptr);
-        }
-    }
+    run_server();
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the yardsticks share: a listener on 127.0.0.1, its bursts of accepts, and a send that waits for room.
+ * What the yardsticks share: a listener on 127.0.0.1, its bursts of accepts, the loop, and a send that waits for room. One
+ * thread, level-triggered epoll. Prints "listening PORT" and serves until it is killed. A program of one file includes this
+ * one, and defines what is declared under "the program".
  */
 #ifndef CYN_BENCHMARKS_LISTENER_H
 #define CYN_BENCHMARKS_LISTENER_H
@@ -11,6 +13,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -18,6 +21,18 @@
 #include <unistd.h>
 
 enum { BATCH = 256, BACKLOG = 1024, CHUNK = 65536, ACCEPTS = 64 };
+
+/* -- the program --------------------------------------------------------------------------------------------------- */
+
+/* What stands for a new connection in its events; nothing that LISTENER could be. */
+static epoll_data_t welcome(int fd);
+
+/* It can be read from. */
+static void serve(epoll_data_t connection);
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+#define LISTENER UINT64_MAX
 
 static void die(const char *what) {
     perror(what);
@@ -80,6 +95,38 @@ static int send_all(int fd, const char *data, ssize_t length) {
         }
     }
     return 0;
+}
+
+static void accept_burst(int poller, int listener) {
+    for (int i = 0; i < ACCEPTS; i++) {
+        int fd = accept_one(listener);
+
+        if (fd < 0)
+            return;
+        watch(poller, fd, welcome(fd));
+    }
+}
+
+static _Noreturn void run_server(void) {
+    struct epoll_event events[BATCH];
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+    int listener = listen_on_loopback();
+
+    if (poller < 0)
+        die("epoll_create1");
+    watch(poller, listener, (epoll_data_t){.u64 = LISTENER});
+    for (;;) {
+        int n = epoll_wait(poller, events, BATCH, -1);
+
+        if (n < 0 && errno != EINTR)
+            die("epoll_wait");
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.u64 == LISTENER)
+                accept_burst(poller, listener);
+            else
+                serve(events[i].data);
+        }
+    }
 }
 
 #endif

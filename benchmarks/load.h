@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the loads share: the command line, the poller, the tally of a window and its report. A program of one file includes
- * this one, so everything here is static.
+ * What the loads share: the options, the connections, the phases, the tally of what came back, and the report about it and
+ * about what the server spent meanwhile. A program of one file includes this one, so everything here is static, and it
+ * defines what is declared under "the program".
  *
- * - The server's times are read from /proc, at both ends of the window: warm-up and priming are not in them. user + system
- *   come in clock ticks (10 ms); the sum comes from the scheduler, in nanoseconds.
- * - So is the time in which the server, or this process, was ready to run and another process had its core: the measure
- *   of how far the machine was not ours.
+ * - First every connection is primed: it brings one message home, WINDOW of them at a time, so that the server has accepted
+ *   all before the window begins. Then the active ones go on, message after message.
+ * - When the window has ended, what is under way must come home within DRAIN_S: a message that is lost only shows when one
+ *   stops waiting for it.
  * - Everything is bounded: priming by --patience, the window by --seconds and --count, the whole by alarm().
  */
 #ifndef CYN_BENCHMARKS_LOAD_H
 #define CYN_BENCHMARKS_LOAD_H
 
-#define _GNU_SOURCE
+#include "usage.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
     BATCH = 256,
@@ -52,37 +47,54 @@ struct tally {
     uint32_t *latency;
 };
 
-struct usage {
-    uint64_t at;                                    /* ns */
-    double own_user, own_system;                    /* s */
-    double server_user, server_system, server_both; /* s */
-    double own_delay, server_delay;                 /* s, ready to run and not running */
+struct connection; /* the program's: what it knows of one */
+
+struct load {
+    struct options want;
+    struct tally tally;
+    struct connection *connections;
+    int poller;
+    int opened, primed, alive; /* counts; `alive`: who still owes a message */
+    enum phase phase;
 };
+
+/* -- the program --------------------------------------------------------------------------------------------------- */
+
+/* Opens l->connections[number], whose first message is on its way as soon as it can be. The caller counts it alive. */
+static void open_connection(struct load *l, int number);
+
+/* Something happened on it. */
+static void serve(struct load *l, struct connection *c, uint32_t events);
+
+/* All are primed: sends the messages with which the active connections begin. */
+static void begin(struct load *l);
+
+/* ------------------------------------------------------------------------------------------------------------------ */
 
 static void die(const char *what) {
     perror(what);
     exit(1);
 }
 
-static uint64_t now_ns(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* -- connections --------------------------------------------------------------------------------------------------- */
 
-static void watch(int poller, int operation, int fd, uint32_t events, void *owner) {
-    struct epoll_event event = {.events = events, .data.ptr = owner};
+static void watch(struct load *l, int operation, int fd, uint32_t events, struct connection *c) {
+    struct epoll_event event = {.events = events, .data.ptr = c};
 
-    if (epoll_ctl(poller, operation, fd, &event) < 0)
+    if (epoll_ctl(l->poller, operation, fd, &event) < 0)
         die("epoll_ctl");
 }
 
-/* A socket that is being connected to the server, or -1 where that failed at once. */
-static int open_connection(int port) {
+/* 0 where it is on its way, -1 where it failed at once. */
+static int start_connecting(int fd, int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+    address.sin_port = htons((uint16_t)port);
+    return connect(fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS ? -1 : 0;
+}
+
+/* A socket that is being connected to the server, or -1 where that failed at once. */
+static int open_socket(int port) {
     struct linger reset = {.l_onoff = 1}; /* no TIME_WAIT left behind */
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -91,12 +103,19 @@ static int open_connection(int port) {
         die("socket");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    address.sin_port = htons((uint16_t)port);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS) {
-        close(fd);
-        return -1;
-    }
-    return fd;
+    if (start_connecting(fd, port) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* It is broken. */
+static void fail(struct load *l, int *fd) {
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    l->alive--;
+    l->tally.errors++;
 }
 
 /* -- the tally ----------------------------------------------------------------------------------------------------- */
@@ -125,101 +144,11 @@ static int latency_at(const struct tally *t, double share) {
     return t->messages ? LATENCY_BINS - 1 : 0;
 }
 
-/* -- what it cost -------------------------------------------------------------------------------------------------- */
-
-static double seconds_of(struct timeval t) {
-    return (double)t.tv_sec + (double)t.tv_usec / 1e6;
-}
-
-static void read_server(int pid, struct usage *u) {
-    char path[64], text[1024], *end;
-    unsigned long user, system;
-    struct timespec both;
-    clockid_t clock;
-    FILE *file;
-
-    if (pid == 0)
-        return;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    file = fopen(path, "r");
-    if (file == NULL)
-        return; /* the server died: the errors say so */
-    text[fread(text, 1, sizeof text - 1, file)] = '\0';
-    fclose(file);
-    end = strrchr(text, ')'); /* the name before it may hold anything */
-    if (end && sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2) {
-        u->server_user = (double)user / (double)sysconf(_SC_CLK_TCK);
-        u->server_system = (double)system / (double)sysconf(_SC_CLK_TCK);
-    }
-    if (clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &both) == 0)
-        u->server_both = (double)both.tv_sec + (double)both.tv_nsec / 1e9;
-}
-
-static double read_delay(int pid) {
-    char path[64];
-    unsigned long long delay = 0;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
-    file = fopen(path, "r");
-    if (file == NULL)
-        return 0; /* a kernel without CONFIG_SCHED_INFO */
-    if (fscanf(file, "%*u %llu", &delay) != 1)
-        delay = 0;
-    fclose(file);
-    return (double)delay / 1e9;
-}
-
-static struct usage read_usage(int pid) {
-    struct usage u = {0};
-    struct rusage own;
-
-    read_server(pid, &u);
-    u.server_delay = pid ? read_delay(pid) : 0;
-    u.own_delay = read_delay(getpid());
-    getrusage(RUSAGE_SELF, &own);
-    u.own_user = seconds_of(own.ru_utime);
-    u.own_system = seconds_of(own.ru_stime);
-    u.at = now_ns();
-    return u;
-}
-
-static long resident_bytes(int pid) {
-    char path[64];
-    long pages = 0;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/%d/statm", pid);
-    file = pid ? fopen(path, "r") : NULL;
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*d %ld", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
-}
-
-/* The most that the server ever had resident. */
-static long peak_bytes(int pid) {
-    char path[64], line[256];
-    long kilobytes = 0;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    file = pid ? fopen(path, "r") : NULL;
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof line, file) != NULL && sscanf(line, "VmHWM: %ld", &kilobytes) != 1)
-        ;
-    fclose(file);
-    return kilobytes * 1024;
-}
-
-static void report(const struct tally *t, int primed, const struct usage *a, const struct usage *b, long grown,
-                   long peak) {
+static void report(const struct load *l, const struct usage *a, const struct usage *b, long grown, long peak) {
+    const struct tally *t = &l->tally;
     double seconds = (double)(b->at - a->at) / 1e9;
 
-    printf("{\"connected\": %d, \"messages\": %llu, \"errors\": %llu, \"seconds\": %.6f, \"rate\": %.1f, ", primed,
+    printf("{\"connected\": %d, \"messages\": %llu, \"errors\": %llu, \"seconds\": %.6f, \"rate\": %.1f, ", l->primed,
            (unsigned long long)t->messages, (unsigned long long)t->errors, seconds,
            seconds > 0 ? (double)t->messages / seconds : 0.0);
     printf("\"turns\": %llu, ", (unsigned long long)t->turns);
@@ -227,9 +156,95 @@ static void report(const struct tally *t, int primed, const struct usage *a, con
     printf("\"load_user\": %.6f, \"load_system\": %.6f, ", b->own_user - a->own_user, b->own_system - a->own_system);
     printf("\"server_user\": %.6f, \"server_system\": %.6f, \"server_cpu\": %.6f, ", b->server_user - a->server_user,
            b->server_system - a->server_system, b->server_both - a->server_both);
+    printf("\"server_first\": %.6f, ", b->server_first - a->server_first);
     printf("\"load_delay\": %.6f, \"server_delay\": %.6f, ", b->own_delay - a->own_delay,
            b->server_delay - a->server_delay);
     printf("\"server_grown_bytes\": %ld, \"server_peak_bytes\": %ld}\n", grown, peak);
+}
+
+/* -- phases -------------------------------------------------------------------------------------------------------- */
+
+static void open_next(struct load *l) {
+    l->alive++;
+    open_connection(l, l->opened++);
+}
+
+/* A message came home. 1: it belongs to the window, and the next one may follow. */
+static int finish(struct load *l) {
+    if (l->phase == PRIMING) {
+        l->primed++;
+        if (l->opened < l->want.connections)
+            open_next(l);
+    }
+    if (l->phase == DRAINING)
+        l->alive--;
+    return l->phase == RUNNING;
+}
+
+static void turn(struct load *l) {
+    struct epoll_event events[BATCH];
+    int n = epoll_wait(l->poller, events, BATCH, TICK_MS);
+
+    if (n < 0 && errno != EINTR)
+        die("epoll_wait");
+    l->tally.turns += n > 0 && l->phase == RUNNING;
+    for (int i = 0; i < n; i++)
+        serve(l, events[i].data.ptr, events[i].events);
+}
+
+static void prime(struct load *l) {
+    uint64_t end = now_ns() + (uint64_t)(l->want.patience * 1e9);
+
+    while (l->opened < l->want.connections && l->opened < WINDOW)
+        open_next(l);
+    while (l->primed < l->want.connections && l->tally.errors == 0 && now_ns() < end)
+        turn(l);
+}
+
+static void run(struct load *l, double seconds, uint64_t count) {
+    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
+
+    while (l->alive > 0 && now_ns() < end && (count == 0 || l->tally.messages < count))
+        turn(l);
+}
+
+static void drain(struct load *l) {
+    uint64_t end = now_ns() + (uint64_t)DRAIN_S * 1000000000u;
+
+    l->phase = DRAINING;
+    while (l->alive > 0 && now_ns() < end)
+        turn(l);
+    l->tally.errors += (uint64_t)l->alive;
+}
+
+/* The whole of it; `each` is the size of a struct connection. What main() returns. */
+static int run_load(struct load *l, size_t each) {
+    struct usage before = {0}, after = {0};
+    long resident, peak = 0;
+
+    l->connections = calloc((size_t)l->want.connections, each);
+    l->tally.latency = calloc(LATENCY_BINS, sizeof *l->tally.latency);
+    l->poller = epoll_create1(EPOLL_CLOEXEC);
+    if (l->connections == NULL || l->tally.latency == NULL || l->poller < 0)
+        die("start");
+
+    resident = resident_bytes(l->want.pid);
+    prime(l);
+    resident = resident_bytes(l->want.pid) - resident;
+    if (l->primed == l->want.connections) {
+        l->phase = RUNNING;
+        l->alive = l->want.active;
+        begin(l);
+        run(l, l->want.warmup, 0);
+        begin_window(&l->tally);
+        before = read_usage(l->want.pid);
+        run(l, l->want.seconds, l->want.count);
+        after = read_usage(l->want.pid);
+        peak = peak_bytes(l->want.pid);
+        drain(l);
+    }
+    report(l, &before, &after, resident, peak);
+    return 0;
 }
 
 /* -- the command line ---------------------------------------------------------------------------------------------- */
@@ -283,25 +298,31 @@ static void take_option(int option, struct options *o) {
     }
 }
 
-static int sensible(const struct options *o, int size_max, int flight_max) {
+/* What a program takes. */
+struct bounds {
+    int size_min, size_max, flight_max;
+};
+
+static int sensible(const struct options *o, const struct bounds *b) {
     return o->port >= 1 && o->port <= 65535 && o->connections >= 1 && o->active >= 1 && o->active <= o->connections &&
-           o->size >= 1 && o->size <= size_max && o->seconds > 0 && o->seconds <= 600 && o->warmup >= 0 &&
-           o->warmup <= 60 && o->patience > 0 && o->patience <= 600 && o->flight >= 1 && o->flight <= flight_max;
+           o->size >= b->size_min && o->size <= b->size_max && o->seconds > 0 && o->seconds <= 600 && o->warmup >= 0 &&
+           o->warmup <= 60 && o->patience > 0 && o->patience <= 600 && o->flight >= 1 && o->flight <= b->flight_max;
 }
 
 /* Ends the program where the words make no sense; arranges its end in any case. */
-static void parse(int argc, char **argv, struct options *o, int size_max, int flight_max) {
+static void parse(int argc, char **argv, struct options *o, struct bounds bounds) {
     int option;
 
     while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1)
         take_option(option, o);
     if (o->active == 0)
         o->active = o->connections;
-    if (!sensible(o, size_max, flight_max)) {
+    if (!sensible(o, &bounds)) {
         fprintf(stderr,
                 "usage: %s --port P [--connections N] [--active K] [--size BYTES] [--seconds S] [--warmup S]\n"
-                "       [--count MESSAGES] [--patience S] [--pid SERVER] [--flight LINES] [--sessions 0|1]\n",
-                argv[0]);
+                "       [--count MESSAGES] [--patience S] [--pid SERVER] [--flight LINES] [--sessions 0|1]\n"
+                "       a message has %d to %d bytes\n",
+                argv[0], bounds.size_min, bounds.size_max);
         exit(2);
     }
     alarm((unsigned)(o->patience + o->warmup + o->seconds) + DRAIN_S + 10);

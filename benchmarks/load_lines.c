@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * The load of lines: N connections to a server on 127.0.0.1 that answers each line with the same line, and on each of
- * them F lines under way (a closed loop: a line that came back makes room for the next). Reports as load.c does.
+ * them F lines under way (a closed loop: a line that came back makes room for the next).
  *
  * - What a connection sends is a ring of RING lines of its own, again and again: each line differs from its neighbours and
  *   from the other connections', so a line that is lost, doubled, out of order or another's is found. Every byte is
  *   compared.
  * - What one recv brought makes room at once, and the lines that it makes room for leave in one send: a server that
  *   answers line by line gets its lines in smaller pieces than one that gathers its answers.
- * - When the window has ended, what is under way must come back within DRAIN_S: a line that is missing is an error.
  * - A line's time runs from before the send that took it to the end of the recv that ended it.
  */
 #include "load.h"
@@ -23,15 +22,7 @@ struct connection {
     char *ring;                   /* RING + FLIGHT_MAX lines, so that what is under way never wraps */
 };
 
-struct load {
-    struct options want;
-    struct tally tally;
-    struct connection *connections;
-    int poller;
-    int opened, primed, alive;
-    enum phase phase;
-    char replies[FLIGHT_MAX * SIZE_MAX_BYTES + 1];
-};
+static char replies[FLIGHT_MAX * SIZE_MAX_BYTES + 1];
 
 static void fill_ring(const struct load *l, struct connection *c, int number) {
     char label[SIZE_MIN_BYTES];
@@ -54,71 +45,54 @@ static const char *place(const struct load *l, const struct connection *c, uint6
     return c->ring + offset % ((uint64_t)RING * (uint64_t)l->want.size);
 }
 
-static void fail(struct load *l, struct connection *c) {
-    close(c->fd);
-    c->fd = -1;
-    l->alive--;
-    l->tally.errors++;
-}
-
 static void send_allowed(struct load *l, struct connection *c, uint64_t now) {
     uint64_t rest = c->allowed - c->sent, size = (uint64_t)l->want.size;
     ssize_t n = send(c->fd, place(l, c, c->sent), rest, MSG_NOSIGNAL);
 
     if (n < 0 && errno != EAGAIN) {
-        fail(l, c);
+        fail(l, &c->fd);
         return;
     }
     for (uint64_t i = c->sent / size; i * size < c->allowed; i++)
         c->started[i % FLIGHT_MAX] = now;
     c->sent += n > 0 ? (uint64_t)n : 0;
     if (c->sent < c->allowed)
-        watch(l->poller, EPOLL_CTL_MOD, c->fd, EPOLLIN | EPOLLOUT, c);
+        watch(l, EPOLL_CTL_MOD, c->fd, EPOLLIN | EPOLLOUT, c);
 }
 
 /* How many lines are whole now that were not; -1: broken, and closed by now. */
 static int receive(struct load *l, struct connection *c) {
     uint64_t rest = c->sent - c->received, size = (uint64_t)l->want.size, before = c->received / size;
-    ssize_t n = recv(c->fd, l->replies, rest + 1, 0);
+    ssize_t n = recv(c->fd, replies, rest + 1, 0);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n <= 0 || (uint64_t)n > rest || memcmp(l->replies, place(l, c, c->received), (size_t)n) != 0) {
-        fail(l, c);
+    if (n <= 0 || (uint64_t)n > rest || memcmp(replies, place(l, c, c->received), (size_t)n) != 0) {
+        fail(l, &c->fd);
         return -1;
     }
     c->received += (uint64_t)n;
     return (int)(c->received / size - before);
 }
 
-static void open_next(struct load *l) {
-    struct connection *c = &l->connections[l->opened++];
+static void open_connection(struct load *l, int number) {
+    struct connection *c = &l->connections[number];
 
-    l->alive++;
-    c->fd = open_connection(l->want.port);
+    c->fd = open_socket(l->want.port);
     if (c->fd < 0) {
-        l->alive--;
-        l->tally.errors++;
+        fail(l, &c->fd);
         return;
     }
-    fill_ring(l, c, l->opened);
+    fill_ring(l, c, number + 1);
     c->allowed = (uint64_t)l->want.size;
-    watch(l->poller, EPOLL_CTL_ADD, c->fd, EPOLLIN | EPOLLOUT, c); /* writable when connected: the first line goes */
+    watch(l, EPOLL_CTL_ADD, c->fd, EPOLLIN | EPOLLOUT, c); /* writable when connected: the first line goes */
 }
 
 static void finish_lines(struct load *l, struct connection *c, int lines) {
     uint64_t now, first = c->received / (uint64_t)l->want.size - (uint64_t)lines;
 
-    if (l->phase == PRIMING) {
-        l->primed++;
-        if (l->opened < l->want.connections)
-            open_next(l);
+    if ((l->phase == DRAINING && c->received < c->allowed) || !finish(l))
         return;
-    }
-    if (l->phase == DRAINING) {
-        l->alive -= c->received == c->allowed;
-        return;
-    }
     now = now_ns();
     for (uint64_t i = first; i < first + (uint64_t)lines; i++)
         count_message(&l->tally, c->started[i % FLIGHT_MAX], now);
@@ -132,7 +106,7 @@ static void serve(struct load *l, struct connection *c, uint32_t events) {
     if (c->fd < 0)
         return;
     if (events & EPOLLOUT) {
-        watch(l->poller, EPOLL_CTL_MOD, c->fd, EPOLLIN, c);
+        watch(l, EPOLL_CTL_MOD, c->fd, EPOLLIN, c);
         send_allowed(l, c, now_ns());
     }
     if (c->fd >= 0 && events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
@@ -142,28 +116,7 @@ static void serve(struct load *l, struct connection *c, uint32_t events) {
     }
 }
 
-static void turn(struct load *l) {
-    struct epoll_event events[BATCH];
-    int n = epoll_wait(l->poller, events, BATCH, TICK_MS);
-
-    if (n < 0 && errno != EINTR)
-        die("epoll_wait");
-    l->tally.turns += n > 0;
-    for (int i = 0; i < n; i++)
-        serve(l, events[i].data.ptr, events[i].events);
-}
-
-static void prime(struct load *l) {
-    uint64_t end = now_ns() + (uint64_t)(l->want.patience * 1e9);
-
-    while (l->opened < l->want.connections && l->opened < WINDOW)
-        open_next(l);
-    while (l->primed < l->want.connections && l->tally.errors == 0 && now_ns() < end)
-        turn(l);
-    l->phase = RUNNING;
-}
-
-static void start_all(struct load *l) {
+static void begin(struct load *l) {
     for (int i = 0; i < l->want.connections; i++) {
         struct connection *c = &l->connections[i];
 
@@ -172,54 +125,11 @@ static void start_all(struct load *l) {
     }
 }
 
-static void run(struct load *l, double seconds, uint64_t count) {
-    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
-
-    while (l->alive > 0 && now_ns() < end && (count == 0 || l->tally.messages < count))
-        turn(l);
-}
-
-/* A line that is lost only shows when one stops waiting for it. */
-static void drain(struct load *l) {
-    uint64_t end = now_ns() + (uint64_t)DRAIN_S * 1000000000u;
-
-    l->phase = DRAINING;
-    while (l->alive > 0 && now_ns() < end)
-        turn(l);
-    l->tally.errors += (uint64_t)l->alive;
-}
-
 int main(int argc, char **argv) {
     static struct load l = {
         .want = {.connections = 50, .size = 64, .seconds = 2, .warmup = 0.5, .patience = 30, .flight = 1},
     };
-    struct usage before = {0}, after = {0};
-    long resident, peak = 0;
 
-    parse(argc, argv, &l.want, SIZE_MAX_BYTES, FLIGHT_MAX - 1);
-    if (l.want.size < SIZE_MIN_BYTES) {
-        fprintf(stderr, "a line has %d bytes or more\n", SIZE_MIN_BYTES);
-        return 2;
-    }
-    l.connections = calloc((size_t)l.want.connections, sizeof *l.connections);
-    l.tally.latency = calloc(LATENCY_BINS, sizeof *l.tally.latency);
-    l.poller = epoll_create1(EPOLL_CLOEXEC);
-    if (l.connections == NULL || l.tally.latency == NULL || l.poller < 0)
-        die("start");
-
-    resident = resident_bytes(l.want.pid);
-    prime(&l);
-    resident = resident_bytes(l.want.pid) - resident;
-    if (l.primed == l.want.connections) {
-        start_all(&l);
-        run(&l, l.want.warmup, 0);
-        begin_window(&l.tally);
-        before = read_usage(l.want.pid);
-        run(&l, l.want.seconds, l.want.count);
-        after = read_usage(l.want.pid);
-        peak = peak_bytes(l.want.pid);
-        drain(&l);
-    }
-    report(&l.tally, l.primed, &before, &after, resident, peak);
-    return 0;
+    parse(argc, argv, &l.want, (struct bounds){SIZE_MIN_BYTES, SIZE_MAX_BYTES, FLIGHT_MAX - 1});
+    return run_load(&l, sizeof *l.connections);
 }

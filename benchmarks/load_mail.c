@@ -3,11 +3,10 @@
  * The load of mail: N clients, each of which says one SMTP command, waits for the whole reply and says the next (no
  * pipelining). Either each keeps its connection and sends message after message (MAIL, RCPT, DATA, the body), or with
  * --sessions 1 it opens a connection for every message (the greeting, EHLO, ..., QUIT, and the server's end of stream).
- * Reports as load.c does; a message counts when the server took it, and with --sessions when its session has ended.
+ * A message counts when the server took it, and with --sessions when its session has ended.
  *
  * - Every reply must have the code that a server gives who takes the mail, and nothing may follow it: anything else is an
  *   error, and so is an end of stream before QUIT.
- * - When the window has ended, each client must come to the end of its message within DRAIN_S.
  * - The server is the one who closes, so it is not this end that stays in TIME_WAIT; this end answers with a reset, and
  *   then nobody does.
  */
@@ -23,7 +22,7 @@ struct command {
     const char *code; /* of the reply; of END none, but the end of the stream */
 };
 
-struct client {
+struct connection {
     int fd; /* -1: not open */
     enum step step;
     size_t sent;      /* bytes of the step's command */
@@ -32,20 +31,12 @@ struct client {
     char reply[REPLY_MAX_BYTES];
 };
 
-struct load {
-    struct options want;
-    struct tally tally;
-    struct client *clients;
-    struct command commands[STEPS];
-    int poller;
-    int opened, primed, alive;
-    enum phase phase;
-};
+static struct command commands[STEPS];
 
 /* -- what is said -------------------------------------------------------------------------------------------------- */
 
-static void set_command(struct load *l, enum step step, const char *text, const char *code) {
-    struct command *c = &l->commands[step];
+static void set_command(enum step step, const char *text, const char *code) {
+    struct command *c = &commands[step];
 
     c->text = text;
     c->length = strlen(text);
@@ -76,31 +67,27 @@ static char *make_body(int size) {
     return body;
 }
 
-static void fill_commands(struct load *l) {
-    set_command(l, GREETING, "", "220");
-    set_command(l, HELLO, "EHLO client.example\r\n", "250");
-    set_command(l, MAIL, "MAIL FROM:<sender@client.example>\r\n", "250");
-    set_command(l, RECIPIENT, "RCPT TO:<recipient@server.example>\r\n", "250");
-    set_command(l, DATA, "DATA\r\n", "354");
-    set_command(l, BODY, make_body(l->want.size), "250");
-    set_command(l, QUIT, "QUIT\r\n", "221");
-    set_command(l, END, "", "");
+static void fill_commands(int size) {
+    set_command(GREETING, "", "220");
+    set_command(HELLO, "EHLO client.example\r\n", "250");
+    set_command(MAIL, "MAIL FROM:<sender@client.example>\r\n", "250");
+    set_command(RECIPIENT, "RCPT TO:<recipient@server.example>\r\n", "250");
+    set_command(DATA, "DATA\r\n", "354");
+    set_command(BODY, make_body(size), "250");
+    set_command(QUIT, "QUIT\r\n", "221");
+    set_command(END, "", "");
 }
 
 /* -- a client ------------------------------------------------------------------------------------------------------ */
 
-static void fail(struct load *l, struct client *c) {
+static void fail_client(struct load *l, struct connection *c) {
     if (c->have)
         fprintf(stderr, "step %d: the server said %.*s\n", c->step, (int)c->have, c->reply);
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = -1;
-    l->alive--;
-    l->tally.errors++;
+    fail(l, &c->fd);
 }
 
-static void send_rest(struct load *l, struct client *c) {
-    const struct command *now = &l->commands[c->step];
+static void send_rest(struct load *l, struct connection *c) {
+    const struct command *now = &commands[c->step];
     size_t rest = now->length - c->sent;
     ssize_t n;
 
@@ -108,37 +95,36 @@ static void send_rest(struct load *l, struct client *c) {
         return; /* the other end speaks first */
     n = send(c->fd, now->text + c->sent, rest, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN) {
-        fail(l, c);
+        fail_client(l, c);
         return;
     }
     c->sent += n > 0 ? (size_t)n : 0;
     if (c->sent < now->length)
-        watch(l->poller, EPOLL_CTL_MOD, c->fd, EPOLLIN | EPOLLOUT, c);
+        watch(l, EPOLL_CTL_MOD, c->fd, EPOLLIN | EPOLLOUT, c);
 }
 
-static void begin_step(struct load *l, struct client *c, enum step step) {
+static void begin_step(struct load *l, struct connection *c, enum step step) {
     c->step = step;
     c->sent = c->have = 0;
     send_rest(l, c);
 }
 
-static void open_client(struct load *l, struct client *c) {
+static void open_client(struct load *l, struct connection *c) {
     c->started = now_ns();
     c->step = GREETING;
     c->sent = c->have = 0;
-    c->fd = open_connection(l->want.port);
+    c->fd = open_socket(l->want.port);
     if (c->fd < 0)
-        fail(l, c);
+        fail_client(l, c);
     else
-        watch(l->poller, EPOLL_CTL_ADD, c->fd, EPOLLIN, c);
+        watch(l, EPOLL_CTL_ADD, c->fd, EPOLLIN, c);
 }
 
-static void open_next(struct load *l) {
-    l->alive++;
-    open_client(l, &l->clients[l->opened++]);
+static void open_connection(struct load *l, int number) {
+    open_client(l, &l->connections[number]);
 }
 
-static void begin_message(struct load *l, struct client *c) {
+static void begin_message(struct load *l, struct connection *c) {
     if (l->want.sessions) {
         open_client(l, c);
         return;
@@ -147,23 +133,15 @@ static void begin_message(struct load *l, struct client *c) {
     begin_step(l, c, MAIL);
 }
 
-static void finish_message(struct load *l, struct client *c) {
-    if (l->phase == PRIMING) {
-        l->primed++;
-        if (l->opened < l->want.connections)
-            open_next(l);
+static void finish_message(struct load *l, struct connection *c) {
+    if (!finish(l))
         return;
-    }
-    if (l->phase == DRAINING) {
-        l->alive--;
-        return;
-    }
     count_message(&l->tally, c->started, now_ns());
     begin_message(l, c);
 }
 
 /* Is there a whole reply, up to the line whose code no hyphen follows? -1: there is what no reply is. */
-static int has_reply(const struct client *c, const char *code) {
+static int has_reply(const struct connection *c, const char *code) {
     const char *line = c->reply, *end = c->reply + c->have;
 
     for (;;) {
@@ -179,14 +157,14 @@ static int has_reply(const struct client *c, const char *code) {
     }
 }
 
-static void take_reply(struct load *l, struct client *c) {
+static void take_reply(struct load *l, struct connection *c) {
     if (c->step == BODY && !l->want.sessions)
         finish_message(l, c);
     else
         begin_step(l, c, c->step + 1);
 }
 
-static void receive(struct load *l, struct client *c) {
+static void receive(struct load *l, struct connection *c) {
     ssize_t n = recv(c->fd, c->reply + c->have, REPLY_MAX_BYTES - c->have, 0);
     int whole;
 
@@ -199,98 +177,35 @@ static void receive(struct load *l, struct client *c) {
         return;
     }
     c->have += n > 0 ? (size_t)n : 0;
-    whole = n > 0 && c->step != END && c->sent == l->commands[c->step].length ? has_reply(c, l->commands[c->step].code)
-                                                                              : -1;
+    whole = n > 0 && c->step != END && c->sent == commands[c->step].length ? has_reply(c, commands[c->step].code) : -1;
     if (whole < 0)
-        fail(l, c);
+        fail_client(l, c);
     else if (whole)
         take_reply(l, c);
 }
 
-static void serve(struct load *l, struct client *c, uint32_t events) {
+static void serve(struct load *l, struct connection *c, uint32_t events) {
     if (c->fd < 0)
         return;
     if (events & EPOLLOUT) {
-        watch(l->poller, EPOLL_CTL_MOD, c->fd, EPOLLIN, c);
+        watch(l, EPOLL_CTL_MOD, c->fd, EPOLLIN, c);
         send_rest(l, c);
     }
     if (c->fd >= 0 && events & (EPOLLIN | EPOLLERR | EPOLLHUP))
         receive(l, c);
 }
 
-/* -- phases -------------------------------------------------------------------------------------------------------- */
-
-static void turn(struct load *l) {
-    struct epoll_event events[BATCH];
-    int n = epoll_wait(l->poller, events, BATCH, TICK_MS);
-
-    if (n < 0 && errno != EINTR)
-        die("epoll_wait");
-    l->tally.turns += n > 0;
-    for (int i = 0; i < n; i++)
-        serve(l, events[i].data.ptr, events[i].events);
-}
-
-static void prime(struct load *l) {
-    uint64_t end = now_ns() + (uint64_t)(l->want.patience * 1e9);
-
-    while (l->opened < l->want.connections && l->opened < WINDOW)
-        open_next(l);
-    while (l->primed < l->want.connections && l->tally.errors == 0 && now_ns() < end)
-        turn(l);
-    l->phase = RUNNING;
-}
-
-static void run(struct load *l, double seconds, uint64_t count) {
-    uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
-
-    while (l->alive > 0 && now_ns() < end && (count == 0 || l->tally.messages < count))
-        turn(l);
-}
-
-/* A reply that never comes only shows when one stops waiting for it. */
-static void drain(struct load *l) {
-    uint64_t end = now_ns() + (uint64_t)DRAIN_S * 1000000000u;
-
-    l->phase = DRAINING;
-    while (l->alive > 0 && now_ns() < end)
-        turn(l);
-    l->tally.errors += (uint64_t)l->alive;
+static void begin(struct load *l) {
+    for (int i = 0; i < l->want.connections; i++)
+        begin_message(l, &l->connections[i]);
 }
 
 int main(int argc, char **argv) {
     static struct load l = {
         .want = {.connections = 100, .size = 2048, .seconds = 2, .warmup = 0.5, .patience = 30, .flight = 1},
     };
-    struct usage before = {0}, after = {0};
-    long resident, peak = 0;
 
-    parse(argc, argv, &l.want, SIZE_MAX_BYTES, 1);
-    if (l.want.size < SIZE_MIN_BYTES) {
-        fprintf(stderr, "a message has %d bytes or more\n", SIZE_MIN_BYTES);
-        return 2;
-    }
-    fill_commands(&l);
-    l.clients = calloc((size_t)l.want.connections, sizeof *l.clients);
-    l.tally.latency = calloc(LATENCY_BINS, sizeof *l.tally.latency);
-    l.poller = epoll_create1(EPOLL_CLOEXEC);
-    if (l.clients == NULL || l.tally.latency == NULL || l.poller < 0)
-        die("start");
-
-    resident = resident_bytes(l.want.pid);
-    prime(&l);
-    resident = resident_bytes(l.want.pid) - resident;
-    if (l.primed == l.want.connections) {
-        for (int i = 0; i < l.want.connections; i++)
-            begin_message(&l, &l.clients[i]);
-        run(&l, l.want.warmup, 0);
-        begin_window(&l.tally);
-        before = read_usage(l.want.pid);
-        run(&l, l.want.seconds, l.want.count);
-        after = read_usage(l.want.pid);
-        peak = peak_bytes(l.want.pid);
-        drain(&l);
-    }
-    report(&l.tally, l.primed, &before, &after, resident, peak);
-    return 0;
+    parse(argc, argv, &l.want, (struct bounds){SIZE_MIN_BYTES, SIZE_MAX_BYTES, 1});
+    fill_commands(l.want.size);
+    return run_load(&l, sizeof *l.connections);
 }

@@ -64,6 +64,7 @@ class Sample:
     server_user: float
     server_system: float
     server_cpu: float  # both, by the scheduler's own count
+    server_first: float  # of that, by the server's first thread, which has the loop
     load_delay: float  # ready to run, and another process had the core
     server_delay: float
     server_grown_bytes: int
@@ -82,6 +83,10 @@ class Sample:
 
     def server_busy(self) -> float:
         return self.server_cpu / self.seconds
+
+    def others_busy(self) -> float:
+        """The share of a core that the server's other threads had."""
+        return (self.server_cpu - self.server_first) / self.seconds
 
     def load_busy(self) -> float:
         return (self.load_user + self.load_system) / self.seconds

@@ -346,7 +346,9 @@ class Connection(asyncore.dispatcher):
         return bool(self.output)
 
     def handle_read(self) -> None:
-        data = self.recv(SMALL)
+        self.receive(self.recv(SMALL))
+
+    def receive(self, data: bytes) -> None:
         if self.draining:
             self.skip += len(data)
             if self.skip > SKIP_LIMIT:
@@ -495,7 +497,7 @@ def port_number(text: str) -> int:
     return port
 
 
-def main() -> None:
+def main(kind: type[Server] = Server) -> None:
     parser = argparse.ArgumentParser(description="Serve the files of a folder over HTTP/1.1.")
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=8000, help="0: any that is free (default: %(default)s)")
@@ -505,7 +507,7 @@ def main() -> None:
     if not os.path.isdir(options.folder):
         parser.error(f"not a folder: {options.folder}")
     try:
-        server = Server(Site(options.folder), options.host, options.port, options.verbose)
+        server = kind(Site(options.folder), options.host, options.port, options.verbose)
     except OSError as error:
         sys.exit(f"http_server: cannot listen on {options.host} port {options.port}: {error.strerror}")
     print(f"Serving {options.folder} at {server.url()} (Ctrl-C to stop)", flush=True)

@@ -114,9 +114,11 @@ def serving(script: str, *args: object, pattern: str) -> Iterator[Server]:
         server.end()
 
 
-def serving_http(folder: Path, *args: object) -> contextlib.AbstractContextManager[Server]:
+def serving_http(
+    folder: Path, *args: object, script: str = "http_server.py"
+) -> contextlib.AbstractContextManager[Server]:
     pattern = r"^Serving .* at http://\[?(?P<host>[^\]/]+?)\]?:(?P<port>\d+)/ \(Ctrl-C to stop\)$"
-    return serving("http_server.py", "--port", 0, *args, folder, pattern=pattern)
+    return serving(script, "--port", 0, *args, folder, pattern=pattern)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

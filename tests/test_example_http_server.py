@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""examples/http_server.py: HTTP/1.1 as raw bytes, under curl and under wrk."""
+"""examples/http_server.py and examples/http_fast.py: HTTP/1.1 as raw bytes, under curl and under wrk."""
 
 from __future__ import annotations
 
@@ -96,9 +96,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.fixture(scope="module", params=["http_server.py", "http_fast.py"])
+def script(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with serving_http(folder) as server:
+def server(folder: Path, script: str) -> Iterator[Server]:
+    with serving_http(folder, script=script) as server:
         yield server
 
 
@@ -388,16 +393,16 @@ def test_a_file_that_shrinks_ends_the_connection(client: Client, folder: Path) -
     assert len(client.file.read()) < 64 * MEBIBYTE  # up to the end of the connection
 
 
-def test_access_log(folder: Path) -> None:
-    with serving_http(folder, "-v") as server, Client(server) as client:
+def test_access_log(folder: Path, script: str) -> None:
+    with serving_http(folder, "-v", script=script) as server, Client(server) as client:
         client.ask("/text.txt")
         client.ask("/\x1b[1m")
         server.await_error_line(" 127.0.0.1 200 100 GET /text.txt HTTP/1.1")
         server.await_error_line(r" 404 14 GET /\x1b[1m HTTP/1.1")
 
 
-def test_silent_without_v_and_clean_end(folder: Path) -> None:
-    with serving_http(folder) as server, Client(server) as client:
+def test_silent_without_v_and_clean_end(folder: Path, script: str) -> None:
+    with serving_http(folder, script=script) as server, Client(server) as client:
         client.ask("/text.txt")
         assert server.interrupt() == 0
         assert client.at_end()
@@ -406,21 +411,21 @@ def test_silent_without_v_and_clean_end(folder: Path) -> None:
         assert server.out().count("\n") == 1
 
 
-def test_port_in_use_and_bad_arguments(server: Server, folder: Path) -> None:
+def test_port_in_use_and_bad_arguments(server: Server, folder: Path, script: str) -> None:
     for args, code, text in (
         (["--port", server.address[1], folder], 1, "cannot listen on 127.0.0.1 port"),
         (["--port", "70000", folder], 2, "70000"),
         ([folder / "none"], 2, "not a folder"),
     ):
-        done = subprocess.run(command("http_server.py", *args), capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command(script, *args), capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == code
         assert text in done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_ipv6(folder: Path) -> None:
+def test_ipv6(folder: Path, script: str) -> None:
     require_ipv6()
-    with serving_http(folder, "--host", "::1") as server, Client(server) as client:
+    with serving_http(folder, "--host", "::1", script=script) as server, Client(server) as client:
         assert client.ask("/text.txt").body == TEXT
 
 
@@ -568,12 +573,12 @@ def many_descriptors() -> Iterator[None]:
 @pytest.mark.load
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("many_descriptors")
-def test_wrk_with_a_thousand_connections(folder: Path, huge: str, tmp_path: Path) -> None:
+def test_wrk_with_a_thousand_connections(folder: Path, script: str, huge: str, tmp_path: Path) -> None:
     """Every response is the file, and a big file gets through meanwhile."""
     (tmp_path / "check.lua").write_text(WRK_SCRIPT)
     page = folder / "page.html"
     page.write_bytes(random.Random(3).randbytes(4096))
-    with serving_http(folder) as server:
+    with serving_http(folder, script=script) as server:
         before = server.descriptors()
         # How soon answers come is not what is tested: by default wrk calls it an error after 2 s.
         words = [tool("wrk"), "-c1000", "-t2", "-d10s", "--timeout", "30s", "-s", str(tmp_path / "check.lua")]

@@ -1,0 +1,60 @@
+"""The rows: what is counted, and on how much work.
+
+A row is measured in windows of `short` and of `long` turns, again and again. The figure is the difference of the two by
+the events of the turns between, so that what happens once in a window (the loop's start, its end) is not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+INSTRUCTIONS = "instructions"
+CALLS = "system calls"
+BYTES = "bytes"
+KINDS = (INSTRUCTIONS, CALLS, BYTES)
+REPEATS = {INSTRUCTIONS: 3, CALLS: 5, BYTES: 1}  # pairs of windows
+
+Options = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    kind: str
+    name: str
+    workload: str  # a function of workloads.py, which gets the turns and
+    options: Options = field(default_factory=dict)
+    short: int = 0  # turns
+    long: int = 0
+    events: int = 1  # in a turn, for each of which the figure is
+    unit: int = 1  # turns for which system calls are told, so that they are whole numbers
+
+    def title(self) -> str:
+        return f"{self.kind}: {self.name}"
+
+
+BATCH = {"connections": 100, "active": 100}
+ONE = {"connections": 10, "active": 1}
+TEN = {"connections": 10, "active": 10}
+
+ROWS = [
+    # the long ones first, so that two at a time end together
+    Row(INSTRUCTIONS, "idle tick, 10,000 channels with predicates", "predicates", {"channels": 10_000}, 1, 2),
+    Row(INSTRUCTIONS, "idle tick, 10,000 channels", "idle", {"channels": 10_000}, 20, 120),
+    Row(INSTRUCTIONS, "accept and close", "accept", {}, 32, 96),
+    Row(INSTRUCTIONS, "line, 16 in flight", "lines", {**TEN, "flight": 16}, 5, 20, events=160),
+    Row(INSTRUCTIONS, "line, 1 in flight", "lines", {**TEN, "flight": 1}, 20, 80, events=10),
+    Row(INSTRUCTIONS, "echo, 100 a tick", "echo", BATCH, 10, 30, events=100),
+    Row(INSTRUCTIONS, "echo, 1 a tick", "echo", ONE, 50, 200),
+    Row(INSTRUCTIONS, "echo with dispatcher_with_send, 100 a tick", "echo_with_send", BATCH, 10, 30, events=100),
+    Row(INSTRUCTIONS, "read, 100 a tick", "read", BATCH, 10, 30, events=100),
+    Row(INSTRUCTIONS, "idle tick, 10 channels", "idle", {"channels": 10}, 50, 250),
+    Row(INSTRUCTIONS, "timer, set and fired", "fire", {}, 500, 2000),
+    Row(INSTRUCTIONS, "timer, set and cancelled", "cancel", {}, 500, 2000),
+    Row(CALLS, "accept and close, 16 at once", "accept", {}, 16, 32, unit=16),
+    Row(CALLS, "echo, 10 a tick", "echo", TEN, 1, 3),
+    Row(CALLS, "echo, 1 a tick", "echo", ONE, 4, 12),
+    Row(CALLS, "line, 16 in flight on 10", "lines", {**TEN, "flight": 16}, 1, 3),
+    Row(CALLS, "idle tick", "idle", {"channels": 10}, 4, 20),
+    Row(CALLS, "timer tick, 10 of a millisecond", "wait", {}, 10, 20, unit=10),
+    Row(BYTES, "idle connection", "memory", {}, 0, 4000),
+]

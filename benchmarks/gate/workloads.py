@@ -1,0 +1,316 @@
+"""The workers: `python -m benchmarks.gate.workloads KIND NAME` does the work of a row, in windows.
+
+Each window stands between two marks, calls of getppid, which callgrind and strace both see. All that a window needs is
+made before it: what a connection will read waits in its socket already, so that nothing but the loop and its handlers
+runs. A window ends when a connection finds the end of its stream.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cyncore
+from benchmarks.gate.rows import BYTES, REPEATS, ROWS, Row
+from cyncore import asynchat, asyncore
+from cyncore._engine import native
+
+MESSAGE = b"x" * 62 + b"\r\n"
+STANDING = 1000  # timers that wait while others come and go
+PR_SET_THP_DISABLE = 41
+
+Run = Callable[[], object]
+Check = Callable[[], None]
+
+
+class Reader(asyncore.dispatcher):
+    def handle_read(self) -> None:
+        self.recv(8192)
+
+    def handle_close(self) -> None:
+        raise asyncore.ExitNow
+
+
+class Echo(asyncore.dispatcher):
+    def handle_read(self) -> None:
+        data = self.recv(8192)
+        if data:
+            self.send(data)
+
+    def handle_close(self) -> None:
+        raise asyncore.ExitNow
+
+
+class EchoWithSend(asyncore.dispatcher_with_send):
+    def handle_read(self) -> None:
+        data = self.recv(8192)
+        if data:
+            self.send(data)
+
+    def handle_close(self) -> None:
+        raise asyncore.ExitNow
+
+
+class Asked(asyncore.dispatcher):
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read(self) -> None:
+        self.recv(8192)
+
+
+class Lines(asynchat.async_chat):
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.set_terminator(b"\r\n")
+        self.line: list[bytes] = []
+
+    def collect_incoming_data(self, data: bytes) -> None:
+        self.line.append(data)
+
+    def found_terminator(self) -> None:
+        line = b"".join(self.line)
+        self.line = []
+        self.push(line + b"\r\n")
+
+    def handle_close(self) -> None:
+        raise asyncore.ExitNow
+
+
+class Visitor(asyncore.dispatcher):
+    left = 0  # connections of this window that have not gone
+
+    def handle_read(self) -> None:
+        self.recv(8192)
+
+    def handle_close(self) -> None:
+        self.close()
+        Visitor.left -= 1
+        if not Visitor.left:
+            raise asyncore.ExitNow
+
+
+class Server(asyncore.dispatcher):
+    def __init__(self, kind: type[asyncore.dispatcher]) -> None:
+        super().__init__()
+        self.kind = kind
+        self.create_socket()
+        self.bind(("127.0.0.1", 0))
+        self.listen(1024)
+
+    def handle_accepted(self, sock: socket.socket, address: object) -> None:
+        self.kind(sock)
+
+
+def serve() -> None:
+    try:
+        asyncore.loop()
+    except asyncore.ExitNow:
+        pass
+
+
+def answer(
+    kind: type[asyncore.dispatcher], turns: int, connections: int, active: int, message: bytes, answered: bool
+) -> tuple[Run, Check]:
+    """`message` to be read on each of the active connections, at every turn."""
+    # a message stays one message: two lines that wait are not read at once
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(connections)]
+    for near, _ in pairs:
+        kind(near)
+    for _, far in pairs[:active]:
+        far.setblocking(False)
+        for _ in range(turns):
+            far.send(message)
+    pairs[0][1].shutdown(socket.SHUT_WR)
+
+    def check() -> None:
+        for _, far in pairs[:active] if answered else []:
+            answers = [far.recv(65536) for _ in range(turns)]
+            assert answers == [message] * turns, "the work was not done"
+        for _, far in pairs:
+            far.close()
+        asyncore.close_all()
+
+    return serve, check
+
+
+def read(turns: int, connections: int, active: int) -> tuple[Run, Check]:
+    return answer(Reader, turns, connections, active, MESSAGE, False)
+
+
+def echo(turns: int, connections: int, active: int) -> tuple[Run, Check]:
+    return answer(Echo, turns, connections, active, MESSAGE, True)
+
+
+def echo_with_send(turns: int, connections: int, active: int) -> tuple[Run, Check]:
+    return answer(EchoWithSend, turns, connections, active, MESSAGE, True)
+
+
+def lines(turns: int, connections: int, active: int, flight: int) -> tuple[Run, Check]:
+    return answer(Lines, turns, connections, active, MESSAGE * flight, True)
+
+
+def accept(turns: int) -> tuple[Run, Check]:
+    """So many clients have connected and gone already."""
+    server = Server(Visitor)
+    Visitor.left = turns
+    for _ in range(turns):
+        client = socket.create_connection(server.socket.getsockname())
+        client.close()
+
+    def check() -> None:
+        assert Visitor.left == 0, "the work was not done"
+        asyncore.close_all()
+
+    return serve, check
+
+
+def fire(turns: int) -> tuple[Run, Check]:
+    loop = cyncore.Loop()
+    fired: list[int] = []
+
+    def run() -> None:
+        for number in range(turns):
+            loop.call_later(0.0, fired.append, number)
+        loop.run()
+
+    def check() -> None:
+        assert fired == list(range(turns)), "the work was not done"
+        loop.close()
+
+    return run, check
+
+
+def cancel(turns: int) -> tuple[Run, Check]:
+    loop = cyncore.Loop()
+    for number in range(STANDING):
+        loop.call_later(60.0 + number, print)
+
+    def run() -> None:
+        for _ in range(turns):
+            loop.call_later(30.0, print).cancel()
+
+    return run, loop.close
+
+
+def wait(turns: int) -> tuple[Run, Check]:
+    """Timers a millisecond apart, for each of which the loop has to wait."""
+    loop = cyncore.Loop()
+    left = turns
+
+    def again() -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            loop.call_later(0.001, again)
+
+    loop.call_later(0.001, again)
+
+    def check() -> None:
+        assert left == 0, "the work was not done"
+        loop.close()
+
+    return loop.run, check
+
+
+standing: list[tuple[socket.socket, socket.socket]] = []
+
+
+def crowd(kind: type[asyncore.dispatcher], turns: int, channels: int) -> tuple[Run, Check]:
+    """The channels are made once: they are what takes long."""
+    if not standing:
+        standing.extend(socket.socketpair() for _ in range(channels // 2))
+        for pair in standing:
+            for end in pair:
+                kind(end)
+        asyncore.loop(timeout=0, count=3)
+
+    def check() -> None:
+        assert len(asyncore.socket_map) == channels
+
+    return lambda: asyncore.loop(timeout=0, count=turns), check
+
+
+def idle(turns: int, channels: int) -> tuple[Run, Check]:
+    return crowd(Reader, turns, channels)
+
+
+def predicates(turns: int, channels: int) -> tuple[Run, Check]:
+    return crowd(Asked, turns, channels)
+
+
+def private_bytes() -> int:
+    """What this process has in memory of its own. Counted by the page, unlike what /proc/self/statm adds up."""
+    text = Path("/proc/self/smaps_rollup").read_text()
+    found = re.search(r"^Anonymous: +(\d+) kB", text, re.MULTILINE)
+    assert found, "this kernel does not count anonymous pages"
+    return 1024 * int(found[1])
+
+
+def memory(count: int, batch: int = 200) -> float:
+    """Bytes by which the process grows for an idle connection. The clients' sockets are there before."""
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # a huge page more or less would be all that is seen
+    server = Server(Reader)
+    address = server.socket.getsockname()
+    clients = [socket.socket() for _ in range(count + batch)]
+
+    def connect(some: list[socket.socket]) -> None:
+        wanted = len(asyncore.socket_map) + len(some)
+        for client in some:
+            client.connect(address)
+        while len(asyncore.socket_map) < wanted:
+            asyncore.loop(timeout=5, count=1)
+
+    connect(clients[:batch])  # what is made once
+    gc.collect()
+    before = private_bytes()
+    for first in range(batch, batch + count, batch):
+        connect(clients[first : first + batch])
+    gc.collect()
+    return (private_bytes() - before) / count
+
+
+WORKLOADS: dict[str, Callable[..., tuple[Run, Check]]] = {
+    made.__name__: made for made in (read, echo, echo_with_send, lines, accept, fire, cancel, wait, idle, predicates)
+}
+
+
+def window(row: Row, turns: int) -> None:
+    run, check = WORKLOADS[row.workload](turns, **row.options)
+    gc.collect()
+    os.getppid()
+    run()
+    os.getppid()
+    check()
+
+
+def work(row: Row) -> dict[str, object]:
+    """The first pair of windows is for Python to warm up; who counts leaves it out."""
+    if row.kind == BYTES:
+        return {"bytes": memory(row.long)}
+    gc.disable()
+    turns = [row.short, row.long] * (1 + REPEATS[row.kind])
+    for count in turns:
+        window(row, count)
+    return {"turns": turns}
+
+
+def main(kind: str, name: str) -> None:
+    if not native:
+        sys.exit("cyncore is not compiled here: there is nothing to count")
+    (row,) = [row for row in ROWS if (row.kind, row.name) == (kind, name)]
+    print(json.dumps(work(row)), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

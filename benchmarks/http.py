@@ -1,0 +1,164 @@
+"""The http table: a small file, asked for by wrk over connections that stay."""
+
+from __future__ import annotations
+
+import http.client
+import math
+import re
+import tempfile
+from pathlib import Path
+
+from benchmarks.peers import OURS, UVLOOP, Peer
+from benchmarks.rounds import QUIET, Plan
+from benchmarks.sample import ROOT, SampleError, server
+from benchmarks.table import Table, number, render
+from benchmarks.target import Target
+from benchmarks.usage import missing, per_request, run, watch
+from benchmarks.worker import Figures, Rounds, against, median, spread, work_rounds
+
+HEAD = ["server", "heads", "requests/s", "spread", "by uvloop", "user us", "system us", "CPU by uvloop"]
+HEAD += ["p50 us", "p99 us", "busy", "load busy", "taken"]
+CONNECTIONS = 100
+FOLDER = ROOT / "examples"
+FILE = "echo_server.py"
+ALIKE, DIFFERENT = "alike", "different"
+WANTED = {heads: Target(f"http, heads {heads}, cyncore by uvloop with httptools", 1.0) for heads in (ALIKE, DIFFERENT)}
+PEERS = [
+    Peer(OURS, "cyncore", "cyncore", "cyncore_http", (str(FOLDER),)),
+    Peer("cyncore, old program", "cyncore", "cyncore", "cyncore_http", ("--program", "http_server", str(FOLDER))),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_http", (str(FOLDER),)),
+    Peer("uvloop lean", "uvloop", "uvloop", "uvloop_http", ("--lean", str(FOLDER))),
+]
+# Ten thousand heads in turn, as if each request came from somebody else: what is known of a head helps nobody then.
+SCRIPT = """
+local heads, turn = {}, 0
+function init()
+  for i = 1, 10000 do heads[i] = wrk.format("GET", nil, {["X-Request"] = i}) end
+end
+function request()
+  turn = turn % 10000 + 1
+  return heads[turn]
+end
+"""
+UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
+Key = tuple[str, str]  # peer, heads
+Taken = dict[Key, Rounds]
+
+
+def microseconds(report: str, share: str) -> float:
+    """That share's latency, out of wrk's report."""
+    found = re.search(rf"^\s*{share}%\s+([\d.]+)(us|ms|s|m)$", report, re.MULTILINE)
+    return float(found[1]) * UNITS[found[2]] if found else math.nan
+
+
+def read(report: str) -> Figures:
+    """wrk's report. Raises SampleError where not every answer was a good one."""
+    wrong = re.search(r"^\s*(Socket errors|Non-2xx or 3xx responses): (.*)$", report, re.MULTILINE)
+    if wrong:
+        raise SampleError(f"{wrong[1]}: {wrong[2]}")
+    count = re.search(r"^\s*(\d+) requests in", report, re.MULTILINE)
+    rate = re.search(r"^Requests/sec:\s*([\d.]+)$", report, re.MULTILINE)
+    if count is None or rate is None or not int(count[1]):
+        raise SampleError("wrk got no answer")
+    return {
+        "requests": float(count[1]),
+        "rate": float(rate[1]),
+        "p50_us": microseconds(report, "50"),
+        "p99_us": microseconds(report, "99"),
+    }
+
+
+def ask(port: int) -> None:
+    """Asks for the file once. Raises SampleError where it is not what comes."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", f"/{FILE}")
+        if connection.getresponse().read() != (FOLDER / FILE).read_bytes():
+            raise SampleError("the answer is not the file")
+    except (OSError, http.client.HTTPException) as error:
+        raise SampleError(f"no answer: {error!r}") from None
+    finally:
+        connection.close()
+
+
+def take(peer: Peer, heads: str, plan: Plan, script: Path) -> Figures:
+    """One server, and wrk twice: to warm up, and to measure."""
+    seconds = math.ceil(plan.seconds)  # wrk counts in whole ones
+    with server(peer, plan.placement) as (process, port, _):
+        ask(port)
+        command = ["wrk", "-t1", f"-c{plan.most(CONNECTIONS)}", "--latency"]
+        command += ["-s", str(script)] if heads == DIFFERENT else []
+        where = f"http://127.0.0.1:{port}/{FILE}"
+        run([*command, "-d1s", where], plan.placement, 1)
+        report, used = watch(process.pid, [*command, f"-d{seconds}s", where], plan.placement, seconds)
+        figures = read(report)
+    return {**figures, **per_request(used, figures["requests"])}
+
+
+def row(key: Key, taken: Taken, failures: dict[Key, str]) -> list[str]:
+    name, heads = key
+    rounds, uvloop = taken.get(key), taken.get((UVLOOP, heads))
+    if rounds is None:
+        return [f"{name}, {heads}", failures.get(key, "not run")]
+    return [
+        name,
+        heads,
+        number(median(rounds, "rate")),
+        number(100 * (spread(rounds, "rate") or 0.0)) + " %",
+        number(against(rounds, uvloop, "rate"), 2),
+        number(median(rounds, "user_us"), 2),
+        number(median(rounds, "system_us"), 2),
+        number(against(rounds, uvloop, "cpu_us"), 2),
+        number(median(rounds, "p50_us")),
+        number(median(rounds, "p99_us")),
+        *(number(100 * (median(rounds, figure) or 0.0)) + " %" for figure in ("busy", "load_busy", "taken")),
+    ]
+
+
+def reach(taken: Taken) -> list[tuple[Target, float | None, bool]]:
+    """Every target with what was reached, and whether the machine was ours."""
+    reached = []
+    for heads, target in WANTED.items():
+        ours, uvloop = taken.get((OURS, heads)), taken.get((UVLOOP, heads))
+        quiet = all((median(rounds, "taken") or 0.0) <= QUIET for rounds in (ours, uvloop))
+        reached.append((target, against(ours, uvloop, "rate"), quiet))
+    return reached
+
+
+def http_table(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
+    """The table as text, and what it was made of."""
+    why = missing("wrk", "wrk")
+    if why:
+        return f"http: {why}\n", {
+            "series": [],
+            "left_out": why,
+            "targets": [target.record(None) for target in WANTED.values()],
+        }
+    found = {peer.name: peer for peer in peers}
+    keys = [(name, heads) for heads in WANTED for name in found]
+
+    def tell(key: Key, figures: Figures | None) -> str:
+        return f"heads {key[1]}, {key[0]}" + (f": {figures['rate']:,.0f} requests/s" if figures else "")
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "different.lua")
+        script.write_text(SCRIPT)
+        taken, failures = work_rounds(keys, plan, lambda key: take(found[key[0]], key[1], plan, script), tell)
+    size, count = (FOLDER / FILE).stat().st_size, plan.most(CONNECTIONS)
+    seconds = math.ceil(plan.seconds)
+    title = f"HTTP, a file of {size} bytes over {count} connections (wrk), medians, {plan.rounds} x {seconds} s"
+    text = render(title, HEAD, [row(key, taken, failures) for key in keys])
+    reached = reach(taken)
+    record: dict[str, object] = {
+        "series": [
+            {"peer": key[0], "heads": key[1], "connections": count, "size": size, "samples": rounds}
+            for key, rounds in taken.items()
+        ],
+        "failures": {", ".join(key): said for key, said in failures.items()},
+        "targets": [target.record(value, quiet=calm) for target, value, calm in reached],
+    }
+    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
+    return "\n".join([text, *verdicts]) + "\n", record
+
+
+TABLE = Table("http", peers=PEERS, run=http_table, shapes=2, window=3.5)

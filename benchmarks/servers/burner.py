@@ -1,0 +1,15 @@
+"""A thread that computes and never waits: what a server shares its interpreter with in the thread table."""
+
+from __future__ import annotations
+
+import threading
+
+
+def burn() -> None:
+    number = 0
+    while True:
+        number = (number + 1) % 1000
+
+
+def start_burning() -> None:
+    threading.Thread(target=burn, daemon=True).start()
