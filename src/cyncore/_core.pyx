@@ -94,6 +94,11 @@ socket_map = {}
 cdef Loop _home = None  # the loop of socket_map, which is kept for good
 
 
+cdef int _cores() except -1:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 cdef int64_t _nanoseconds(object seconds, str what) except -2:
     """-1 for None: without end."""
     cdef double value
@@ -616,7 +621,7 @@ cdef class Loop(Registry):
         self.look = PROBE
         if began and 2 * (woken - began) < PROBE_MOST:
             self.look = max(2 * (woken - began), PROBE)
-        if now - woken >= LATE:
+        if now - woken >= LATE and (self.probe_span or _cores() > 1):  # on one core nobody brings events while we look
             self.probe_span = min(max(self.probe_span * 2, PROBE_FIRST), PROBE_LAST)
             self.probe_until = now + self.probe_span
         elif now >= self.probe_until:
