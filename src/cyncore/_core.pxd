@@ -12,7 +12,8 @@ cdef class Loop(Registry):
     cdef bint stopping
     cdef list late               # failures that a batch cut short has left: (fd, generation, errno)
     cdef int64_t earliest        # of timers added now: not before those that are being made
-    cdef list gathered           # channels with output to be sent before the next wait
+    cdef list gathered           # channels with output to be sent before the next wait, from `gathered_at`
+    cdef Py_ssize_t gathered_at, gathered_count  # to there; outside is None: the list keeps its length
     cdef unsigned gathered_epoch  # fork_epoch() when that was gathered
     cdef unsigned tick_epoch     # the same, when the tick began
     cdef bint flushing

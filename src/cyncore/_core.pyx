@@ -116,6 +116,11 @@ cdef int _check_map(object map) except -1:
     return 0
 
 
+cdef inline bint is_owing(Loop loop) noexcept:
+    """Is there output to be sent before the next wait?"""
+    return loop.gathered_at < loop.gathered_count
+
+
 cdef class Loop(Registry):
     """An event loop over a map of channels.
 
@@ -399,7 +404,11 @@ cdef class Loop(Registry):
         if not channel.flags & GATHERED:
             channel.flags |= GATHERED
             self.gathered_epoch = self.epoch
-            self.gathered.append(channel)
+            if self.gathered_count < len(self.gathered):
+                self.gathered[self.gathered_count] = channel
+            else:
+                self.gathered.append(channel)
+            self.gathered_count += 1
         return 0
 
     cdef bint is_copy(self) noexcept:
@@ -413,11 +422,13 @@ cdef class Loop(Registry):
         self.now = 0
         cdef bint within = self.flushing  # a handler of a flush runs the loop, or forks: it goes on with the rest
         self.flushing = True
-        if not within:
-            self.gathered.reverse()
         try:
-            while self.gathered:
-                channel = <Channel> self.gathered.pop()
+            while is_owing(self):
+                channel = <Channel> self.gathered[self.gathered_at]
+                self.gathered[self.gathered_at] = None
+                self.gathered_at += 1
+                if self.gathered_at == self.gathered_count:
+                    self.gathered_at = self.gathered_count = 0
                 if channel.flags & GATHERED:
                     try:
                         channel.flush(True)
@@ -497,7 +508,7 @@ cdef class Loop(Registry):
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
         outer = ticking[0]
-        if outer is not NULL and (<Loop> outer).gathered:
+        if outer is not NULL and is_owing(<Loop> outer):
             (<Loop> outer).flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
         self.now = 0
@@ -509,10 +520,10 @@ cdef class Loop(Registry):
             if are_queued(self.calls) or self.calls.timers.count:
                 if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
-            if self.gathered:
+            if is_owing(self):
                 self.flush_gathered()
             self.settle(ask_all)
-            if self.gathered:  # a predicate has written
+            if is_owing(self):  # a predicate has written
                 self.flush_gathered()
                 self.settle(False)
             if need and limit != 0 and not self.is_left(need):
@@ -530,7 +541,7 @@ cdef class Loop(Registry):
             return delivered
         finally:
             try:
-                if self.gathered:
+                if is_owing(self):
                     self.flush_gathered()
             finally:
                 ticking[0] = outer
@@ -549,10 +560,10 @@ cdef class Loop(Registry):
                 if self.stopping or are_queued(self.calls):
                     return 0
             rounds += 1
-            if self.gathered:  # a predicate has written
+            if is_owing(self):  # a predicate has written
                 self.flush_gathered()
                 self.settle(False)
-                if self.gathered:  # once more: what it wants of the kernel now is told in a millisecond (`touched`)
+                if is_owing(self):  # once more: what it wants of the kernel now is told in a millisecond (`touched`)
                     self.flush_gathered()
                 if self.stopping or are_queued(self.calls):
                     return 0
@@ -862,7 +873,7 @@ cdef int _unread(Channel channel, int fd) except -1:
 
 def _before_fork():
     """What the parent has gathered must not leave twice."""
-    if cyn_ticking is not NULL and (<Loop> cyn_ticking).gathered:
+    if cyn_ticking is not NULL and is_owing(<Loop> cyn_ticking):
         (<Loop> cyn_ticking).flush_gathered()
 
 
