@@ -57,7 +57,7 @@ class Repository:
         archive, tree, site = folder / "tree.tar", folder / "tree", folder / "site"
         self.git("archive", "--format=tar", f"--output={archive}", commit)
         with tarfile.open(archive) as tar:
-            tar.extractall(tree)
+            tar.extractall(tree, filter="data")
         archive.unlink()
         tools = all(importlib.util.find_spec(name) for name in ("Cython", "setuptools"))
         alone = ["--no-build-isolation"] if tools else []

@@ -129,7 +129,9 @@ cdef extern from *:
     #ifndef CYN_SOCKET_FD
     #define CYN_SOCKET_FD
     /* A plain socket has its descriptor as its first member; where one had not, it would not count as DIRECT. */
-    static inline int cyn_socket_fd(PyObject *sock) { return *(int *)((char *)sock + sizeof(PyObject)); }
+    static inline __attribute__((unused)) int cyn_socket_fd(PyObject *sock) {
+        return *(int *)((char *)sock + sizeof(PyObject));
+    }
     #endif
     """
     int cyn_socket_fd(object plain_socket) noexcept

@@ -11,7 +11,7 @@ cdef extern from *:
     #ifndef CYN_MAP_VERSION
     #define CYN_MAP_VERSION
     /* A dict's version moves on with every change; Python 3.12 gave that up for watchers. */
-    static inline unsigned long long cyn_map_version(PyObject *map) {
+    static inline __attribute__((unused)) unsigned long long cyn_map_version(PyObject *map) {
     #if PY_VERSION_HEX < 0x030C0000
         return ((PyDictObject *)map)->ma_version_tag;
     #else

@@ -4,7 +4,7 @@ cdef extern from *:
     """
     #ifndef CYN_TYPE_VERSION
     #define CYN_TYPE_VERSION
-    static inline unsigned cyn_type_version(PyTypeObject *kind) {
+    static inline __attribute__((unused)) unsigned cyn_type_version(PyTypeObject *kind) {
     #if PY_VERSION_HEX < 0x030B0000
         /* 3.10 leaves the old number behind and clears a flag. */
         if (!PyType_HasFeature(kind, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
@@ -20,7 +20,7 @@ cdef extern from *:
     #ifndef CYN_CALL_ONE
     #define CYN_CALL_ONE
     /* Calls a plain Python function, whose entry needs no looking up, with one argument. */
-    static inline PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
+    static inline __attribute__((unused)) PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
         PyObject *room[2] = {NULL, argument};
         return ((PyFunctionObject *)function)->vectorcall(function, room + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
