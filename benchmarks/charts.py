@@ -27,7 +27,7 @@ MARKS = {  # of the peers that the idle chart shows
     UVLOOP: (ORANGE, "^"),
     OLD: (RED, "v"),
     "asyncio": (GREEN, "D"),
-    PYFTPDLIB: (PINK, "P"),
+    f"{PYFTPDLIB} push": (PINK, "P"),  # the one of its two that the table has
     "gevent": (SKY, "X"),
 }
 VERDICTS = {MET: (BLUE, "o", MET), MISSED: (RED, "X", MISSED.lower()), NO_VERDICT: (GREY, "D", NO_VERDICT)}
@@ -127,6 +127,7 @@ def targets(results: Results) -> Figure | None:
         axes.plot([1, reached[place]], [place, place], color=tint, linewidth=2)
         axes.plot(reached[place], place, color=tint, marker=marker, markersize=8, linestyle="", label=name)
     axes.set_yticks(range(len(every)), [label(target) for target in every], fontsize=8)
+    axes.set_ylim(-0.7, len(every) - 0.3)
     axes.tick_params(axis="y", length=0)
     low, high = min(0.5, 0.8 * min(reached)), max(2.0, 1.3 * max(reached))
     steps = [step for step in STEPS if low <= step <= high]
@@ -143,7 +144,7 @@ def targets(results: Results) -> Figure | None:
 
 
 def label(target: Reached) -> str:
-    return f"{target.what}\n{target.value:,.2f}, wanted {target.bound()}"
+    return f"{target.what}\n{target.reached()}, wanted {target.bound()}"
 
 
 CHARTS: dict[str, Callable[[Results], Figure | None]] = {"echo": echo, "idle": idle, "targets": targets}

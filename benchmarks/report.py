@@ -20,7 +20,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def targets(results: Results) -> str:
-    rows = [[target.what, target.bound(), number(target.value, 2), target.verdict] for _, target in results.targets()]
+    rows = [[target.what, target.bound(), target.reached(), target.verdict] for _, target in results.targets()]
     rows += [[f"{name}: the table failed", "-", "-", NOT_MEASURED] for name in results.failed()]
     return "### Wanted and reached\n\n" + markdown(["target", "wanted", "reached", "verdict"], rows)
 

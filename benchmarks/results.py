@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import RAW
+from benchmarks.table import number
 
 Series = dict[str, Any]  # of one peer in one shape, as Series.record() has it
 
@@ -29,6 +30,10 @@ class Reached:
         if not self.value or self.value < 0:
             return None
         return self.value / self.wanted if self.at_least else self.wanted / self.value
+
+    def reached(self) -> str:
+        """As text, with as many digits as it is worth."""
+        return number(self.value, 0 if self.value is not None and abs(self.value) >= 100 else 2)
 
     def bound(self) -> str:
         return f"{'at least' if self.at_least else 'at most'} {self.wanted:,g}"

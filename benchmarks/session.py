@@ -17,7 +17,7 @@ from benchmarks.programs import program
 from benchmarks.results import Results
 from benchmarks.rounds import Plan, progress
 from benchmarks.sample import Placement
-from benchmarks.table import Table, number, render
+from benchmarks.table import Table, render
 from benchmarks.target import NOT_MEASURED
 
 LEAST_PACE = 0.3  # of the estimate: a table that failed at once says nothing of the others
@@ -154,6 +154,6 @@ def summary(results: Results) -> str:
     """Every target that was looked at: what was wanted, what was reached."""
     rows = []
     for _, target in results.targets():
-        rows.append([target.what, target.bound(), number(target.value, 2), target.verdict])
+        rows.append([target.what, target.bound(), target.reached(), target.verdict])
     rows += [[f"{name}: the table failed", "-", "-", NOT_MEASURED] for name in results.failed()]
     return render("Wanted and reached", ["target", "wanted", "reached", "verdict"], rows)
