@@ -82,7 +82,7 @@ class Results:
         quick = "a QUICK run, no evidence; " if plan["quick"] else ""
         return (
             f"{self.record['machine']}; {self.record['placement']}; {quick}"
-            f"medians of {plan['rounds']} rounds of {plan['seconds']:g} s"
+            f"medians of {plan['rounds']} round{'s' if plan['rounds'] > 1 else ''} of {plan['seconds']:g} s"
         )
 
 
