@@ -48,11 +48,11 @@ class Mailbox(smtpd.SMTPServer):
 class Client:
     """Says bytes to a server whose loop is polled meanwhile, and hears what comes back."""
 
-    def __init__(self, loop: Loop, port: int) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self.loop = loop
         self.heard = b""
         self.over = False
-        self.sock: Any = socket.create_connection((HOST, port), 10)
+        self.sock: Any = sock
         self.sock.setblocking(False)
 
     def close(self) -> None:
@@ -131,7 +131,16 @@ class Mail:
         return made
 
     def silent_client(self, server: Any) -> Client:
-        made = Client(self.loop, server.port)
+        return self._client(socket.create_connection((HOST, server.port), 10))
+
+    def near_client(self, server: Any) -> Client:
+        """One over a socket pair: what is sent is there at once, and what is full stays full."""
+        near, far = socket.socketpair()
+        server.handle_accepted(near, ("near", 0))
+        return self._client(far)
+
+    def _client(self, sock: socket.socket) -> Client:
+        made = Client(self.loop, sock)
         self._open.append(made)
         return made
 

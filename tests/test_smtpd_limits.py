@@ -117,13 +117,14 @@ def _fill(client: Client) -> None:
 def _held(mail: Mail) -> tuple[Any, Client]:
     """A channel that is not read because its peer does not read, and that peer."""
     server = mail.server()
-    client = mail.client(server)
+    client = mail.near_client(server)
+    client.hear()
     channel = server.channels[0]
     _set_buffers((client.sock, channel.socket), 32768)
 
     def held() -> bool:
         _fill(client)
-        return not mail.loop.poll(0.01) and channel._held  # the kernel takes no more of the replies
+        return not mail.loop.poll() and channel._held  # the kernel takes no more of the replies
 
     poll_until(mail.loop, held)
     return channel, client
@@ -137,7 +138,7 @@ def test_channel_whose_output_is_discarded_is_read_again(mail: Mail) -> None:
     def heard() -> bool:
         client.listen()
         client.heard = b""
-        return not mail.loop.poll(0.01)
+        return not mail.loop.poll()
 
     poll_until(mail.loop, heard)
     client.sock.send(b"\r\n")  # behind what may be half a command
@@ -155,7 +156,7 @@ def test_pause_of_the_program_outlasts_that_for_unread_replies(mail: Mail) -> No
     channel.pause_reading()
     served = _count_help(channel)
     poll_until(mail.loop, lambda: client.listen() and not channel._held)
-    poll_until(mail.loop, lambda: not mail.loop.poll(0.01))
+    poll_until(mail.loop, lambda: not mail.loop.poll())
     assert served == []
     channel.resume_reading()
     poll_until(mail.loop, lambda: served)
@@ -166,7 +167,7 @@ def test_program_that_reads_on_does_not_end_the_pause_for_unread_replies(mail: M
     served = _count_help(channel)
     channel.pause_reading()
     channel.resume_reading()
-    poll_until(mail.loop, lambda: not mail.loop.poll(0.01))
+    poll_until(mail.loop, lambda: not mail.loop.poll())
     assert served == []
     poll_until(mail.loop, lambda: client.listen() and served)
 
