@@ -30,7 +30,11 @@ CSRC = {
     "_intake": [],
     "_chat": ["sys"],
 }
-SMALL = {"_traits"}  # -Os: what of it runs for every event is inlined where it is used
+# What Cython would repeat in every module, above all its type of function: one module that the others import.
+SHARED = "cyncore._cyutility"
+UNSHARED = ["AutoPickle", "MemoryView"]  # no module uses them: one that did would fail when it is imported
+# All else is -O2. These take no more instructions for an event, a line or a timer at the level that is smaller.
+LEVELS = {"_traits": "-Os", "_chat": "-O1"}
 COMPILE = ["-std=gnu11", "-fvisibility=hidden", "-pthread"]
 LINK = ["-pthread"]
 MACROS = []
@@ -55,7 +59,7 @@ def optimised(name):
     """A tenth smaller than with Python's own -O3, and not slower. Whoever asks for another level in CFLAGS gets it."""
     if "-O" in os.environ.get("CFLAGS", ""):
         return []
-    return ["-Os" if name in SMALL else "-O2"]
+    return [LEVELS.get(name, "-O2")]
 
 
 def extension(name, csrc):
@@ -68,10 +72,26 @@ def extension(name, csrc):
         extra_compile_args=[*optimised(name), *COMPILE],
         extra_link_args=LINK,
     )
-    made.cython_directives = DIRECTIVES  # setuptools' own class takes no such argument
+    # setuptools' own class takes no such arguments
+    made.cython_directives = DIRECTIVES
+    made.shared_utility_qualified_name = SHARED
+    return made
+
+
+def shared():
+    """Cython writes its source when it is built, and names the module inside it after the file."""
+    made = Extension(
+        SHARED,
+        [f"src/cyncore/{SHARED}.c"],
+        extra_compile_args=[*optimised(SHARED), *COMPILE],
+        extra_link_args=LINK,
+    )
+    made.shared_utility_qualified_name = SHARED
+    made.shared_utility_features_disabled = UNSHARED
     return made
 
 
 # csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
 compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
-setup(ext_modules=[extension(name, csrc) for name, csrc in CSRC.items()] if compiled else [])
+modules = [shared(), *(extension(name, csrc) for name, csrc in CSRC.items())]
+setup(ext_modules=modules if compiled else [])

@@ -52,7 +52,7 @@ def test_timer_is_not_late_by_what_a_callback_took_after_a_poll_of_its_own(loop:
     ran: list[float] = []
     began = loop.time()
     loop.call_later(0.0, work)
-    due = loop.call_later(0.6, lambda: ran.append(loop.time()))
+    due = loop.call_later(1.5, lambda: ran.append(loop.time()))
     poll_until(loop, lambda: ran)
     # Overdue when the callback ends. What must not follow is a wait of the time that the callback took.
     assert ran[0] - ended[0] < (ended[0] - began) / 2
@@ -88,37 +88,6 @@ def test_step_that_the_instance_has_itself_is_called(name: str, loop: Loop, peer
     Own(ours, loop.map)
     assert len(calls) == 1
     assert loop.map == {}
-
-
-def test_accepted_socket_is_closed_once_where_making_it_fails(
-    loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Listener(dispatcher):
-        def __init__(self) -> None:
-            super().__init__(map=loop.map)
-            self.create_socket()
-            self.bind(("127.0.0.1", 0))
-            self.listen(4)
-
-        def handle_accepted(self, sock: socket.socket, addr: Any) -> None:
-            taken.append(sock)
-            raise RuntimeError("not wanted")
-
-        def handle_error(self) -> None:
-            errors.append(1)
-
-    taken: list[socket.socket] = []
-    errors: list[int] = []
-    listener = Listener()
-    peers.keep(socket.create_connection(listener.socket.getsockname()))
-    poll_until(loop, lambda: errors)
-    number = taken[0].fileno()
-    taken.pop().close()
-    with socket.socket() as other:
-        assert other.fileno() == number  # whose it is now
-        assert loop.poll(0) == 0
-        assert other.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
-    listener.close()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ cdef extern from "cyn_poller.h" nogil:
     int cyn_poller_remove(cyn_poller *p, int fd)
     int cyn_poller_settle(cyn_poller *p, int audit)
     int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int timeout)
-    void *cyn_poller_owner(const cyn_poller *p, const cyn_event *event)
     int cyn_poller_fd(const cyn_poller *p)
 
 cdef extern from "cyn_slots.h" nogil:
