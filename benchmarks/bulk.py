@@ -43,7 +43,7 @@ def bulk(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     found = {series.peer.name: series for series in every}
     title = f"Echo of 16 KiB over {CONNECTIONS} connections, medians, {plan.rounds} x {plan.seconds:g} s"
     text = render(title, HEAD, [row(series, found.get(RAW)) for series in every])
-    return conclude(text, every, reach(found))
+    return conclude(text, reach(found), series=[series.record() for series in every])
 
 
 # pyftpdlib's plain handler reads 8 KiB and would lose what a short send() leaves.

@@ -52,7 +52,7 @@ def connect(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         (BY_RAW, ours.against(raw, rate) if ours else None, quiet(ours, raw)),
         (BY_UVLOOP, ours.against(uvloop, rate) if ours else None, quiet(ours, uvloop)),
     ]
-    return conclude(text, every, reached)
+    return conclude(text, reached, series=[series.record() for series in every])
 
 
 PEERS = [peer for peer in ECHO if peer.name not in LEFT_OUT]

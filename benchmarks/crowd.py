@@ -78,7 +78,7 @@ def crowd(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         f"{plan.rounds} x {plan.seconds:g} s"
     )
     text = render(title, HEAD, [row(series, found) for series in every])
-    return conclude(text, every, reach(found, active, active * share))
+    return conclude(text, reach(found, active, active * share), series=[series.record() for series in every])
 
 
 PEERS = [

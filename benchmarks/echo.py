@@ -7,6 +7,7 @@ from benchmarks.rounds import Plan, Series, interleave
 from benchmarks.sample import Sample, Shape
 from benchmarks.table import Table, number, render
 from benchmarks.target import Target
+from benchmarks.verdicts import conclude
 
 HEAD = ["server", "messages/s", "spread", "by raw C", "user us", "system us", "CPU by raw C", "p50 us", "p99 us"]
 HEAD += ["busy", "load busy", "batch", "taken"]
@@ -58,9 +59,7 @@ def echo(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         (BY_UVLOOP, ours.against(uvloop, rate) if ours else None, quiet(ours, uvloop)),
         (USER, ours.median(Sample.user_us) if ours and ours.samples else None, quiet(ours)),
     ]
-    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
-    targets = [target.record(value, quiet=calm) for target, value, calm in reached]
-    return "\n".join([text, *verdicts]) + "\n", {"series": [series.record() for series in every], "targets": targets}
+    return conclude(text, reached, series=[series.record() for series in every])
 
 
 TABLE = Table("echo", peers=ECHO, run=echo, programs=("load", "echo_epoll"))

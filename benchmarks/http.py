@@ -9,15 +9,16 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.peers import OURS, UVLOOP, Peer
-from benchmarks.rounds import QUIET, Plan
+from benchmarks.requests import Key, head, reach, record, row
+from benchmarks.rounds import Plan
 from benchmarks.sample import ROOT, SampleError, server
-from benchmarks.table import Table, number, render
+from benchmarks.table import Table, render
 from benchmarks.target import Target
 from benchmarks.usage import missing, per_request, run, watch
-from benchmarks.worker import Figures, Rounds, against, median, spread, work_rounds
+from benchmarks.verdicts import conclude
+from benchmarks.worker import Figures, work_rounds
 
-HEAD = ["server", "heads", "requests/s", "spread", "by uvloop", "user us", "system us", "CPU by uvloop"]
-HEAD += ["p50 us", "p99 us", "busy", "load busy", "taken"]
+HEAD = head("heads", "requests")
 CONNECTIONS = 100
 FOLDER = ROOT / "examples"
 FILE = "echo_server.py"
@@ -41,8 +42,6 @@ function request()
 end
 """
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
-Key = tuple[str, str]  # peer, heads
-Taken = dict[Key, Rounds]
 
 
 def microseconds(report: str, share: str) -> float:
@@ -95,45 +94,12 @@ def take(peer: Peer, heads: str, plan: Plan, script: Path) -> Figures:
     return {**figures, **per_request(used, figures["requests"])}
 
 
-def row(key: Key, taken: Taken, failures: dict[Key, str]) -> list[str]:
-    name, heads = key
-    rounds, uvloop = taken.get(key), taken.get((UVLOOP, heads))
-    if rounds is None:
-        return [f"{name}, {heads}", failures.get(key, "not run")]
-    return [
-        name,
-        heads,
-        number(median(rounds, "rate")),
-        number(100 * (spread(rounds, "rate") or 0.0)) + " %",
-        number(against(rounds, uvloop, "rate"), 2),
-        number(median(rounds, "user_us"), 2),
-        number(median(rounds, "system_us"), 2),
-        number(against(rounds, uvloop, "cpu_us"), 2),
-        number(median(rounds, "p50_us")),
-        number(median(rounds, "p99_us")),
-        *(number(100 * (median(rounds, figure) or 0.0)) + " %" for figure in ("busy", "load_busy", "taken")),
-    ]
-
-
-def reach(taken: Taken) -> list[tuple[Target, float | None, bool]]:
-    """Every target with what was reached, and whether the machine was ours."""
-    reached = []
-    for heads, target in WANTED.items():
-        ours, uvloop = taken.get((OURS, heads)), taken.get((UVLOOP, heads))
-        quiet = all((median(rounds, "taken") or 0.0) <= QUIET for rounds in (ours, uvloop))
-        reached.append((target, against(ours, uvloop, "rate"), quiet))
-    return reached
-
-
 def http_table(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     """The table as text, and what it was made of."""
     why = missing("wrk", "wrk")
     if why:
-        return f"http: {why}\n", {
-            "series": [],
-            "left_out": why,
-            "targets": [target.record(None) for target in WANTED.values()],
-        }
+        targets = [target.record(None) for target in WANTED.values()]
+        return f"http: {why}\n", {"series": [], "left_out": why, "targets": targets}
     found = {peer.name: peer for peer in peers}
     keys = [(name, heads) for heads in WANTED for name in found]
 
@@ -148,17 +114,7 @@ def http_table(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     seconds = math.ceil(plan.seconds)
     title = f"HTTP, a file of {size} bytes over {count} connections (wrk), medians, {plan.rounds} x {seconds} s"
     text = render(title, HEAD, [row(key, taken, failures) for key in keys])
-    reached = reach(taken)
-    record: dict[str, object] = {
-        "series": [
-            {"peer": key[0], "heads": key[1], "connections": count, "size": size, "samples": rounds}
-            for key, rounds in taken.items()
-        ],
-        "failures": {", ".join(key): said for key, said in failures.items()},
-        "targets": [target.record(value, quiet=calm) for target, value, calm in reached],
-    }
-    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
-    return "\n".join([text, *verdicts]) + "\n", record
+    return conclude(text, reach(WANTED, taken), **record("heads", taken, failures, connections=count, size=size))
 
 
 TABLE = Table("http", peers=PEERS, run=http_table, shapes=2, window=3.5)

@@ -70,7 +70,7 @@ def idle(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         row(series, found.get((RAW, series.shape.connections)), found.get((series.peer.name, FEW))) for series in every
     ]
     title = f"One active of N, {plan.size} bytes, medians, {plan.rounds} x {plan.seconds:g} s"
-    return conclude(render(title, HEAD, rows), every, reach(found, counts[-1]))
+    return conclude(render(title, HEAD, rows), reach(found, counts[-1]), series=[series.record() for series in every])
 
 
 PEERS = [peer for peer in ECHO if peer.name not in ("cyncore with_send", PYFTPDLIB)]

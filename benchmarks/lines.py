@@ -11,6 +11,7 @@ from benchmarks.rounds import Plan, Series, interleave
 from benchmarks.sample import Sample, Shape
 from benchmarks.table import Table, number, render
 from benchmarks.target import Target
+from benchmarks.verdicts import conclude
 
 HEAD = ["server", "in flight", "lines/s", "spread", "by raw C", "by uvloop", "user us", "system us", "CPU by uvloop"]
 HEAD += ["p50 us", "p99 us", "busy", "load busy", "batch", "taken"]
@@ -63,17 +64,15 @@ def lines(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     }
     every = interleave(peers, list(shapes.values()), plan)
     found = {(series.peer.name, series.shape): series for series in every}
-    rows, verdicts, targets = [], [], []
+    rows, reached = [], []
     for flight, shape in shapes.items():
         raw, uvloop, ours = (found.get((name, shape)) for name in (RAW, UVLOOP, OURS))
         rows += [row(series, flight, raw, uvloop) for series in every if series.shape == shape]
         target = Target(f"lines, {flight} in flight, cyncore by uvloop", WANTED[flight])
         value, calm = ours.against(uvloop, rate) if ours else None, quiet(ours, uvloop)
-        verdicts.append(target.judge(value, quiet=calm))
-        targets.append(target.record(value, quiet=calm))
+        reached.append((target, value, calm))
     title = f"Lines of {SIZE} bytes over {CONNECTIONS} connections, medians, {plan.rounds} x {plan.seconds:g} s"
-    text = "\n".join([render(title, HEAD, rows), *verdicts]) + "\n"
-    return text, {"series": [series.record() for series in every], "targets": targets}
+    return conclude(render(title, HEAD, rows), reached, series=[series.record() for series in every])
 
 
 TABLE = Table("lines", peers=LINES, run=lines, programs=("load_lines", "lines_epoll"), shapes=2)

@@ -11,6 +11,7 @@ from benchmarks.rounds import Plan, Series, interleave
 from benchmarks.sample import Sample, Shape
 from benchmarks.table import Table, number, render
 from benchmarks.target import Target
+from benchmarks.verdicts import conclude
 
 HEAD = ["server", "a connection", "messages/s", "spread", "by smtpd", "user us", "system us", "CPU by smtpd"]
 HEAD += ["p50 us", "p99 us", "peak MB", "busy", "load busy", "taken"]
@@ -61,17 +62,15 @@ def mail(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     shapes = {kind: Mail(CONNECTIONS, CONNECTIONS, BODY, plan.seconds, plan.warmup, sessions=kind) for kind in KINDS}
     every = interleave(peers, list(shapes.values()), plan)
     found = {(series.peer.name, series.shape): series for series in every}
-    rows, verdicts, targets = [], [], []
+    rows, reached = [], []
     for kind, shape in shapes.items():
         ours, old = found.get((OURS, shape)), found.get((OLD_MAIL, shape))
         rows += [row(series, KINDS[kind], old) for series in every if series.shape == shape]
         target = Target(f"mail, a connection for {KINDS[kind]}, cyncore by smtpd", WANTED)
         value, calm = ours.against(old, rate) if ours else None, quiet(ours, old)
-        verdicts.append(target.judge(value, quiet=calm))
-        targets.append(target.record(value, quiet=calm))
+        reached.append((target, value, calm))
     title = f"Mail of {BODY:,} bytes from {CONNECTIONS} clients, medians, {plan.rounds} x {plan.seconds:g} s"
-    text = "\n".join([render(title, HEAD, rows), *verdicts]) + "\n"
-    return text, {"series": [series.record() for series in every], "targets": targets}
+    return conclude(render(title, HEAD, rows), reached, series=[series.record() for series in every])
 
 
 TABLE = Table("mail", peers=MAIL, run=mail, programs=("load_mail",), shapes=2)

@@ -7,15 +7,16 @@ import math
 import socket
 
 from benchmarks.peers import OURS, UVLOOP, Peer
-from benchmarks.rounds import QUIET, Plan
+from benchmarks.requests import Key, head, reach, record, row
+from benchmarks.rounds import Plan
 from benchmarks.sample import SampleError, server
-from benchmarks.table import Table, number, render
+from benchmarks.table import Table, render
 from benchmarks.target import Target
 from benchmarks.usage import missing, per_request, run, watch
-from benchmarks.worker import Figures, Rounds, against, median, spread, work_rounds
+from benchmarks.verdicts import conclude
+from benchmarks.worker import Figures, work_rounds
 
-HEAD = ["server", "command", "commands/s", "spread", "by uvloop", "user us", "system us", "CPU by uvloop"]
-HEAD += ["p50 us", "p99 us", "busy", "load busy", "taken"]
+HEAD = head("command", "commands")
 CONNECTIONS = 50
 FLIGHT = 16
 PACE = 150_000  # commands a second, about: redis-benchmark counts commands, not seconds
@@ -33,8 +34,6 @@ TALK = {  # what is said before anything is measured, and what must come back
     b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n": b"$4\r\na\r\nb\r\n",
     b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n": b":1\r\n",
 }
-Key = tuple[str, str]  # peer, command
-Taken = dict[Key, Rounds]
 
 
 def ask(port: int) -> None:
@@ -76,36 +75,6 @@ def take(peer: Peer, name: str, plan: Plan) -> Figures:
     return {**read(report), **per_request(used, count)}
 
 
-def row(key: Key, taken: Taken, failures: dict[Key, str]) -> list[str]:
-    peer, name = key
-    rounds, uvloop = taken.get(key), taken.get((UVLOOP, name))
-    if rounds is None:
-        return [f"{peer}, {name}", failures.get(key, "not run")]
-    return [
-        peer,
-        name,
-        number(median(rounds, "rate")),
-        number(100 * (spread(rounds, "rate") or 0.0)) + " %",
-        number(against(rounds, uvloop, "rate"), 2),
-        number(median(rounds, "user_us"), 2),
-        number(median(rounds, "system_us"), 2),
-        number(against(rounds, uvloop, "cpu_us"), 2),
-        number(median(rounds, "p50_us")),
-        number(median(rounds, "p99_us")),
-        *(number(100 * (median(rounds, figure) or 0.0)) + " %" for figure in ("busy", "load_busy", "taken")),
-    ]
-
-
-def reach(taken: Taken) -> list[tuple[Target, float | None, bool]]:
-    """Every target with what was reached, and whether the machine was ours."""
-    reached = []
-    for name, target in WANTED.items():
-        ours, uvloop = taken.get((OURS, name)), taken.get((UVLOOP, name))
-        quiet = all((median(rounds, "taken") or 0.0) <= QUIET for rounds in (ours, uvloop))
-        reached.append((target, against(ours, uvloop, "rate"), quiet))
-    return reached
-
-
 def resp(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     """The table as text, and what it was made of."""
     why = missing("redis-benchmark", "redis-tools")
@@ -122,17 +91,8 @@ def resp(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     count = plan.most(CONNECTIONS)
     title = f"RESP, {FLIGHT} in flight on {count} connections (redis-benchmark), medians, {plan.rounds} rounds"
     text = render(title, HEAD, [row(key, taken, failures) for key in keys])
-    reached = reach(taken)
-    record: dict[str, object] = {
-        "series": [
-            {"peer": key[0], "command": key[1], "connections": count, "flight": FLIGHT, "samples": rounds}
-            for key, rounds in taken.items()
-        ],
-        "failures": {", ".join(key): said for key, said in failures.items()},
-        "targets": [target.record(value, quiet=calm) for target, value, calm in reached],
-    }
-    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
-    return "\n".join([text, *verdicts]) + "\n", record
+    kept = record("command", taken, failures, connections=count, flight=FLIGHT)
+    return conclude(text, reach(WANTED, taken), **kept)
 
 
 TABLE = Table("resp", peers=PEERS, run=resp, shapes=len(TESTS), window=3.0)

@@ -74,7 +74,7 @@ def thread(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     )
     text = render(title, HEAD, [row(series, uvloop) for series in every])
     value = ours.against(uvloop, rate) if ours else None
-    return conclude(text, every, [(BY_UVLOOP, value, quiet(ours, uvloop))])
+    return conclude(text, [(BY_UVLOOP, value, quiet(ours, uvloop))], series=[series.record() for series in every])
 
 
 NAMES = (OURS, UVLOOP, OLD, "asyncio")

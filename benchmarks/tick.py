@@ -7,6 +7,7 @@ from benchmarks.peers import ECHO, OLD, OURS, Peer
 from benchmarks.rounds import QUIET, Plan
 from benchmarks.table import Table, number, render
 from benchmarks.target import Target
+from benchmarks.verdicts import Reached, conclude
 from benchmarks.worker import Figures, Rounds, median, work, work_rounds
 
 HEAD = ["loop", "class", "10 channels, us", "N channels, us", "least", "a channel, ns", "by asyncore", "taken"]
@@ -57,7 +58,7 @@ def taken_share(taken: dict[Key, Rounds], name: str, kind: str, most: int) -> fl
     return max(median(taken.get((name, kind, count)), "taken") or 0.0 for count in (FEW, most))
 
 
-def reach(most: int, taken: dict[Key, Rounds]) -> list[tuple[Target, float | None, bool]]:
+def reach(most: int, taken: dict[Key, Rounds]) -> list[Reached]:
     """Every target with what was reached, and whether the machine was ours."""
     over = median(taken.get((OURS, "overridden", most)), "median_us")
     plain = [median(taken.get((OURS, "plain", count)), "median_us") for count in (FEW, most)]
@@ -75,12 +76,9 @@ def tick(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     rows = [row(peer.name, kind, most, taken) for kind in KINDS for peer in peers]
     title = f"A tick over idle channels, loop(timeout=0, count=1), N = {most:,}, medians, {plan.rounds} rounds"
     remarks = [f"{name}, {NAMES[kind]}, {count:,} channels: {why}" for (name, kind, count), why in failures.items()]
-    reached = reach(most, taken)
-    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
-    text = render(title, HEAD, rows) + "\n" + "\n".join([*remarks, *verdicts]) + "\n"
+    text = "\n".join([render(title, HEAD, rows), *remarks])
     samples = [{"loop": k[0], "class": k[1], "channels": k[2], "samples": rounds} for k, rounds in taken.items()]
-    targets = [target.record(value, quiet=calm) for target, value, calm in reached]
-    return text, {"series": samples, "failures": remarks, "targets": targets}
+    return conclude(text, reach(most, taken), series=samples, failures=remarks)
 
 
 TABLE = Table("tick", peers=[peer for peer in ECHO if peer.name in (OURS, OLD)], run=tick, shapes=6, window=2.0)

@@ -7,6 +7,7 @@ from benchmarks.rounds import QUIET, Plan
 from benchmarks.table import Table, number, render
 from benchmarks.target import Target
 from benchmarks.timer_calls import KINDS
+from benchmarks.verdicts import Reached, conclude
 from benchmarks.worker import Figures, Rounds, against, median, spread, work, work_rounds
 
 HEAD = ["loop", "timers", "CPU us", "spread", "elapsed us", "uvloop by it", "bytes grown", "taken"]
@@ -45,7 +46,7 @@ def row(key: Key, count: int, taken: Taken, failures: dict[Key, str]) -> list[st
     ]
 
 
-def reach(taken: Taken) -> list[tuple[Target, float | None, bool]]:
+def reach(taken: Taken) -> list[Reached]:
     """Every target with what was reached, and whether the machine was ours."""
     reached = []
     for kind in KINDS:
@@ -72,17 +73,11 @@ def timers(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     taken, failures = work_rounds(keys, plan, take, tell)
     title = f"Timers, a process each, us a timer, medians, {plan.rounds} rounds"
     text = render(title, HEAD, [row(key, counts[key[1]], taken, failures) for key in keys])
-    reached = reach(taken)
-    verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
-    record: dict[str, object] = {
-        "series": [
-            {"peer": key[0], "kind": key[1], "timers": counts[key[1]], "samples": rounds}
-            for key, rounds in taken.items()
-        ],
-        "failures": {", ".join(key): why for key, why in failures.items()},
-        "targets": [target.record(value, quiet=calm) for target, value, calm in reached],
-    }
-    return "\n".join([text, *verdicts]) + "\n", record
+    series = [
+        {"peer": key[0], "kind": key[1], "timers": counts[key[1]], "samples": rounds} for key, rounds in taken.items()
+    ]
+    failed = {", ".join(key): why for key, why in failures.items()}
+    return conclude(text, reach(taken), series=series, failures=failed)
 
 
 TABLE = Table("timers", peers=PEERS, run=timers, shapes=len(KINDS), window=3.5)

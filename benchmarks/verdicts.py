@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from benchmarks.rounds import Series
 from benchmarks.target import Target
 
 Reached = tuple[Target, "float | None", bool]  # with the value, and whether the machine was ours
 
 
-def conclude(text: str, every: Iterable[Series], reached: Sequence[Reached]) -> tuple[str, dict[str, object]]:
-    """What a table's `run` returns."""
+def conclude(text: str, reached: Sequence[Reached], **record: object) -> tuple[str, dict[str, object]]:
+    """What a table's `run` returns: the text with the verdicts below it, and the record with the targets."""
     verdicts = [target.judge(value, quiet=calm) for target, value, calm in reached]
     targets = [target.record(value, quiet=calm) for target, value, calm in reached]
-    return "\n".join([text, *verdicts]) + "\n", {"series": [series.record() for series in every], "targets": targets}
+    return "\n".join([text, *verdicts]) + "\n", {**record, "targets": targets}

@@ -30,32 +30,29 @@ Run = Callable[[], object]
 Check = Callable[[], None]
 
 
+def leave(channel: asyncore.dispatcher) -> None:
+    raise asyncore.ExitNow
+
+
+def send_back(channel: asyncore.dispatcher) -> None:
+    data = channel.recv(8192)
+    if data:
+        channel.send(data)
+
+
 class Reader(asyncore.dispatcher):
+    handle_close = leave
+
     def handle_read(self) -> None:
         self.recv(8192)
 
-    def handle_close(self) -> None:
-        raise asyncore.ExitNow
-
 
 class Echo(asyncore.dispatcher):
-    def handle_read(self) -> None:
-        data = self.recv(8192)
-        if data:
-            self.send(data)
-
-    def handle_close(self) -> None:
-        raise asyncore.ExitNow
+    handle_read, handle_close = send_back, leave
 
 
 class EchoWithSend(asyncore.dispatcher_with_send):
-    def handle_read(self) -> None:
-        data = self.recv(8192)
-        if data:
-            self.send(data)
-
-    def handle_close(self) -> None:
-        raise asyncore.ExitNow
+    handle_read, handle_close = send_back, leave
 
 
 class Asked(asyncore.dispatcher):
@@ -83,8 +80,7 @@ class Lines(asynchat.async_chat):
         self.line = []
         self.push(line + b"\r\n")
 
-    def handle_close(self) -> None:
-        raise asyncore.ExitNow
+    handle_close = leave
 
 
 class Visitor(asyncore.dispatcher):
