@@ -3,31 +3,13 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import cyncore
 from chat_support import OLD
-from support import ENGINE_FOLDER
-
-STRACE = shutil.which("strace")
-
-
-@functools.cache
-def can_trace() -> bool:
-    """Some containers have strace and do not let it trace."""
-    if STRACE is None:
-        return False
-    done = subprocess.run([STRACE, "-o", os.devnull, "true"], capture_output=True, timeout=20, check=False)
-    return done.returncode == 0
-
+from traced import trace
 
 # `mark` writes to a descriptor that is not open, which strace shows between the calls that are counted.
 COMMON = """
@@ -65,35 +47,11 @@ mark(f"fd {channel.socket.fileno()}")
 
 def sends(source: str, folder: Path) -> list[list[str]]:
     """The calls that send on the channel's socket, by name, in a list for each `mark` after the first."""
-    if OLD or not cyncore.native:
+    if OLD:
         pytest.skip("only the compiled engine makes a promise of it")
-    if not can_trace():
-        pytest.skip("no strace here")
-    trace = folder / "trace"
-    calls = "trace=write,sendto,sendmsg,sendmmsg,writev"
-    done = subprocess.run(
-        [
-            str(STRACE),
-            "-f",
-            "-e",
-            calls,
-            "-o",
-            str(trace),
-            sys.executable,
-            "-W",
-            "error",
-            "-c",
-            COMMON + source + "os._exit(0)",
-        ],
-        env={**os.environ, "PYTHONPATH": ENGINE_FOLDER},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    lines = trace(COMMON + source + "os._exit(0)", "write,sendto,sendmsg,sendmmsg,writev", folder)
     fd, found = "", []
-    for line in trace.read_text().splitlines():
+    for line in lines:
         marked = re.search(r'write\(-1, "(\w+)(?: (\d+))?"', line)
         called = re.search(r"(\w+)\((\d+),", line)
         if marked:

@@ -10,6 +10,7 @@ import weakref
 import pytest
 
 from cyncore import Handle, Loop, TimerHandle
+from support import Peers, Recorder
 
 
 class Thing:
@@ -230,3 +231,24 @@ def test_next_deadline_is_now_while_a_call_is_queued(loop: Loop) -> None:
     deadline = loop.next_deadline()
     assert deadline is not None
     assert deadline <= loop.time()
+
+
+# Beside events
+
+
+@pytest.mark.parametrize("again", ["call_soon", "call_later"])
+def test_calls_without_end_do_not_keep_an_event_back(loop: Loop, peers: Peers, again: str) -> None:
+    def call() -> None:
+        calls.append(list(channel.got))
+        if len(calls) == 1:
+            far.send(b"x")
+        if len(calls) < 5:
+            loop.call_soon(call) if again == "call_soon" else loop.call_later(0, call)
+
+    calls: list[list[int]] = []
+    channel, far = peers.channel(Recorder, loop.map)
+    loop.poll(0.001)  # finds nothing, and waits: the loop is idle when it begins
+    call()
+    while len(calls) < 5:
+        loop.poll(1)
+    assert calls[2:] == [list(b"x")] * 3

@@ -21,6 +21,7 @@ cdef class Loop(Registry):
     cdef int64_t probe_span      # for how long that was believed last
     cdef int64_t look            # ns that the next look takes
     cdef unsigned blocks         # waits that let go of the GIL
+    cdef bint is_calm            # the last look found nothing, and no wait since brought more than one event
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
@@ -32,6 +33,8 @@ cdef class Loop(Registry):
     cdef int flush_gathered(self) except -1
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
+    cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1
+    cdef bint must_look(self) noexcept
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint prepare_wait(self, int64_t now, bint again) except -1
     cdef int block(self, cyn_event *events, int64_t left) except -1

@@ -84,6 +84,7 @@ cdef int64_t PROBE_MOST = 500_000     # up to so many where the last wait would 
 cdef int64_t LATE = 1_000_000         # ns from a wake-up to the GIL that show that somebody does
 cdef int64_t PROBE_FIRST = 50_000_000  # ns for which that is believed, doubled when it was right
 cdef int64_t PROBE_LAST = 1_600_000_000
+cdef unsigned LOOKED = 16             # one of so many ticks looks before it waits, whatever the last ones found
 cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
 
 cdef int64_t ASK_AGAIN = 1_000_000  # ns until predicates that were touched by others are asked
@@ -529,11 +530,7 @@ cdef class Loop(Registry):
             if need and limit != 0 and not self.is_left(need):
                 limit = 0  # nothing to wait for: what was due, or a predicate's, was the last of it
             self.waits += 1
-            count = self.take_late(events) if self.late else self.take_events(events, BATCH, 0)
-            if count <= 0 and limit != 0:
-                count = self.wait(events, limit, need)
-            elif count < 0:
-                count = self.wait_failed(count)
+            count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             delivered = self.deliver(events, count, number)
             if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
@@ -547,6 +544,32 @@ cdef class Loop(Registry):
                 ticking[0] = outer
                 self.depth -= 1
                 self.now = 0  # a tick around this one has its own time
+
+    cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1:
+        """The events that are there; where there are none, those that it waits for."""
+        cdef int count
+        cdef unsigned blocks
+        if limit == 0 or not self.is_calm or self.must_look():
+            count = self.take_events(events, BATCH, 0)
+            if count > 0 or limit == 0:
+                self.is_calm = False
+                return count if count >= 0 else self.wait_failed(count)
+            self.is_calm = True
+            return self.wait(events, limit, need)
+        blocks = self.blocks
+        count = self.wait(events, limit, need)
+        if count > 1:
+            self.is_calm = False
+        elif count == 0 and self.blocks == blocks:  # a timer or a call kept it from waiting
+            count = self.take_events(events, BATCH, 0)
+        return count if count >= 0 else self.wait_failed(count)
+
+    cdef bint must_look(self) noexcept:
+        """Is a wait no look? While it brings one event at a time it is, and saves a system call.
+
+        A look first keeps the GIL, and finds what there is under load.
+        """
+        return self.waits % LOOKED == 0 or self.probe_until > 0 or are_queued(self.calls) or len(self.asked) > 0
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""

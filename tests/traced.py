@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""The system calls of a Python program, as strace tells them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cyncore
+from support import ENGINE_FOLDER
+
+STRACE = shutil.which("strace")
+
+
+@functools.cache
+def can_trace() -> bool:
+    """Some containers have strace and do not let it trace."""
+    if STRACE is None:
+        return False
+    done = subprocess.run([STRACE, "-o", os.devnull, "true"], capture_output=True, timeout=20, check=False)
+    return done.returncode == 0
+
+
+def trace(source: str, calls: str, folder: Path) -> list[str]:
+    """Its calls of these names (with commas between them) and its children's, a line each."""
+    if not cyncore.native:
+        pytest.skip("only the compiled engine makes a promise of it")
+    if not can_trace():
+        pytest.skip("no strace here")
+    told = folder / "trace"
+    done = subprocess.run(
+        [str(STRACE), "-f", "-e", f"trace={calls}", "-o", str(told), sys.executable, "-W", "error", "-c", source],
+        env={**os.environ, "PYTHONPATH": ENGINE_FOLDER},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line for line in told.read_text().splitlines() if re.match(r"\d+ +\w+\(", line)]  # not "... resumed>"
