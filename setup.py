@@ -32,7 +32,7 @@ CSRC = {
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
 SHARED = "cyncore._cyutility"
-UNSHARED = ["AutoPickle", "MemoryView"]  # no module uses them: one that did would fail when it is imported
+UNSHARED = ["AutoPickle", "MemoryView"]  # unused, or an import fails; after a change remove src/cyncore/*.c
 # All else is -O2. These take no more instructions for an event, a line or a timer at the level that is smaller.
 LEVELS = {"_traits": "-Os", "_chat": "-O1"}
 COMPILE = ["-std=gnu11", "-fvisibility=hidden", "-pthread"]

@@ -21,7 +21,7 @@ cdef class Loop(Registry):
     cdef int64_t probe_span      # for how long that was believed last
     cdef int64_t look            # ns that the next look takes
     cdef unsigned blocks         # waits that let go of the GIL
-    cdef bint is_calm            # the last look found nothing, and no wait since brought more than one event
+    cdef bint is_calm            # the last look found nothing, and no wait since more than one event
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1

@@ -554,8 +554,9 @@ cdef class Loop(Registry):
             if count > 0 or limit == 0:
                 self.is_calm = False
                 return count if count >= 0 else self.wait_failed(count)
-            self.is_calm = True
-            return self.wait(events, limit, need)
+            count = self.wait(events, limit, need)
+            self.is_calm = count <= 1
+            return count
         blocks = self.blocks
         count = self.wait(events, limit, need)
         if count > 1:
