@@ -46,7 +46,7 @@ BACKENDS: Final[tuple[str, ...]] = ("python", *POLLERS)  # "python": the best of
 
 socket_map: dict[int, Any] = {}
 
-_SWEEP_SHARE: Final = 0.1  # of the loop's time that goes into asking everyone, while events keep coming
+_SWEEP_SHARE: Final = 0.05  # of the loop's time that goes into asking everyone, while events keep coming
 
 _LAST_FD: Final = 2**31 - 1  # a descriptor is an int of C
 

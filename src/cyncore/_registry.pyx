@@ -100,7 +100,7 @@ cdef extern from "Python.h":
 
 cdef int AUDIT_COUNT = 64              # descriptors checked at once for having been closed behind our back
 cdef int64_t AUDIT_EVERY = 10_000_000  # ns of activity between two audits
-cdef int64_t SWEEP_SHARE = 9           # a sweep that took t is not repeated within 9 t: a tenth of the time
+cdef int64_t SWEEP_SHARE = 19          # a sweep that took t is not repeated within 19 t: a twentieth of the time
 cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
 BACKENDS = ()

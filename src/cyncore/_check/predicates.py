@@ -2,7 +2,7 @@
 """Rules about ``readable`` and ``writable``: CYN101 to CYN103, and CYN204.
 
 A class that defines neither is never asked. One that defines them is asked after each of its events, at every poll of
-the program's own, and in sweeps over all channels that take a tenth of the loop's time at most.
+the program's own, and in sweeps over all channels that take a twentieth of the loop's time at most.
 """
 
 from __future__ import annotations
