@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections
 import inspect
 import socket
+import sys
 import typing
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 import cyncore
 from cyncore import Loop, asynchat, asyncore, dispatcher
-from support import Peers, poll_until
+from support import Peers, poll_until, run_script
 
 
 def test_class_may_derive_from_both_buffered_kinds(loop: Loop, peers: Peers) -> None:
@@ -139,3 +140,44 @@ def test_map_that_changes_itself_when_it_is_asked_gets_its_events(peers: Peers) 
     for each in [channel, *kept]:
         each.close()
     loop.close()
+
+
+@pytest.mark.skipif(
+    not cyncore.native or not sys.platform.startswith("linux"), reason="here the socket module itself accepts"
+)
+def test_accepted_descriptor_is_closed_where_its_socket_cannot_be_made() -> None:
+    run_script(
+        """
+import os, select, socket, sys
+from cyncore import Loop, asyncore
+
+def refuse(event, arguments):
+    if refusing and event == "socket.__new__":
+        raise RuntimeError("no socket")
+
+refusing = False
+sys.addaudithook(refuse)
+with Loop() as loop:
+    listener = asyncore.dispatcher(map=loop.map)
+    listener.create_socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(4)
+    address = listener.socket.getsockname()
+    clients = [socket.create_connection(address) for _ in range(2)]
+    select.select([listener.socket], [], [], 5)
+    listener.accept()[0].close()
+    spare = os.dup(listener.socket.fileno())
+    os.close(spare)
+    refusing = True
+    select.select([listener.socket], [], [], 5)
+    try:
+        listener.accept()
+    except RuntimeError:
+        refusing = False
+    assert not refusing, "it was made after all"
+    assert os.dup(listener.socket.fileno()) == spare  # neither open still, nor to be closed once more
+    for client in clients:
+        client.close()
+    listener.close()
+"""
+    )
