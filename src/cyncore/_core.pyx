@@ -782,7 +782,7 @@ cdef class Loop(Registry):
                     and channel.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
                     and channel.defines & (READS | READ_EVENT | STATE) == READS
                     and channel.asked_at < 0
-                    and is_current(channel.traits)
+                    and (is_current(channel.traits) or channel.traits.is_same())
                 ):
                     delivered += self.read(channel, event)
                 else:
