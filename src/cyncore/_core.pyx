@@ -296,7 +296,8 @@ cdef class Loop(Registry):
             return 0
         try:
             delivered = self.tick(limit, True, 0)
-            self.settle_outside(False)  # so that another loop that hosts this one sees what is wanted now
+            if self.hosted:
+                self.settle_outside(False)  # so that the other loop sees what is wanted now
             return delivered
         finally:
             self.leave(turn)
@@ -665,16 +666,16 @@ cdef class Loop(Registry):
     cdef bint prepare_wait(self, bint again) except -1:
         """Looks at what has changed since the last settle, and asks who must be asked. Was there anything to do?"""
         cdef unsigned long known = self.kinds_revision
-        cdef bint asked = False
+        cdef bint asked = False, news = False
         if self.kinds_runs != self.runs:
             self.kinds_runs = self.runs
             self.again = ASK_AGAIN
             self.check_kinds()
         if self.asked and not self.sweeping:
             if self.recent and self.recent_runs != self.runs:
-                self.ask_recent()
+                news = self.ask_recent()
                 asked = True
-            if self.is_stale():
+            if self.is_stale() and not (news and len(self.asked) > FEW):  # what has changed is likely to be ready
                 self.sweep_on(tick_time(self))
                 asked = True
         if again or asked or self.touched or self.kinds_revision != known or is_map_changed(self):

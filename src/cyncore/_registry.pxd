@@ -49,6 +49,7 @@ cdef class Registry(LoopBase):
     cdef int64_t audit_at, sweep_at   # when the next audit, or piece of a sweep, is allowed while events keep coming
     cdef unsigned runs                # how often Python code ran of which a predicate might know
     cdef unsigned settled_runs, recent_runs, sweep_runs  # `runs` when that was done last
+    cdef int recent_next              # place in `recent` that was taken from an idle one last
     cdef Py_ssize_t sweep_next        # place in `asked` where the sweep goes on
     cdef Py_ssize_t sweep_left        # places that it has still to pass
     cdef int depth                    # ticks in progress, nested ones counted
@@ -73,7 +74,7 @@ cdef class Registry(LoopBase):
     cdef int ask(self, Channel channel) except -1
     cdef int note_recent(self, Channel channel) except -1
     cdef int forget_recent(self, Channel channel) except -1
-    cdef int ask_recent(self) except -1
+    cdef bint ask_recent(self) except -1
     cdef int close_recent(self) except -1
     cdef bint is_stale(self) noexcept
     cdef int ask_everyone(self) except -1

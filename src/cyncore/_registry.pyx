@@ -372,11 +372,27 @@ cdef class Registry(LoopBase):
 
     cdef int note_recent(self, Channel channel) except -1:
         """It was active: an event, an assignment, another answer than before."""
+        cdef Channel other
+        cdef int tries
         channel.idle_passes = 0
-        if not channel.flags & RECENT and len(self.recent) < RECENT_MOST:
+        if channel.flags & RECENT:
+            return 0
+        if len(self.recent) < RECENT_MOST:
             self.recent.append(channel)
             channel.recent_at = <int> len(self.recent) - 1
             channel.flags |= RECENT
+            return 0
+        if self.asking_recent:
+            return 0
+        for tries in range(4):  # in the place of one that had nothing to say when it was asked last
+            self.recent_next = (self.recent_next + 1) % <int> len(self.recent)
+            other = <Channel> self.recent[self.recent_next]
+            if other.idle_passes:
+                other.flags &= ~RECENT
+                self.recent[self.recent_next] = channel
+                channel.recent_at = self.recent_next
+                channel.flags |= RECENT
+                break
         return 0
 
     cdef int forget_recent(self, Channel channel) except -1:
@@ -391,17 +407,19 @@ cdef class Registry(LoopBase):
         self.recent.pop()
         return 0
 
-    cdef int ask_recent(self) except -1:
-        """Asks the channels that were active lately, those that were asked since Python code ran excepted."""
+    cdef bint ask_recent(self) except -1:
+        """Asks the channels that were active lately, those that were asked since Python code ran excepted. Has one of
+        them another answer?
+        """
         cdef Channel channel
         cdef Py_ssize_t at = 0
-        cdef bint idle = False
+        cdef bint idle = False, news = False
         cdef unsigned said
         if self.recent_runs == self.runs or self.asking_recent:
-            return 0
+            return False
         self.recent_runs = self.runs
         if not self.recent:
-            return 0
+            return False
         self.asking_recent = True
         self.now = 0
         try:
@@ -415,13 +433,17 @@ cdef class Registry(LoopBase):
                 if channel.asked_run != self.runs:
                     said = channel.said
                     self.ask(channel)
-                    channel.idle_passes = 0 if channel.said != said else channel.idle_passes + 1
-                    idle = idle or channel.idle_passes > RECENT_PASSES
+                    if channel.said != said:
+                        news = True
+                        channel.idle_passes = 0
+                    else:
+                        channel.idle_passes += 1
+                        idle = idle or channel.idle_passes > RECENT_PASSES
         finally:
             self.asking_recent = False
             if idle:
                 self.close_recent()
-        return 0
+        return news
 
     cdef int close_recent(self) except -1:
         """Drops those that have left, and those that were idle for long."""
