@@ -15,7 +15,6 @@ from collections.abc import MutableMapping
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EBADF, EINTR
-from libc.limits cimport INT_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -632,8 +631,6 @@ cdef class Loop(Registry):
 
     cdef int block(self, cyn_event *events, int64_t left) except -1:
         cdef int count
-        # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
-        cdef int milliseconds = -1 if left == INT64_MAX else <int> min((left + 999_999) // 1_000_000, <int64_t> INT_MAX)
         cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
         self.blocks += 1
         cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until
@@ -641,7 +638,7 @@ cdef class Loop(Registry):
         try:
             PyErr_CheckSignals()
             with nogil:
-                count = self.take_events(events, BATCH, milliseconds)
+                count = self.take_events(events, BATCH, -1 if left == INT64_MAX else left)
                 if judged:
                     woken = cyn_clock()
         finally:

@@ -57,7 +57,7 @@ cdef class Registry(LoopBase):
     cdef int open_poller(self, object backend) except -1
     cdef int open_wake(self) except -1
     cdef int woken(self) except -1
-    cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil
+    cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil
     cdef int poller_fd(self) noexcept
 
     cdef int settle(self, bint ask_all) except -1

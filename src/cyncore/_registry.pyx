@@ -240,8 +240,8 @@ cdef class Registry(LoopBase):
         self.wake_pending = False
         return 0
 
-    cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil:
-        return cyn_poller_wait(&self.poller, events, room, milliseconds)
+    cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
+        return cyn_poller_wait(&self.poller, events, room, timeout)
 
     cdef int poller_fd(self) noexcept:
         return cyn_poller_fd(&self.poller)
