@@ -338,9 +338,10 @@ cdef class Loop(Registry):
             _home = None
 
     def fileno(self):
-        """The descriptor that is readable when events wait, for another loop to host this one with ``poll(0)``.
+        """The descriptor that is readable whenever ``poll(0)`` has something to do, for another loop to host this one.
 
-        Deadlines are not in it: see `next_deadline`. OSError (ENOTSUP) with the poll and select backends.
+        That is: where events wait, a timer is due, a call is queued, or a channel was changed outside of `poll`. In the
+        child of a fork ask for it again. OSError (ENOTSUP) with the poll and select backends.
         """
         self.check("fileno")
         cdef int fd = self.poller_fd()
@@ -360,6 +361,23 @@ cdef class Loop(Registry):
         finally:
             self.depth -= 1
             self.now = 0
+        if self.hosted:
+            self.set_alarm()
+        return 0
+
+    cdef int set_alarm(self) except -1:
+        """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
+        cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
+        if are_queued(self.calls):
+            due = 1  # at once: on the kernel's clock that has passed
+        elif self.touched:
+            due = min(due, cyn_clock() + self.again)
+            self.again = min(self.again * 2, ASK_SELDOM)
+        else:
+            self.again = ASK_AGAIN
+        cdef int rc = self.ring_at(due)
+        if rc < 0:
+            raise failure(-rc, f"{self!r} cannot set the alarm for the loop that hosts it")
         return 0
 
     def next_deadline(self):
@@ -413,12 +431,17 @@ cdef class Loop(Registry):
         handle.callback = callback
         handle.args = args
         self.calls.add(handle)
+        if self.hosted and self.depth == 0:
+            self.wake()
         return handle
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         if not callable(callback):
             raise TypeError(f"the callback cannot be called: {callback!r}")
-        return self.calls.add_timer(when, callback, args, self.earliest)
+        handle = self.calls.add_timer(when, callback, args, self.earliest)
+        if self.hosted and self.depth == 0:
+            self.set_alarm()
+        return handle
 
     cdef int read_ahead(self, Channel channel) except -1:
         return self.deliver_pending(channel)

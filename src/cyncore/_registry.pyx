@@ -47,10 +47,12 @@ from ._csrc cimport (
     cyn_fcntl,
     cyn_fork_epoch,
     cyn_poller_add,
+    cyn_poller_alarm,
     cyn_poller_close,
     cyn_poller_fd,
     cyn_poller_names,
     cyn_poller_open,
+    cyn_poller_refused,
     cyn_poller_remove,
     cyn_poller_settle,
     cyn_poller_wait,
@@ -63,6 +65,7 @@ from ._csrc cimport (
 from ._traits cimport Traits, revision, traits_of
 
 from ._channel import ExitNow
+from ._report import WARNING, report
 
 cdef extern from *:
     """
@@ -262,10 +265,11 @@ cdef class Registry(LoopBase):
         self.wake_fds.read_fd = self.wake_fds.write_fd = -1  # whose these numbers are now, nobody knows
         return self.open_wake()
 
-    cdef int take_events(self, cyn_event *events, int room, int64_t nanoseconds) noexcept nogil:
-        # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
-        cdef int milliseconds = -1 if nanoseconds < 0 else <int> min((nanoseconds + 999_999) // 1_000_000, <int64_t> INT_MAX)
-        return cyn_poller_wait(&self.poller, events, room, milliseconds)
+    cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
+        return cyn_poller_wait(&self.poller, events, room, timeout)
+
+    cdef int ring_at(self, int64_t when) noexcept:
+        return cyn_poller_alarm(&self.poller, when)
 
     cdef int poller_fd(self) noexcept:
         return cyn_poller_fd(&self.poller)
@@ -308,6 +312,20 @@ cdef class Registry(LoopBase):
         rc = cyn_poller_settle(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
+        rc = cyn_poller_refused(&self.poller, &audit)
+        if rc:
+            self.tell_refusal(rc, audit)
+        return 0
+
+    cdef int tell_refusal(self, int error, int fd) except -1:
+        """The kernel has no room for what is wanted of a descriptor, and will be asked again: in the log, once a second."""
+        cdef int64_t now = cyn_clock()
+        if self.refusal_told and now - self.refusal_told < 1_000_000_000:
+            return 0
+        self.refusal_told = now
+        owner = self.owners[fd] if fd < len(self.owners) else None
+        report(WARNING, "%r fd %d cannot be watched yet: %s; trying again every 100 ms",
+               self if owner is None else owner, fd, os.strerror(error))
         return 0
 
     cdef int ask_touched(self) except -1:
@@ -574,6 +592,8 @@ cdef class Registry(LoopBase):
         self.touched.append(channel)
         channel.touched_at = <int> len(self.touched) - 1
         channel.flags |= TOUCHED
+        if self.hosted and self.depth == 0:
+            self.wake()
         return 0
 
     cdef int changed(self) except -1:
