@@ -180,6 +180,7 @@ cdef class Loop(Registry):
         calls = Calls()
         self.late = []
         self.gathered = []
+        self.again = ASK_AGAIN
         self.serve(map, backend)
         self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
