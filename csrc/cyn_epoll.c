@@ -93,17 +93,16 @@ static int epoll_set(struct cyn_poller *p, int fd, unsigned armed, unsigned want
  * overwrites only what has been read, and no second buffer is needed. */
 _Static_assert(sizeof(struct epoll_event) <= sizeof(struct cyn_event), "translated in place");
 
-/* A look and a wait without end have nothing to round. */
-static int wait_kernel(struct epoll_state *s, struct cyn_event *out, int room, int64_t timeout) {
-    if (timeout > 0 && !s->is_coarse) {
+/* Apart, as a look is what a busy loop does all the time. */
+__attribute__((noinline)) static int wait_timed(struct epoll_state *s, void *out, int room, int64_t timeout) {
+    if (!s->is_coarse) {
         const struct timespec limit = cyn_to_timespec(timeout);
-        int n = CYN_SYS(cyn_epoll_pwait2)(s->fd, (void *)out, room, &limit);
+        int n = CYN_SYS(cyn_epoll_pwait2)(s->fd, out, room, &limit);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
-            return n < 0 ? -errno : n;
+            return n;
         s->is_coarse = 1;
     }
-    int n = CYN_SYS(epoll_wait)(s->fd, (void *)out, room, cyn_to_milliseconds(timeout));
-    return n < 0 ? -errno : n;
+    return CYN_SYS(epoll_wait)(s->fd, out, room, cyn_to_milliseconds(timeout));
 }
 
 /* Takes the alarm, which is at `at`, out of n events; returns how many are left. */
@@ -117,7 +116,11 @@ static int take_alarm(struct cyn_poller *p, struct cyn_event *out, int n, int at
 }
 
 static int epoll_wait_events(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
-    int n = wait_kernel(p->state, out, room, timeout), alarm = -1;
+    struct epoll_state *s = p->state;
+    int alarm = -1, n = timeout > 0 ? wait_timed(s, out, room, timeout)
+                                    : CYN_SYS(epoll_wait)(s->fd, (void *)out, room, (int)timeout);
+    if (n < 0)
+        return -errno;
     for (int i = n - 1; i >= 0; i--) {
         struct epoll_event event;
         memcpy(&event, (char *)out + (size_t)i * sizeof event, sizeof event);

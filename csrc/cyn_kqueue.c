@@ -203,10 +203,7 @@ static int kqueue_alarm(struct cyn_poller *p, int64_t when) {
     int n = CYN_SYS(kevent)(s->fd, changes, count, receipts, count, &at_once);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
-    for (int i = 0; i < n; i++)
-        if (receipts[i].flags & EV_ERROR && receipts[i].data && receipts[i].data != ENOENT)
-            return -(int)receipts[i].data;
-    return 0;
+    return first_error(receipts, n, 0);
 }
 
 static int kqueue_fd(const struct cyn_poller *p) {
