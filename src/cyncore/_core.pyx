@@ -110,6 +110,7 @@ cdef unsigned LOOKED = 16             # one of so many ticks looks before it wai
 cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
 
 cdef int64_t ASK_AGAIN = 1_000_000  # ns until those are asked whom predicates go on touching, doubled each time
+cdef int64_t RETRY = 100_000_000      # ns until the kernel is asked again for what it had no room for
 cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
@@ -376,6 +377,8 @@ cdef class Loop(Registry):
             self.again = min(self.again * 2, ASK_SELDOM)
         else:
             self.again = ASK_AGAIN
+        if self.is_refused():
+            due = min(due, cyn_clock() + RETRY)
         cdef int rc = self.ring_at(due)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot set the alarm for the loop that hosts it")

@@ -66,6 +66,7 @@ cdef class Registry(LoopBase):
     cdef int open_wake(self) except -1
     cdef int woken(self, bint lost) except -1
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil
+    cdef bint is_refused(self) noexcept
     cdef int ring_at(self, int64_t when) noexcept
     cdef int poller_fd(self) noexcept
 

@@ -268,6 +268,10 @@ cdef class Registry(LoopBase):
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
         return cyn_poller_wait(&self.poller, events, room, timeout)
 
+    cdef bint is_refused(self) noexcept:
+        cdef int fd
+        return cyn_poller_refused(&self.poller, &fd) != 0
+
     cdef int ring_at(self, int64_t when) noexcept:
         return cyn_poller_alarm(&self.poller, when)
 
