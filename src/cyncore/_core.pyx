@@ -78,10 +78,8 @@ cdef extern from *:
     /* The loop whose tick is in progress in this thread, the innermost one, or NULL. Each tick holds its own loop and the
      * one that it has put aside, and puts that back only while it ticks still: ticks of greenlets end in any order. */
     static __thread void *cyn_ticking;
-    static inline void cyn_set_ticking(void *loop) { cyn_ticking = loop; }
     """
     void *cyn_ticking
-    void set_ticking "cyn_set_ticking" (void *loop) noexcept
 
 cdef extern from *:
     """
@@ -567,17 +565,18 @@ cdef class Loop(Registry):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
+        cdef void **ticking = &cyn_ticking  # the thread's, which a greenlet does not leave
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
-        if cyn_ticking is not NULL:
-            outer = <Loop> cyn_ticking
+        if ticking[0] is not NULL:
+            outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
         self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
-        set_ticking(<void *> self)
+        ticking[0] = <void *> self
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
@@ -605,7 +604,7 @@ cdef class Loop(Registry):
                     self.flush_gathered()
             finally:
                 self.depth -= 1
-                set_ticking(<void *> outer if outer is not None and outer.depth else NULL)
+                ticking[0] = <void *> outer if outer is not None and outer.depth else NULL
                 self.now = 0  # a tick around this one has its own time
 
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1:

@@ -52,7 +52,6 @@ from ._csrc cimport (
     cyn_poller_fd,
     cyn_poller_names,
     cyn_poller_open,
-    cyn_poller_refused,
     cyn_poller_remove,
     cyn_poller_settle,
     cyn_poller_wait,
@@ -102,12 +101,12 @@ cdef extern from *:
 cdef extern from *:
     """
     #ifdef Py_GIL_DISABLED
-    enum { cyn_marks_own_thread_only = 1 };
+    enum { cyn_threads_are_free = 1 };
     #else
-    enum { cyn_marks_own_thread_only = 0 };
+    enum { cyn_threads_are_free = 0 };
     #endif
     """
-    bint cyn_marks_own_thread_only
+    bint cyn_threads_are_free
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -132,6 +131,7 @@ while cyn_poller_names[_at] is not NULL:
 # The registry of every map in use, found by the map's address. A channel keeps its loop alive and a loop its map, so an
 # address in here is never that of another dict.
 cdef dict _serving = {}
+cdef void *_last = NULL  # the one that was found last; it takes itself out at its end
 cdef int _watcher = -1
 
 
@@ -151,8 +151,15 @@ def _forget_registry(reference):
 
 
 cdef Registry registry_of(object map):
+    global _last
+    cdef Registry found
+    if _last is not NULL and (<Registry> _last).map is map and not cyn_threads_are_free:
+        return <Registry> _last
     reference = _serving.get(<size_t> <PyObject *> map)
-    return None if reference is None else reference()
+    found = None if reference is None else reference()
+    if found is not None:
+        _last = <void *> found
+    return found
 
 
 cdef void _map_changed(PyObject *map) noexcept with gil:
@@ -184,6 +191,9 @@ cdef class Registry(LoopBase):
         self.is_closed = True  # until it has a map
 
     def __dealloc__(self):
+        global _last
+        if _last is <void *> self:
+            _last = NULL
         if self.is_open:
             cyn_poller_close(&self.poller)
         cyn_wake_close(&self.wake_fds)
@@ -217,6 +227,9 @@ cdef class Registry(LoopBase):
         cdef int fd
         for fd in range(len(self.owners)):
             self.detach(fd)
+        global _last
+        if _last is <void *> self:
+            _last = NULL
         self.is_closed = True
         self.is_open = False
         cyn_poller_close(&self.poller)
@@ -269,8 +282,7 @@ cdef class Registry(LoopBase):
         return cyn_poller_wait(&self.poller, events, room, timeout)
 
     cdef bint is_refused(self) noexcept:
-        cdef int fd
-        return cyn_poller_refused(&self.poller, &fd) != 0
+        return self.poller.refusal != 0
 
     cdef int ring_at(self, int64_t when) noexcept:
         return cyn_poller_alarm(&self.poller, when)
@@ -306,7 +318,8 @@ cdef class Registry(LoopBase):
                 self.sweep(PIECE)
         if ask_all:
             self.check_kinds()
-            self.ask_everyone()
+            if self.asked:
+                self.ask_everyone()
         elif self.awoke:
             self.awoke = False
             self.ask_recent()
@@ -316,9 +329,8 @@ cdef class Registry(LoopBase):
         rc = cyn_poller_settle(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
-        rc = cyn_poller_refused(&self.poller, &audit)
-        if rc:
-            self.tell_refusal(rc, audit)
+        if self.poller.refusal:
+            self.tell_refusal(self.poller.refusal, self.poller.refused_fd)
         return 0
 
     cdef int tell_refusal(self, int error, int fd) except -1:
@@ -489,7 +501,7 @@ cdef class Registry(LoopBase):
 
     cdef int ask_everyone(self) except -1:
         """A whole sweep, at once."""
-        if self.sweeping or not self.asked:
+        if self.sweeping:
             return 0
         self.runs += 1  # also those who were asked a moment ago
         return self.sweep(-1)
@@ -591,7 +603,7 @@ cdef class Registry(LoopBase):
 
     cdef int mark(self, Channel channel) except -1:
         """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
-        if cyn_marks_own_thread_only and self.owner_thread != PyThread_get_thread_ident() and self.depth:
+        if cyn_threads_are_free and self.owner_thread != PyThread_get_thread_ident() and self.depth:
             return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
         self.touched.append(channel)
         channel.touched_at = <int> len(self.touched) - 1
