@@ -35,6 +35,7 @@ from ._channel cimport (
     PENDING,
     PENDING_LATER,
     REFUSED,
+    SCRATCH,
     SEND_NOW,
     SENT_LATER,
     TOUCHED,
@@ -75,7 +76,6 @@ cdef extern from "Python.h":
 
 cdef enum:
     BATCH = 256         # events taken from the kernel at once
-    SCRATCH = 65536     # bytes that recv can read without an allocation
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
@@ -833,7 +833,7 @@ cdef class Loop(Registry):
         """A TLS socket may hold bytes that it has read already and that no event will tell of."""
         if channel.fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
             channel.flags |= PENDING
-            self.queue(_read_pending, (channel, channel.sock))
+            self.queue(_read_pending, (channel, channel.its_socket()))
         return 0
 
     cdef int failed(self, Channel channel, object error) except -1:
@@ -852,7 +852,7 @@ def _read_pending(Channel channel, sock):
     """Delivers another read event for bytes that are in the TLS socket already."""
     cdef Loop loop = <Loop> channel.loop
     channel.flags &= ~PENDING
-    if loop is None or channel.sock is not sock:
+    if loop is None or channel.its_socket() is not sock:
         return
     if not channel.interest() & CYN_READ:
         channel.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
@@ -860,7 +860,7 @@ def _read_pending(Channel channel, sock):
     channel.flags &= ~(AGAIN | REFUSED)
     try:
         channel.on_read()
-        if channel.loop is loop and channel.sock is sock:
+        if channel.loop is loop and channel.its_socket() is sock:
             loop.deliver_pending(channel)
     except LEAVING:
         raise
@@ -872,7 +872,7 @@ def _read_pending(Channel channel, sock):
 
 cdef int _pending(Channel channel) except -1:
     """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
-    pending = getattr(channel.sock, "pending", None)
+    pending = getattr(channel.its_socket(), "pending", None)
     if not callable(pending):
         return 0
     count = pending()

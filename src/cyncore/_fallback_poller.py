@@ -34,7 +34,9 @@ def _clamped(timeout: float | None) -> float | None:
 
 
 def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
-    """Waits with poll(2), which rounds up to whole milliseconds."""
+    """Waits with poll(2), which rounds up to whole milliseconds; by `by_select` once eventlet has taken it away."""
+    if not hasattr(select, "poll"):
+        return by_select(wants, timeout)
     poller = select.poll()
     ready: dict[int, int] = {}
     for fd, mask in wants.items():

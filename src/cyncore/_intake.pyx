@@ -53,7 +53,7 @@ cdef dict OWN = {
     "handle_write": OWN_WRITE,
     "get_terminator": SLOWLY,
 }
-cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator")
+cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
 cdef frozenset WATCHED = frozenset(OWN) | {
     "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "max_incoming",
     "max_outgoing", "__class__",
