@@ -158,7 +158,10 @@ cdef class Intake(BufferedChannel):
         return 0
 
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2:
-        return _size(getattr(self, name, None), usual)
+        value = getattr(self, name, None)
+        if value is not None and not hasattr(value, "__index__"):
+            raise TypeError(f"{type(self).__qualname__}.{name} is {value!r}: a number of bytes is wanted")
+        return _size(value, usual)
 
     # Attributes
 
