@@ -27,8 +27,10 @@ cdef enum:
     UNSENT = 655360   # GATHERED | HANDED
     OWN_STEPS = 1048576  # the instance has a set_socket or add_channel of its own
     LEAVING = 262144  # is being closed: what fails now need not be told
+    RECENT = 2097152  # in loop.recent
+    ASKING = 4194304  # its predicates are being called
 
-    NAMELESS = 2097152  # was added without a descriptor: it is in a map under None
+    NAMELESS = 8388608  # was added without a descriptor: it is in a map under None
 
 cdef enum:
     SCRATCH = 65536   # bytes that recv can read without an allocation: LoopBase.scratch
@@ -50,6 +52,7 @@ cdef class LoopBase:
     cdef int want(self, int fd, unsigned mask) except -1
     cdef int renew(self, Channel channel) except -1
     cdef int touch(self, Channel channel) except -1
+    cdef int mark(self, Channel channel) except -1
     cdef int join_asked(self, Channel channel) except -1
     cdef int leave_asked(self, Channel channel) except -1
     cdef int read_ahead(self, Channel channel) except -1
@@ -79,6 +82,9 @@ cdef class Channel(Root):
     cdef int number                   # _fileno, -1: None
     cdef int touched_at               # place in loop.touched, or in the part of it that is being asked
     cdef unsigned said                # what its predicates answered last
+    cdef unsigned asked_run           # loop.runs when they were asked last
+    cdef int recent_at                # place in loop.recent
+    cdef unsigned idle_passes         # how often they were asked as one of those without another answer
     cdef unsigned backoff             # milliseconds that a listener without descriptors waited last
     cdef object home                  # _map
     cdef object address               # addr, once it was asked for or assigned

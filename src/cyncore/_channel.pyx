@@ -183,6 +183,9 @@ cdef class LoopBase:
     cdef int touch(self, Channel channel) except -1:
         return 0
 
+    cdef int mark(self, Channel channel) except -1:
+        return 0
+
     cdef int join_asked(self, Channel channel) except -1:
         return 0
 
@@ -275,11 +278,15 @@ cdef class Channel(Root):
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
+        if self.asked_at >= 0 and not self.flags & (TOUCHED | ASKING):
+            self.loop.mark(self)  # its predicates may look at that
         if cyn_names_may_have(name):
             self.attribute_changed(name)
 
     def __delattr__(self, name):
         generic_delete(self, name, NULL)
+        if self.asked_at >= 0 and not self.flags & (TOUCHED | ASKING):
+            self.loop.mark(self)
         if cyn_names_may_have(name):
             self.attribute_changed(name)
 
@@ -622,13 +629,17 @@ cdef class Channel(Root):
     cdef int ask(self) except -1:
         """Asks the predicates that the class defines; what they raise is the caller's to handle."""
         cdef unsigned said = CYN_READ
-        if self.defines & ASK_READ and not self.call(self.traits.readable, "readable"):
-            said = 0
-        if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
-            said |= CYN_WRITE
-        if self.defines & ASK_STATE:  # in bits that no event has: where one changes, what is wanted may change
-            for at, name in enumerate(("accepting", "connecting", "connected")):
-                said |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
+        self.flags |= ASKING  # what a predicate sets on its own channel is no reason to ask it again
+        try:
+            if self.defines & ASK_READ and not self.call(self.traits.readable, "readable"):
+                said = 0
+            if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
+                said |= CYN_WRITE
+            if self.defines & ASK_STATE:  # in bits that no event has: where one changes, what is wanted may change
+                for at, name in enumerate(("accepting", "connecting", "connected")):
+                    said |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
+        finally:
+            self.flags &= ~ASKING
         self.said = said
         return 0
 

@@ -21,6 +21,10 @@ cdef class Loop(Registry):
     cdef int64_t probe_span      # for how long that was believed last
     cdef int64_t look            # ns that the next look takes
     cdef unsigned blocks         # waits that let go of the GIL
+    cdef int64_t again           # ns until those are asked whom predicates have touched
+    cdef int64_t pause_until     # between two pieces of a sweep, for other threads
+    cdef int pieces              # of a sweep, until the next pause
+    cdef unsigned kinds_runs     # `runs` when the classes were looked at last
     cdef bint is_calm            # the last look found nothing, and no wait since more than one event
 
     cdef bint take_stop(self) noexcept
@@ -30,14 +34,16 @@ cdef class Loop(Registry):
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1
 
+    cdef int settle_outside(self, bint ask_all) except -1
     cdef int flush_gathered(self) except -1
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint must_look(self) noexcept
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
-    cdef bint prepare_wait(self, int64_t now, bint again) except -1
-    cdef int block(self, cyn_event *events, int64_t left) except -1
+    cdef bint prepare_wait(self, bint again) except -1
+    cdef int sweep_on(self, int64_t now) except -1
+    cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1
     cdef int probe(self, cyn_event *events) except -1
     cdef int judge(self, int64_t began, int64_t woken) except -1
     cdef int take_late(self, cyn_event *events) except -1

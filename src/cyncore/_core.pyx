@@ -15,7 +15,6 @@ from collections.abc import MutableMapping
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EBADF, EINTR
-from libc.limits cimport INT_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -57,7 +56,18 @@ from ._csrc cimport (
     cyn_slot_of,
     pollfd,
 )
-from ._registry cimport Registry, failure, is_map_changed, map_size, registry_of, tick_time
+from ._registry cimport (
+    PAUSE,
+    PIECE,
+    PIECES,
+    SWEEP_SHARE,
+    Registry,
+    failure,
+    is_map_changed,
+    map_size,
+    registry_of,
+    tick_time,
+)
 from ._traits cimport READ_EVENT, READS, STATE, is_current
 
 from ._channel import ExitNow, set_loop_of
@@ -66,10 +76,22 @@ from ._report import ERROR, report
 
 cdef extern from *:
     """
-    /* The loop whose tick is in progress in this thread, the innermost one. The tick holds it. */
+    /* The loop whose tick is in progress in this thread, the innermost one, or NULL. Each tick holds its own loop and the
+     * one that it has put aside, and puts that back only while it ticks still: ticks of greenlets end in any order. */
     static __thread void *cyn_ticking;
+    static inline void cyn_set_ticking(void *loop) { cyn_ticking = loop; }
     """
     void *cyn_ticking
+    void set_ticking "cyn_set_ticking" (void *loop) noexcept
+
+cdef extern from *:
+    """
+    /* Has this interpreter more threads than the one that asks? */
+    static inline int cyn_has_threads(void) {
+        return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != NULL;
+    }
+    """
+    bint cyn_has_threads() noexcept
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -87,7 +109,10 @@ cdef int64_t PROBE_LAST = 1_600_000_000
 cdef unsigned LOOKED = 16             # one of so many ticks looks before it waits, whatever the last ones found
 cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
 
-cdef int64_t ASK_AGAIN = 1_000_000  # ns until predicates that were touched by others are asked
+cdef int64_t ASK_AGAIN = 1_000_000  # ns until those are asked whom predicates go on touching, doubled each time
+cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
+cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
+cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
 
 cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
@@ -271,8 +296,7 @@ cdef class Loop(Registry):
             return 0
         try:
             delivered = self.tick(limit, True, 0)
-            self.settle(False)  # so that another loop that hosts this one sees what is wanted now
-            self.now = 0
+            self.settle_outside(False)  # so that another loop that hosts this one sees what is wanted now
             return delivered
         finally:
             self.leave(turn)
@@ -321,10 +345,21 @@ cdef class Loop(Registry):
         cdef int fd = self.poller_fd()
         if fd < 0 and fd != -EAGAIN:  # EAGAIN: in the child of a fork, before its first settle
             raise failure(-fd, f"the {self.backend} backend has no descriptor of its own")
+        self.hosted = True
         if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
-            self.settle(True)
-            self.now = 0
+            self.settle_outside(True)
         return self.poller_fd()
+
+    cdef int settle_outside(self, bint ask_all) except -1:
+        """A settle that is not part of a tick. Predicates run in it, so the loop must not be closed meanwhile."""
+        self.depth += 1
+        self.owner_thread = PyThread_get_thread_ident()
+        try:
+            self.settle(ask_all)
+        finally:
+            self.depth -= 1
+            self.now = 0
+        return 0
 
     def next_deadline(self):
         """The earliest time, in seconds of `time`, at which something is due without an event, or None."""
@@ -403,13 +438,13 @@ cdef class Loop(Registry):
 
     cdef int gather(self, Channel channel) except -1:
         if not channel.flags & GATHERED:
-            channel.flags |= GATHERED
-            self.gathered_epoch = self.epoch
             if self.gathered_count < len(self.gathered):
                 self.gathered[self.gathered_count] = channel
             else:
                 self.gathered.append(channel)
+            self.gathered_epoch = self.epoch
             self.gathered_count += 1
+            channel.flags |= GATHERED
         return 0
 
     cdef bint is_copy(self) noexcept:
@@ -457,7 +492,7 @@ cdef class Loop(Registry):
         cdef int64_t now
         cdef bint first = True
         cdef uint64_t newer = self.calls.timers.next_order  # what a call adds now waits for the next tick
-        self.owed = True
+        self.runs += 1
         if are_queued(self.calls):
             self.now = 0
             self.calls.begin()
@@ -503,18 +538,18 @@ cdef class Loop(Registry):
         cdef cyn_event events[BATCH]
         cdef int count, delivered
         cdef unsigned long number
-        cdef void *outer
-        cdef void **ticking = &cyn_ticking
+        cdef Loop outer = None
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
-        outer = ticking[0]
-        if outer is not NULL and is_owing(<Loop> outer):
-            (<Loop> outer).flush_gathered()  # whoever made this tick may wait for the answer
+        if cyn_ticking is not NULL:
+            outer = <Loop> cyn_ticking
+            if is_owing(outer):
+                outer.flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
         self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
-        ticking[0] = <void *> self
+        set_ticking(<void *> self)
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
@@ -541,8 +576,8 @@ cdef class Loop(Registry):
                 if is_owing(self):
                     self.flush_gathered()
             finally:
-                ticking[0] = outer
                 self.depth -= 1
+                set_ticking(<void *> outer if outer is not None and outer.depth else NULL)
                 self.now = 0  # a tick around this one has its own time
 
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1:
@@ -566,18 +601,22 @@ cdef class Loop(Registry):
         return count if count >= 0 else self.wait_failed(count)
 
     cdef bint must_look(self) noexcept:
-        """Is a wait no look? While it brings one event at a time it is, and saves a system call.
+        """Must this tick look for events without blocking first? A direct wait saves that system call.
 
-        A look first keeps the GIL, and finds what there is under load.
+        A look keeps the GIL, and finds what there is under load; beside many predicates it finds it before they are asked.
         """
-        return self.waits % LOOKED == 0 or self.probe_until > 0 or are_queued(self.calls) or len(self.asked) > 0
+        return (
+            self.waits % LOOKED == 0 or self.probe_until > 0 or are_queued(self.calls)
+            or (len(self.asked) > FEW and self.is_stale())
+        )
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
         cdef int64_t start = tick_time(self), now = start, left
         cdef int count = 0, rounds = 0
+        cdef bint stale
         while not (self.stopping or are_queued(self.calls)):
-            if self.prepare_wait(now, rounds > 0):
+            if self.prepare_wait(rounds > 0):
                 now = tick_time(self)
                 if need and not self.is_left(need):
                     return 0
@@ -587,67 +626,94 @@ cdef class Loop(Registry):
             if is_owing(self):  # a predicate has written
                 self.flush_gathered()
                 self.settle(False)
-                if is_owing(self):  # once more: what it wants of the kernel now is told in a millisecond (`touched`)
+                if is_owing(self):  # once more: what it wants of the kernel now is told soon (`touched`)
                     self.flush_gathered()
                 if self.stopping or are_queued(self.calls):
                     return 0
             left = INT64_MAX if limit < 0 else limit - (now - start)
-            if self.owed and self.asked and not self.sweeping:
-                left = min(left, max(self.sweep_at - now, 0))
-            if self.touched:
-                left = min(left, ASK_AGAIN)  # predicates that keep touching others must not make this a busy loop
             if self.calls.timers.count:
                 left = min(left, self.calls.next_due() - now)
+            if self.touched:
+                left = min(left, self.again)
+                self.again = min(self.again * 2, ASK_SELDOM)
+            stale = not self.sweeping and self.is_stale()
+            if stale:
+                left = min(left, max(self.pause_until - now, 0))
             if left > 0:
                 if now < self.probe_until and left > self.look:
                     count = self.probe(events)
                     if count > 0:
                         return count
-                count = self.block(events, left)
+                count = self.block(events, left, stale)
                 if count > 0:
                     return count
+            elif stale:  # between two pieces of the sweep
+                count = self.take_events(events, BATCH, 0)
+                if count > 0:
+                    return count
+                if count < 0:
+                    self.wait_failed(count)
             self.now = 0
             now = tick_time(self)
             if limit >= 0 and now - start >= limit:
                 break
             if self.calls.timers.count and self.calls.next_due() <= now:
                 break
-        self.owed = True  # whatever happened outside meanwhile, the predicates may know of it
+        self.runs += 1  # whatever happened outside meanwhile, the predicates may know of it
         return 0
 
-    cdef bint prepare_wait(self, int64_t now, bint again) except -1:
-        """Looks at what has changed since the last settle. Was there anything to look at?"""
+    cdef bint prepare_wait(self, bint again) except -1:
+        """Looks at what has changed since the last settle, and asks who must be asked. Was there anything to do?"""
         cdef unsigned long known = self.kinds_revision
-        if self.owed:
+        cdef bint asked = False
+        if self.kinds_runs != self.runs:
+            self.kinds_runs = self.runs
+            self.again = ASK_AGAIN
             self.check_kinds()
-            if not self.asked:
-                self.owed = False
-            elif now >= self.sweep_at and not self.sweeping:
-                self.settle(True)
-                return True
-        if again or self.touched or self.kinds_revision != known or is_map_changed(self):
+        if self.asked and not self.sweeping:
+            if self.recent and self.recent_runs != self.runs:
+                self.ask_recent()
+                asked = True
+            if self.is_stale():
+                self.sweep_on(tick_time(self))
+                asked = True
+        if again or asked or self.touched or self.kinds_revision != known or is_map_changed(self):
             self.settle(False)
             return True
         return False
 
-    cdef int block(self, cyn_event *events, int64_t left) except -1:
+    cdef int sweep_on(self, int64_t now) except -1:
+        """A piece of the sweep, while nothing is ready; and, among many channels, some time for other threads."""
+        if now < self.pause_until:
+            return 0
+        if self.pieces <= 0 and len(self.asked) > FEW and cyn_has_threads():
+            self.pieces = PIECES
+            self.pause_until = now + PAUSE
+            return 0
+        self.pieces -= 1
+        return self.sweep(PIECE)
+
+    cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1:
+        """`pauses`: in a sweep, which goes on slowly if another thread turns out to want the GIL."""
         cdef int count
-        # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
-        cdef int milliseconds = -1 if left == INT64_MAX else <int> min((left + 999_999) // 1_000_000, <int64_t> INT_MAX)
         cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
         self.blocks += 1
-        cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until
+        cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until or pauses
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
         try:
             PyErr_CheckSignals()
             with nogil:
-                count = self.take_events(events, BATCH, milliseconds)
+                count = self.take_events(events, BATCH, -1 if left == INT64_MAX else left)
                 if judged:
                     woken = cyn_clock()
         finally:
             self.waiting = False
+            self.awoke = True
         if judged:
             self.judge(began, woken)
+            if pauses and cyn_clock() - woken > WANTED:
+                self.pieces = 1
+                self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
         return count if count >= 0 else self.wait_failed(count)
 
     cdef int judge(self, int64_t began, int64_t woken) except -1:
@@ -681,7 +747,7 @@ cdef class Loop(Registry):
         if rc != -EINTR:
             raise failure(-rc, f"{self!r} cannot wait")
         PyErr_CheckSignals()
-        self.owed = True
+        self.runs += 1
         return 0
 
     cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1:
@@ -699,9 +765,9 @@ cdef class Loop(Registry):
                 slot = cyn_slot_of(&self.poller, event)
                 if slot is NULL:
                     continue
-                self.owed = True
+                self.runs += 1
                 if slot.owner is <void *> self:
-                    self.woken()
+                    self.woken(event.ready & CYN_NVAL)
                     continue
                 channel = <Channel> slot.owner  # held: a handler may drop the last reference to it
                 if not self.tells:
@@ -716,7 +782,7 @@ cdef class Loop(Registry):
                     and channel.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
                     and channel.defines & (READS | READ_EVENT | STATE) == READS
                     and channel.asked_at < 0
-                    and is_current(channel.traits)
+                    and (is_current(channel.traits) or channel.traits.is_same())
                 ):
                     delivered += self.read(channel, event)
                 else:

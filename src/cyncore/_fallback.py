@@ -46,7 +46,7 @@ BACKENDS: Final[tuple[str, ...]] = ("python", *POLLERS)  # "python": the best of
 
 socket_map: dict[int, Any] = {}
 
-_SWEEP_SHARE: Final = 0.05  # of the loop's time that goes into asking everyone, while events keep coming
+_ROUNDS: Final = 4  # of questions before a wait, where predicates change the map: they must not keep the loop from it
 
 _LAST_FD: Final = 2**31 - 1  # a descriptor is an int of C
 
@@ -72,7 +72,6 @@ class Loop:
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
         self._waits = 0
         self._owed = False  # has Python code run since everyone was asked?
-        self._sweep_at = -math.inf
         self._gathered: list[Any] = []  # channels with output to be sent before the next wait
         self._gathered_pid = self._tick_pid = os.getpid()
         self._flushing = False
@@ -421,17 +420,11 @@ class Loop:
     def _settle(self, sweep: bool) -> None:
         """Takes over the map as it is, and asks the predicates that are to be asked."""
         self._read_map()
-        began = self.time()
-        everyone = sweep or (self._owed and began >= self._sweep_at)
-        if everyone:
-            self._owed = False
-        self._ask(everyone)
-        if everyone:
-            ended = self.time()
-            self._sweep_at = ended + (ended - began) * (1 / _SWEEP_SHARE - 1)
-        if self._read_map():  # a predicate has added channels or taken some out, and others may know of it
-            self._owed = True
-        self._ask(False)
+        everyone, self._owed = sweep or self._owed, False
+        for _ in range(_ROUNDS):
+            self._ask(everyone)
+            if not self._read_map():
+                break  # else a predicate has added channels or taken some out, and others may know of it
 
     def _read_map(self) -> bool:
         """Makes the slots those of the map. Returns whether that changed any."""
@@ -479,12 +472,10 @@ class Loop:
         wants = {fd: mask for fd, slot in slots.items() if (mask := slot.interest())}
         held = [fd for fd, slot in slots.items() if slot.holds_data()]
         self._waits += 1
-        ready, woken = self._ask_kernel(wants, 0.0)
-        if not (ready or held) and woken is None:
-            limit = self._longest_wait(timeout) if alive() else 0.0
-            if limit is None or limit > 0:
-                ready, woken = self._ask_kernel(wants, limit)
-                self._owed = self._owed or not ready  # other threads had the time to change what predicates say
+        limit = 0.0 if held or not alive() else self._longest_wait(timeout)
+        ready, woken = self._ask_kernel(wants, limit)
+        if limit != 0.0 and not ready:
+            self._owed = True  # other threads had the time to change what predicates say
         self._owed = self._owed or woken is not None
         for fd in held:
             ready[fd] = ready.get(fd, 0) | READ
@@ -504,8 +495,6 @@ class Loop:
         if self._calls.queued() or self._stops != self._stops_done:
             return 0.0
         moments = self._moments()
-        if self._owed:
-            moments.append(self._sweep_at)
         if not moments:
             return timeout
         left = max(0.0, min(moments) - self.time())

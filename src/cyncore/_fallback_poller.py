@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -33,17 +34,37 @@ def _clamped(timeout: float | None) -> float | None:
     return None if timeout is None else min(timeout, _LONGEST)
 
 
+class _Registered(threading.local):
+    """The poll object of a thread, and what it is registered with: none of it is the kernel's."""
+
+    kind: Any = None  # `select.poll`, as it was when the object was made: a program may put another there
+    poller: Any
+    wants: dict[int, int]
+
+
+_registered = _Registered()
+
+
 def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
     """Waits with poll(2), which rounds up to whole milliseconds; by `by_select` once eventlet has taken it away."""
     if not hasattr(select, "poll"):
         return by_select(wants, timeout)
-    poller = select.poll()
+    if _registered.kind is not select.poll:
+        _registered.kind = select.poll
+        _registered.poller = select.poll()
+        _registered.wants = {}
+    poller = _registered.poller
+    if wants != _registered.wants:
+        for fd, mask in wants.items():
+            if _registered.wants.get(fd) != mask:
+                flags = select.POLLIN if mask & READ else 0
+                flags |= select.POLLOUT if mask & WRITE else 0
+                flags |= select.POLLPRI if mask & PRI else 0
+                poller.register(fd, flags)
+        for fd in _registered.wants.keys() - wants.keys():
+            poller.unregister(fd)
+        _registered.wants = dict(wants)
     ready: dict[int, int] = {}
-    for fd, mask in wants.items():
-        flags = select.POLLIN if mask & READ else 0
-        flags |= select.POLLOUT if mask & WRITE else 0
-        flags |= select.POLLPRI if mask & PRI else 0
-        poller.register(fd, flags)
     timeout = _clamped(timeout)
     for fd, flags in poller.poll(None if timeout is None else timeout * 1000):
         mask = READ if flags & select.POLLIN else 0

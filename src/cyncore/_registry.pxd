@@ -31,6 +31,7 @@ cdef class Registry(LoopBase):
     cdef list owners                  # fd -> what the map held when it was read last, as channels
     cdef list asked                   # channels whose predicates must be asked; None: left during a sweep
     cdef list touched                 # channels to be looked at in the next settle
+    cdef list recent                  # channels with predicates that were active lately; None: left while they are asked
     cdef list asking                  # those that are being looked at, or None
     cdef list kinds                   # traits of the classes in use
     cdef object turn                  # held by the thread that runs the loop
@@ -45,19 +46,24 @@ cdef class Registry(LoopBase):
     cdef unsigned long long map_version
     cdef unsigned long owner_thread   # that runs the loop, or ran it last
     cdef int64_t now                  # the clock as this tick read it, 0: not since something took time; see tick_time
-    cdef int64_t audit_at, sweep_at   # when the next one is allowed
+    cdef int64_t audit_at, sweep_at   # when the next audit, or piece of a sweep, is allowed while events keep coming
+    cdef unsigned runs                # how often Python code ran of which a predicate might know
+    cdef unsigned settled_runs, recent_runs, sweep_runs  # `runs` when that was done last
+    cdef Py_ssize_t sweep_next        # place in `asked` where the sweep goes on
+    cdef Py_ssize_t sweep_left        # places that it has still to pass
     cdef int depth                    # ticks in progress, nested ones counted
     cdef bint map_changed, own_change, watched
     cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
-    cdef bint is_closed, is_open, waiting, wake_pending, sweeping
-    cdef bint owed                    # Python code ran since the predicates were asked last
+    cdef bint is_closed, is_open, waiting, wake_pending, sweeping, asking_recent
+    cdef bint awoke                   # a wait has ended since the recent channels were asked
+    cdef bint hosted                  # another loop waits for our descriptor
 
     cdef int serve(self, object map, object backend) except -1
     cdef int leave_map(self) except -1
     cdef int open_poller(self, object backend) except -1
     cdef int open_wake(self) except -1
-    cdef int woken(self) except -1
-    cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil
+    cdef int woken(self, bint lost) except -1
+    cdef int take_events(self, cyn_event *events, int room, int64_t nanoseconds) noexcept nogil
     cdef int poller_fd(self) noexcept
 
     cdef int settle(self, bint ask_all) except -1
@@ -65,8 +71,14 @@ cdef class Registry(LoopBase):
     cdef int number_touched(self) except -1
     cdef int forget_touched(self, Channel channel) except -1
     cdef int ask(self, Channel channel) except -1
-    cdef int sweep(self) except -1
-    cdef int ask_from(self, Py_ssize_t *at) except -1
+    cdef int note_recent(self, Channel channel) except -1
+    cdef int forget_recent(self, Channel channel) except -1
+    cdef int ask_recent(self) except -1
+    cdef int close_recent(self) except -1
+    cdef bint is_stale(self) noexcept
+    cdef int ask_everyone(self) except -1
+    cdef int sweep(self, int64_t most) except -1
+    cdef int sweep_piece(self, int64_t start, int64_t most) except -1
     cdef int close_gaps(self) except -1
     cdef int check_kinds(self) except -1
     cdef int changed(self) except -1
@@ -102,6 +114,9 @@ cdef inline bint is_map_changed(Registry registry) noexcept:
         return registry.map_changed
     return registry.tells and registry.map_version != cyn_map_version(registry.map)
 
+
+cdef int64_t PIECE, PAUSE, SWEEP_SHARE
+cdef int PIECES
 
 cdef object failure(int error, str what)
 cdef Registry registry_of(object map)

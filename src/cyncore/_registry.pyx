@@ -32,6 +32,7 @@ from ._channel cimport (
     PENDING,
     PENDING_LATER,
     REFUSED,
+    RECENT,
     TOUCHED,
     Channel,
     Foreign,
@@ -95,12 +96,28 @@ cdef extern from *:
     void cyn_map_unwatch(int watcher, object map)
     bint cyn_map_has_version "(PY_VERSION_HEX < 0x030C0000)"
 
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    enum { cyn_marks_own_thread_only = 1 };
+    #else
+    enum { cyn_marks_own_thread_only = 0 };
+    #endif
+    """
+    bint cyn_marks_own_thread_only
+
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
 cdef int AUDIT_COUNT = 64              # descriptors checked at once for having been closed behind our back
 cdef int64_t AUDIT_EVERY = 10_000_000  # ns of activity between two audits
-cdef int64_t SWEEP_SHARE = 19          # a sweep that took t is not repeated within 19 t: a twentieth of the time
+cdef int64_t SWEEP_SHARE = 19          # under load a piece of a sweep that took t waits for 19 t: a twentieth of the time
+cdef int64_t PIECE = 50_000            # ns that a piece of a sweep takes, between two looks for events
+cdef int64_t PAUSE = 50_000            # ns that other threads get the GIL for, between the pieces of a sweep
+cdef int PIECES = 8                    # pieces between two such pauses, where nobody was seen to want the GIL
+cdef Py_ssize_t RECENT_MOST = 64       # channels that are asked before all others
+cdef unsigned RECENT_PASSES = 100      # that a channel stays one of them, without an event or another answer
+cdef int TOUCHED_ROUNDS = 3            # what predicates touch is asked at once, and what those touch, but no further
 cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
 BACKENDS = ()
@@ -157,6 +174,7 @@ cdef class Registry(LoopBase):
         self.owners = []
         self.asked = []
         self.touched = []
+        self.recent = []
         self.kinds = []
         self.turn = RLock()
         self.map_changed = True
@@ -234,13 +252,19 @@ cdef class Registry(LoopBase):
             self.wake_pending = True
             cyn_wake_signal(&self.wake_fds)
 
-    cdef int woken(self) except -1:
-        """The wake-up descriptor fired."""
-        cyn_wake_drain(&self.wake_fds)
+    cdef int woken(self, bint lost) except -1:
+        """The wake-up descriptor fired. `lost`: a program that closes what it has not opened has closed it."""
         self.wake_pending = False
-        return 0
+        if not lost:
+            cyn_wake_drain(&self.wake_fds)
+            return 0
+        cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
+        self.wake_fds.read_fd = self.wake_fds.write_fd = -1  # whose these numbers are now, nobody knows
+        return self.open_wake()
 
-    cdef int take_events(self, cyn_event *events, int room, int milliseconds) noexcept nogil:
+    cdef int take_events(self, cyn_event *events, int room, int64_t nanoseconds) noexcept nogil:
+        # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
+        cdef int milliseconds = -1 if nanoseconds < 0 else <int> min((nanoseconds + 999_999) // 1_000_000, <int64_t> INT_MAX)
         return cyn_poller_wait(&self.poller, events, room, milliseconds)
 
     cdef int poller_fd(self) noexcept:
@@ -248,33 +272,46 @@ cdef class Registry(LoopBase):
 
     # What the channels want
 
+    # Predicates are the program's code over any state of the program's. An answer can have changed for four reasons:
+    # 1. something has happened to the channel, and 2. an attribute was set on it: then it is in `touched`, and asked
+    # before the next wait. 3. What an attribute holds was changed (a list, a counter), by a handler or by a thread that
+    # then woke the loop: channels that were active lately are `recent`, and asked before each wait that would block and
+    # after each that did. 4. Anything else: a sweep asks all of the others, in pieces: at once where there is nothing
+    # else to do, and in a twentieth of the time where there is. It is complete, and nobody need be asked, when
+    # everyone was asked since Python code ran last: `runs` counts that.
+
     cdef int settle(self, bint ask_all) except -1:
         """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
         cdef int64_t now
-        cdef int audit = 0, rc
+        cdef int audit = 0, rc, rounds = 0
         if is_map_changed(self) or not self.tells:
             self.read_map()
-        if self.owed:
+        if self.runs != self.settled_runs:
+            self.settled_runs = self.runs
             now = tick_time(self)
             if now >= self.audit_at:
                 self.audit_at = now + AUDIT_EVERY
                 audit = AUDIT_COUNT
                 self.check_kinds()
-            if self.asked and now >= self.sweep_at:
-                ask_all = True
+            if self.asked and not ask_all and now >= self.sweep_at:
+                self.ask_recent()
+                self.sweep(PIECE)
         if ask_all:
             self.check_kinds()
-            if self.asked:
-                self.sweep()
-        if self.touched:
+            self.ask_everyone()
+        elif self.awoke:
+            self.awoke = False
+            self.ask_recent()
+        while self.touched and rounds < TOUCHED_ROUNDS:
             self.ask_touched()
+            rounds += 1
         rc = cyn_poller_settle(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
         return 0
 
     cdef int ask_touched(self) except -1:
-        """Asks the channels that had an event or were changed. What that touches waits for the next settle."""
+        """Asks the channels that had an event or were changed. What that touches waits for the next round."""
         cdef list touched = self.touched
         cdef Py_ssize_t at = 0
         cdef Channel channel
@@ -292,6 +329,8 @@ cdef class Registry(LoopBase):
                     channel.flags &= ~TOUCHED
                     if channel.loop is self:
                         self.ask(channel)
+                        if channel.asked_at >= 0:
+                            self.note_recent(channel)
         finally:
             self.asking = before
             if at < len(touched):
@@ -319,8 +358,10 @@ cdef class Registry(LoopBase):
         return 0
 
     cdef int ask(self, Channel channel) except -1:
+        """Asks one channel, and notes what it wants now."""
         try:
             if channel.asked_at >= 0:
+                channel.asked_run = self.runs
                 channel.ask()
             channel.arm()
         except LEAVING:
@@ -329,55 +370,155 @@ cdef class Registry(LoopBase):
             channel.on_error()
         return 0
 
-    cdef int sweep(self) except -1:
-        """Asks every channel that must be asked. Predicates may close channels, add some, or run the loop."""
-        cdef int64_t start
+    cdef int note_recent(self, Channel channel) except -1:
+        """It was active: an event, an assignment, another answer than before."""
+        channel.idle_passes = 0
+        if not channel.flags & RECENT and len(self.recent) < RECENT_MOST:
+            self.recent.append(channel)
+            channel.recent_at = <int> len(self.recent) - 1
+            channel.flags |= RECENT
+        return 0
+
+    cdef int forget_recent(self, Channel channel) except -1:
+        cdef Channel last
+        channel.flags &= ~RECENT
+        if self.asking_recent:  # somebody walks over the list
+            self.recent[channel.recent_at] = None
+            return 0
+        last = <Channel> self.recent[len(self.recent) - 1]
+        self.recent[channel.recent_at] = last
+        last.recent_at = channel.recent_at
+        self.recent.pop()
+        return 0
+
+    cdef int ask_recent(self) except -1:
+        """Asks the channels that were active lately, those that were asked since Python code ran excepted."""
+        cdef Channel channel
         cdef Py_ssize_t at = 0
+        cdef bint idle = False
+        cdef unsigned said
+        if self.recent_runs == self.runs or self.asking_recent:
+            return 0
+        self.recent_runs = self.runs
+        if not self.recent:
+            return 0
+        self.asking_recent = True
+        self.now = 0
+        try:
+            while at < len(self.recent):
+                entry = self.recent[at]
+                at += 1
+                if entry is None:
+                    idle = True
+                    continue
+                channel = <Channel> entry
+                if channel.asked_run != self.runs:
+                    said = channel.said
+                    self.ask(channel)
+                    channel.idle_passes = 0 if channel.said != said else channel.idle_passes + 1
+                    idle = idle or channel.idle_passes > RECENT_PASSES
+        finally:
+            self.asking_recent = False
+            if idle:
+                self.close_recent()
+        return 0
+
+    cdef int close_recent(self) except -1:
+        """Drops those that have left, and those that were idle for long."""
+        cdef Channel channel
+        cdef list kept = [
+            entry for entry in self.recent if entry is not None and (<Channel> entry).idle_passes <= RECENT_PASSES
+        ]
+        for entry in self.recent:
+            if entry is not None:
+                (<Channel> entry).flags &= ~RECENT
+        self.recent = kept
+        for at, entry in enumerate(kept):
+            channel = <Channel> entry
+            channel.flags |= RECENT
+            channel.recent_at = at
+        return 0
+
+    cdef bint is_stale(self) noexcept:
+        """Is there somebody who was not asked since Python code ran last?"""
+        return len(self.asked) > 0 and (self.sweep_left > 0 or self.sweep_runs != self.runs)
+
+    cdef int ask_everyone(self) except -1:
+        """A whole sweep, at once."""
+        if self.sweeping or not self.asked:
+            return 0
+        self.runs += 1  # also those who were asked a moment ago
+        return self.sweep(-1)
+
+    cdef int sweep(self, int64_t most) except -1:
+        """Asks those that were not asked since Python code ran last, for about `most` ns, -1: all of them.
+
+        Predicates may close channels, add some, or run the loop.
+        """
+        cdef int64_t start
         if self.sweeping:
             return 0
+        if self.sweep_runs != self.runs:
+            self.sweep_runs = self.runs
+            self.sweep_left = len(self.asked)
+        if self.sweep_left <= 0:
+            return 0
         self.sweeping = True
-        self.owed = False
         start = cyn_clock()
         try:
-            while at < len(self.asked):
+            while self.sweep_left > 0:
                 try:
-                    self.ask_from(&at)
+                    self.sweep_piece(start, most)
+                    break
                 except LEAVING:
                     raise
-                except BaseException:  # as in ask(): `at` is past the channel whose trouble it is
-                    if self.asked[at - 1] is not None:
-                        (<Channel> self.asked[at - 1]).on_error()
+                except BaseException:  # as in ask(): the cursor is past the channel whose trouble it is
+                    if self.asked[self.sweep_next - 1] is not None:
+                        (<Channel> self.asked[self.sweep_next - 1]).on_error()
         finally:
             self.sweeping = False
-            self.owed = at < len(self.asked)
             self.close_gaps()
             self.sweep_at = cyn_clock()
             self.sweep_at += SWEEP_SHARE * (self.sweep_at - start)
             self.now = 0
         return 0
 
-    cdef int ask_from(self, Py_ssize_t *at) except -1:
+    cdef int sweep_piece(self, int64_t start, int64_t most) except -1:
         cdef Channel channel
-        cdef unsigned said
-        while at[0] < len(self.asked):
-            item = self.asked[at[0]]
-            at[0] += 1
+        cdef unsigned said, count = 0
+        while self.sweep_left > 0 and self.asked:
+            if self.sweep_next >= len(self.asked):
+                self.sweep_next = 0
+            item = self.asked[self.sweep_next]
+            self.sweep_next += 1
+            self.sweep_left -= 1
             if item is None:
                 continue  # left during this sweep
             channel = <Channel> item
+            if channel.asked_run == self.sweep_runs:
+                continue
+            channel.asked_run = self.sweep_runs
             said = channel.said
             channel.ask()
             if channel.said != said and channel.loop is self:
                 channel.arm()
+                self.note_recent(channel)
+            count += 1
+            if count % 16 == 0 and most >= 0 and cyn_clock() - start >= most:
+                break
+        if not self.asked:
+            self.sweep_left = 0
         return 0
 
     cdef int close_gaps(self) except -1:
         cdef Py_ssize_t at
         if self.gaps:
-            self.gaps = 0
             self.asked = [channel for channel in self.asked if channel is not None]
+            self.gaps = 0
             for at in range(len(self.asked)):
-                (<Channel> self.asked[at]).asked_at = at
+                (<Channel> self.asked[at]).asked_at = <int> at
+            if self.sweep_left > 0:
+                self.sweep_left = len(self.asked)  # places have changed: once round from here
         return 0
 
     cdef int check_kinds(self) except -1:
@@ -401,13 +542,21 @@ cdef class Registry(LoopBase):
 
     cdef int touch(self, Channel channel) except -1:
         if not channel.flags & TOUCHED:
-            channel.flags |= TOUCHED
-            channel.touched_at = len(self.touched)
-            self.touched.append(channel)
+            self.mark(channel)
         return self.changed()
 
+    cdef int mark(self, Channel channel) except -1:
+        """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
+        if cyn_marks_own_thread_only and self.owner_thread != PyThread_get_thread_ident() and self.depth:
+            return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
+        self.touched.append(channel)
+        channel.touched_at = <int> len(self.touched) - 1
+        channel.flags |= TOUCHED
+        return 0
+
     cdef int changed(self) except -1:
-        if self.waiting:  # then this is another thread than the loop's
+        # While the loop waits this is another thread than its own; where it is hosted, its host must poll it.
+        if self.waiting or (self.hosted and self.depth == 0):
             self.wake()
         return 0
 
@@ -425,11 +574,7 @@ cdef class Registry(LoopBase):
                 self.take_out(channel.fd)
             else:
                 self.detach(channel.fd)
-        try:
-            self.attach(fd, channel)
-        except BaseException:  # all or nothing: the caller is told
-            self.detach(fd)
-            raise
+        self.attach(fd, channel)
         # Kept until the change is noted: its end may run code that changes the map again.
         _before = self.map.get(fd)
         cdef bint in_step = self.begin_change()
@@ -474,13 +619,21 @@ cdef class Registry(LoopBase):
         return channel.settle()
 
     cdef int attach(self, int fd, Channel channel) except -1:
+        """All that may fail for want of memory comes before the slot points to the channel, or is taken back."""
         cdef Traits traits = traits_of(type(channel))
-        cdef int rc = cyn_poller_add(&self.poller, fd, <void *> channel)
         cdef Channel known
+        cdef int rc
+        if traits not in self.kinds:
+            self.kinds.append(traits)
+        rc = cyn_poller_add(&self.poller, fd, <void *> channel)
         if rc < 0:
             raise failure(-rc, f"{channel!r} fd {fd} cannot be added")
-        while len(self.owners) <= fd:
-            self.owners.append(None)
+        try:
+            while len(self.owners) <= fd:
+                self.owners.append(None)
+        except BaseException:
+            cyn_poller_remove(&self.poller, fd)
+            raise
         known = self.owners[fd]
         self.owners[fd] = channel
         if known is not None:
@@ -489,6 +642,7 @@ cdef class Registry(LoopBase):
         channel.loop = self
         channel.fd = fd
         channel.said = 0
+        channel.asked_run = self.runs - 1
         if known is not channel:  # what an earlier loop had promised is lost with it
             if channel.flags & PENDING:
                 channel.flags |= PENDING_LATER
@@ -496,10 +650,12 @@ cdef class Registry(LoopBase):
         channel.flags &= ~(HELD | MUTED)
         channel.traits = traits
         traits.users += 1
-        if traits not in self.kinds:
-            self.kinds.append(traits)
-        channel.classify()
-        return channel.settle()
+        try:
+            channel.classify()
+            return channel.settle()
+        except BaseException:  # all or nothing: the caller is told
+            self.detach(fd)
+            raise
 
     cdef int detach(self, int fd) except -1:
         cdef Channel known
@@ -515,6 +671,8 @@ cdef class Registry(LoopBase):
         if channel.flags & TOUCHED:
             channel.flags &= ~TOUCHED
             self.forget_touched(channel)
+        if channel.flags & RECENT:
+            self.forget_recent(channel)
         self.leave_asked(channel)
         channel.loop = None
         channel.fd = -1
@@ -523,8 +681,8 @@ cdef class Registry(LoopBase):
 
     cdef int join_asked(self, Channel channel) except -1:
         if channel.asked_at < 0:
-            channel.asked_at = len(self.asked)
             self.asked.append(channel)
+            channel.asked_at = <int> len(self.asked) - 1
         return 0
 
     cdef int leave_asked(self, Channel channel) except -1:
@@ -539,6 +697,8 @@ cdef class Registry(LoopBase):
             self.asked[channel.asked_at] = last
             last.asked_at = channel.asked_at
             self.asked.pop()
+            if self.sweep_left > 0:
+                self.sweep_left = len(self.asked)  # the last one may have come to a place that is behind the cursor
         channel.asked_at = -1
         return 0
 
@@ -630,9 +790,10 @@ cdef class Registry(LoopBase):
         self.turn = RLock()
         if self.owner_thread != PyThread_get_thread_ident():
             self.depth = 0  # the thread that ran the loop is not here, nor is the sweep that it may have been in
-            self.sweeping = False
-            self.owed = True
+            self.sweeping = self.asking_recent = False
+            self.runs += 1
             self.close_gaps()
+            self.close_recent()
         cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
         cyn_wake_close(&self.wake_fds)
         self.open_wake()

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+from libc.stdint cimport uint64_t
 
 cdef extern from *:
     """
@@ -14,6 +15,15 @@ cdef extern from *:
     #endif
     """
     unsigned cyn_type_version(type kind) noexcept
+
+cdef extern from *:
+    """
+    #ifndef CYN_TYPE_MRO
+    #define CYN_TYPE_MRO
+    static inline __attribute__((unused)) void *cyn_type_mro(PyTypeObject *kind) { return kind->tp_mro; }
+    #endif
+    """
+    void *cyn_type_mro(type kind) noexcept
 
 cdef extern from *:
     """
@@ -48,20 +58,35 @@ cdef enum:
 cdef class Traits:
     cdef type kind
     cdef unsigned flags
-    cdef unsigned version
-    cdef Py_ssize_t users  # channels in a loop
+    cdef unsigned version      # of the class when it was read; 0: it has none. Python 3.11 and before
+    cdef unsigned long epoch   # the same where class dicts are watched
+    cdef unsigned long *epoch_now  # NULL: they are not
+    cdef unsigned long stamp   # moves on when the class is read again
+    cdef tuple mro
+    cdef tuple names           # that were read
+    cdef list dicts            # of the classes in `mro` that are open to change,
+    cdef list held             # and what each has under these names
+    cdef uint64_t *versions    # of the dicts
+    cdef Py_ssize_t users      # channels in a loop
     cdef object readable
     cdef object writable
     cdef object handle_read
     cdef object handle_write
+    cdef int read(self) except -1
     cdef int read_class(self) except -1
+    cdef int read_names(self) except -1
+    cdef int note_version(self) except -1
+    cdef bint is_same(self) except -1
     cdef int check(self) except -1
 
 cdef inline bint is_current(Traits traits) noexcept:
-    """Has the class not changed since it was read?"""
+    """Has the class surely not changed since it was read?"""
+    if traits.epoch_now is not NULL:
+        return traits.epoch == traits.epoch_now[0] and <void *> traits.mro is cyn_type_mro(traits.kind)
     return traits.version != 0 and traits.version == cyn_type_version(traits.kind)
 
 
 cdef Traits traits_of(type kind)
+cdef int follow(type base, object names) except -1
 cdef unsigned traits_of_instance(object channel, unsigned flags) except? 0xFFFFFFFF
 cdef unsigned long revision() noexcept

@@ -2,16 +2,19 @@
 # cython: language_level=3, freethreading_compatible=True
 """What a class of channels defines of its own: which predicates must be asked, which events it can handle.
 
-A class is read once. Python gives every class a version tag that moves on when the class or a base of it is changed, so
-that a method put there later is noticed by comparing two numbers. Methods put on a single channel are noticed by
-``Channel.__setattr__``.
+A class is read once, and again when something that matters was put into it or a base of it. From Python 3.12 on a dict
+watcher tells of that by name. Before, a class has a version tag that moves on with any change, and each dict has one too:
+only where those differ, what matters is compared name by name, so that a class that counts something in an attribute costs
+next to nothing. Methods put on a single channel are noticed by ``Channel.__setattr__``.
 
 A default is a handler that only says "unhandled": `dispatcher` marks those, and they count as not defined.
 """
 
 from types import FunctionType, MemberDescriptorType
 
-from cpython.object cimport PyTypeObject
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
 
 cdef extern from "Python.h":
     unsigned long Py_TPFLAGS_HEAPTYPE
@@ -46,6 +49,70 @@ cdef extern from *:
 
 Root = cyn_root_ready()
 
+cdef extern from *:
+    """
+    /* Names that matter, by their hashes: what is not in the table is none of them; a few others are taken for one. -1 is
+     * the hash of a str that was never asked for it. */
+    enum { CYN_FOLLOWED = 1024 };
+    static char cyn_followed[CYN_FOLLOWED];
+    static unsigned long cyn_class_epoch = 1; /* moves on when such a name changes in a dict that is watched */
+
+    static int cyn_follow(PyObject *name) {
+        Py_hash_t hash = PyObject_Hash(name);
+        if (hash == -1) return -1;
+        cyn_followed[hash & (CYN_FOLLOWED - 1)] = cyn_followed[-1 & (CYN_FOLLOWED - 1)] = 1;
+        return 0;
+    }
+
+    #if PY_VERSION_HEX >= 0x030C0000
+    static int cyn_class_event(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value) {
+        (void)dict, (void)value;
+        if (event == PyDict_EVENT_DEALLOCATED) return 0;
+        if (!key || !PyUnicode_CheckExact(key) || cyn_followed[((PyASCIIObject *)key)->hash & (CYN_FOLLOWED - 1)])
+            cyn_class_epoch++;
+        return 0;
+    }
+    static int cyn_class_watcher(void) {
+        int watcher = PyDict_AddWatcher(cyn_class_event);
+        if (watcher < 0) PyErr_Clear(); /* all eight are taken */
+        return watcher;
+    }
+    static int cyn_class_watch(int watcher, PyObject *dict) { return PyDict_Watch(watcher, dict); }
+    static uint64_t cyn_dict_version(PyObject *dict) { (void)dict; return 0; }
+    #else
+    static int cyn_class_watcher(void) { return -1; }
+    static int cyn_class_watch(int watcher, PyObject *dict) { (void)watcher, (void)dict; return 0; }
+    static uint64_t cyn_dict_version(PyObject *dict) { return ((PyDictObject *)dict)->ma_version_tag; }
+    #endif
+
+    /* The dict of a class that can be changed, or None. */
+    static PyObject *cyn_open_dict(PyTypeObject *kind) {
+        PyObject *dict = Py_None;
+        if (PyType_HasFeature(kind, Py_TPFLAGS_HEAPTYPE) && kind->tp_dict && PyDict_CheckExact(kind->tp_dict))
+            dict = kind->tp_dict;
+        Py_INCREF(dict);
+        return dict;
+    }
+
+    /* Has the dict under each name what `held` has? `missing` stands for nothing. -1 with an exception. */
+    static int cyn_holds(PyObject *dict, PyObject *names, PyObject *held, PyObject *missing) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+            PyObject *found = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(names, i));
+            if (!found && PyErr_Occurred()) return -1;
+            if ((found ? found : missing) != PyList_GET_ITEM(held, i)) return 0;
+        }
+        return 1;
+    }
+    """
+    int cyn_follow(object name) except -1
+    unsigned long cyn_class_epoch
+    int cyn_class_watcher()
+    int cyn_class_watch(int watcher, object dict) except -1
+    uint64_t cyn_dict_version(object dict) noexcept
+    object cyn_open_dict(type kind)
+    int cyn_holds(object dict, tuple names, list held, object missing) except -1
+    bint cyn_dicts_have_versions "(PY_VERSION_HEX < 0x030C0000)"
+
 # Set by _core, which defines the classes that everything is compared with.
 _base = None
 _buffered = None
@@ -66,6 +133,33 @@ cdef frozenset _SHADOWED = frozenset({"socket", "_fileno", "_map"})
 cdef str _ATTRIBUTE = "_cyncore_traits"
 cdef dict _of_extension_types = {}  # they take no attributes, and live for ever
 cdef unsigned long _revision = 0
+cdef object _MISSING = object()
+cdef tuple _NAMES = ()
+cdef type _extra_base = None  # of the classes of which more is read,
+cdef tuple _extra_names = ()  # and what that is
+cdef int _watcher = -1
+
+
+cdef int _begin() except -1:
+    global _NAMES, _watcher
+    _NAMES = (*_HANDLERS, "readable", "writable", *_STATES, *_SET, "out_buffer")
+    for name in _NAMES:
+        cyn_follow(name)
+    _watcher = cyn_class_watcher()
+    return 0
+
+
+_begin()
+
+
+cdef int follow(type base, object names) except -1:
+    """What derives from `base` is read again, too, when one of these names has changed."""
+    global _extra_base, _extra_names
+    _extra_base = base
+    _extra_names = tuple(names)
+    for name in _extra_names:
+        cyn_follow(name)
+    return 0
 
 
 def set_bases(base, buffered):
@@ -96,6 +190,9 @@ cdef object _plain(object method):
 
 
 cdef class Traits:
+    def __dealloc__(self):
+        free(self.versions)
+
     cdef int read_class(self) except -1:
         cdef unsigned flags = 0
         cdef type kind = self.kind
@@ -123,15 +220,71 @@ cdef class Traits:
         self.writable = _plain(_raw(kind, "writable"))
         self.handle_read = _plain(_raw(kind, "handle_read"))
         self.handle_write = _plain(_raw(kind, "handle_write"))
-        self.version = cyn_type_version(kind)
+        return 0
+
+    cdef int read_names(self) except -1:
+        """Remembers what the open classes have under the names that matter."""
+        cdef type kind = self.kind
+        cdef Py_ssize_t at
+        self.epoch_now = &cyn_class_epoch if _watcher >= 0 else NULL
+        self.stamp += 1
+        self.mro = kind.__mro__
+        self.names = _NAMES
+        if _extra_base is not None and issubclass(kind, _extra_base):
+            self.names += _extra_names
+        self.dicts = []
+        for base in self.mro:
+            found = cyn_open_dict(<type> base)
+            if found is not None:
+                self.dicts.append(found)
+        self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in self.dicts]
+        free(self.versions)
+        self.versions = <uint64_t *> calloc(len(self.dicts) + 1, sizeof(uint64_t))
+        if self.versions is NULL:
+            raise MemoryError
+        for at in range(len(self.dicts)):
+            self.versions[at] = cyn_dict_version(self.dicts[at])
+            if _watcher >= 0:
+                cyn_class_watch(_watcher, self.dicts[at])
+        return self.note_version()
+
+    cdef int note_version(self) except -1:
+        self.version = cyn_type_version(self.kind)
+        self.epoch = cyn_class_epoch
+        return 0
+
+    cdef bint is_same(self) except -1:
+        """Has the class still what was read? Where it has, `is_current` knows that from now on."""
+        cdef Py_ssize_t at
+        cdef uint64_t version
+        if <void *> self.mro is not cyn_type_mro(self.kind):
+            return False
+        for at in range(len(self.dicts)):
+            version = cyn_dict_version(self.dicts[at])
+            if cyn_dicts_have_versions and self.versions[at] == version:
+                continue
+            if not cyn_holds(self.dicts[at], self.names, self.held[at], _MISSING):
+                return False
+            self.versions[at] = version
+        self.note_version()
+        return True
+
+    cdef int read(self) except -1:
+        try:
+            self.read_names()  # first: what changes while the class is read is noticed at the next check
+            self.read_class()
+        except BaseException:  # a metaclass of the program's, perhaps: it is asked again
+            self.mro = None
+            self.version = self.epoch = 0
+            raise
         return 0
 
     cdef int check(self) except -1:
-        """Reads the class again if it has changed."""
+        """Reads the class again if what matters of it has changed."""
         global _revision
         cdef unsigned before = self.flags
-        if not is_current(self):
-            self.read_class()
+        if not is_current(self) and not self.is_same():
+            self.read()
             if self.flags != before:
                 _revision += 1
         return 0
@@ -161,7 +314,7 @@ cdef Traits traits_of(type kind):
             setattr(kind, _ATTRIBUTE, traits)
         else:
             _of_extension_types[kind] = traits
-        traits.read_class()
+        traits.read()
         return traits
     traits = <Traits> kept
     traits.check()
