@@ -8,10 +8,12 @@ again.
 """
 
 import os
+import select
 import sys
 from _thread import TIMEOUT_MAX
 from collections.abc import MutableMapping
 
+from cpython.dict cimport PyDict_GetItem
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EBADF, EINTR
@@ -53,6 +55,7 @@ from ._csrc cimport (
     cyn_ioctl,
     cyn_poll,
     cyn_slot,
+    cyn_slot_at,
     cyn_slot_of,
     pollfd,
 )
@@ -70,6 +73,7 @@ from ._registry cimport (
 )
 from ._traits cimport READ_EVENT, READS, STATE, is_current
 
+from . import _patched
 from ._channel import ExitNow, set_loop_of
 from ._registry import BACKENDS
 from ._report import ERROR, report
@@ -95,6 +99,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+    bint PyCFunction_CheckExact(object thing)
 
 cdef enum:
     BATCH = 256         # events taken from the kernel at once
@@ -118,6 +123,15 @@ cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
 socket_map = {}
 cdef Loop _home = None  # the loop of socket_map, which is kept for good
+
+
+cdef dict _of_select = vars(select)
+
+
+cdef inline bint waits_elsewhere() noexcept:
+    """Has gevent, or its like, put a wait of its own in the place of `select.select`? `_patched.is_patched`, in no time."""
+    cdef PyObject *found = PyDict_GetItem(_of_select, "select")
+    return found is not NULL and not PyCFunction_CheckExact(<object> found)
 
 
 cdef int _cores() except -1:
@@ -584,6 +598,9 @@ cdef class Loop(Registry):
         """The events that are there; where there are none, those that it waits for."""
         cdef int count
         cdef unsigned blocks
+        if waits_elsewhere():
+            self.wait_elsewhere(0)  # others have their turn, as often as they had it with the old loop
+            self.is_calm = False
         if limit == 0 or not self.is_calm or self.must_look():
             count = self.take_events(events, BATCH, 0)
             if count > 0 or limit == 0:
@@ -699,6 +716,10 @@ cdef class Loop(Registry):
         cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
         self.blocks += 1
         cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until or pauses
+        if waits_elsewhere():
+            self.wait_elsewhere(left)
+            judged = pauses = False
+            left = 0
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
         try:
             PyErr_CheckSignals()
@@ -715,6 +736,24 @@ cdef class Loop(Registry):
                 self.pieces = 1
                 self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
         return count if count >= 0 else self.wait_failed(count)
+
+    cdef int wait_elsewhere(self, int64_t left) except -1:
+        """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
+        cdef int fd = self.poller_fd()
+        cdef dict wants = {fd if fd >= 0 else self.wake_fds.read_fd: CYN_READ}
+        cdef const cyn_slot *slot
+        if fd < 0:
+            for fd in range(<int> len(self.owners)):
+                slot = cyn_slot_at(&self.poller, fd)
+                if slot is not NULL and slot.wanted:
+                    wants[fd] = slot.wanted
+        self.waiting = True
+        try:
+            _patched.wait(None if left == INT64_MAX else left / 1e9, wants)
+        finally:
+            self.waiting = False
+            self.runs += 1  # others have run
+        return 0
 
     cdef int judge(self, int64_t began, int64_t woken) except -1:
         """Has the GIL come back late? A thread that computes keeps it for a switch interval, 5 ms, each time."""
