@@ -45,6 +45,7 @@ cdef class Loop(Registry):
     cdef bint prepare_wait(self, bint again) except -1
     cdef int sweep_on(self, int64_t now) except -1
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1
+    cdef int wait_elsewhere(self, int64_t left) except -1
     cdef int probe(self, cyn_event *events) except -1
     cdef int judge(self, int64_t began, int64_t woken) except -1
     cdef int take_late(self, cyn_event *events) except -1

@@ -8,10 +8,12 @@ again.
 """
 
 import os
+import select
 import sys
 from _thread import TIMEOUT_MAX
 from collections.abc import MutableMapping
 
+from cpython.dict cimport PyDict_GetItem
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EBADF, EINTR
@@ -34,6 +36,7 @@ from ._channel cimport (
     PENDING,
     PENDING_LATER,
     REFUSED,
+    SCRATCH,
     SEND_NOW,
     SENT_LATER,
     TOUCHED,
@@ -52,6 +55,7 @@ from ._csrc cimport (
     cyn_ioctl,
     cyn_poll,
     cyn_slot,
+    cyn_slot_at,
     cyn_slot_of,
     pollfd,
 )
@@ -69,6 +73,7 @@ from ._registry cimport (
 )
 from ._traits cimport READ_EVENT, READS, STATE, is_current
 
+from . import _patched
 from ._channel import ExitNow, set_loop_of
 from ._registry import BACKENDS
 from ._report import ERROR, report
@@ -92,10 +97,10 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+    bint PyCFunction_CheckExact(object thing)
 
 cdef enum:
     BATCH = 256         # events taken from the kernel at once
-    SCRATCH = 65536     # bytes that recv can read without an allocation
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
@@ -117,6 +122,15 @@ cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
 socket_map = {}
 cdef Loop _home = None  # the loop of socket_map, which is kept for good
+
+
+cdef dict _of_select = vars(select)
+
+
+cdef inline bint waits_elsewhere() noexcept:
+    """Has gevent, or its like, put a wait of its own in the place of `select.select`? `_patched.is_patched`, in no time."""
+    cdef PyObject *found = PyDict_GetItem(_of_select, "select")
+    return found is not NULL and not PyCFunction_CheckExact(<object> found)
 
 
 cdef int _cores() except -1:
@@ -611,6 +625,9 @@ cdef class Loop(Registry):
         """The events that are there; where there are none, those that it waits for."""
         cdef int count
         cdef unsigned blocks
+        if waits_elsewhere():
+            self.wait_elsewhere(0)  # others have their turn, as often as they had it with the old loop
+            self.is_calm = False
         if limit == 0 or not self.is_calm or self.must_look():
             count = self.take_events(events, BATCH, 0)
             if count > 0 or limit == 0:
@@ -726,6 +743,10 @@ cdef class Loop(Registry):
         cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
         self.blocks += 1
         cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until or pauses
+        if waits_elsewhere():
+            self.wait_elsewhere(left)
+            judged = pauses = False
+            left = 0
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
         try:
             PyErr_CheckSignals()
@@ -742,6 +763,24 @@ cdef class Loop(Registry):
                 self.pieces = 1
                 self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
         return count if count >= 0 else self.wait_failed(count)
+
+    cdef int wait_elsewhere(self, int64_t left) except -1:
+        """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
+        cdef int fd = self.poller_fd()
+        cdef dict wants = {fd if fd >= 0 else self.wake_fds.read_fd: CYN_READ}
+        cdef const cyn_slot *slot
+        if fd < 0:
+            for fd in range(<int> len(self.owners)):
+                slot = cyn_slot_at(&self.poller, fd)
+                if slot is not NULL and slot.wanted:
+                    wants[fd] = slot.wanted
+        self.waiting = True
+        try:
+            _patched.wait(None if left == INT64_MAX else left / 1e9, wants)
+        finally:
+            self.waiting = False
+            self.runs += 1  # others have run
+        return 0
 
     cdef int judge(self, int64_t began, int64_t woken) except -1:
         """Has the GIL come back late? A thread that computes keeps it for a switch interval, 5 ms, each time."""
@@ -926,7 +965,7 @@ cdef class Loop(Registry):
         """A TLS socket may hold bytes that it has read already and that no event will tell of."""
         if channel.fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
             channel.flags |= PENDING
-            self.queue(_read_pending, (channel, channel.sock))
+            self.queue(_read_pending, (channel, channel.its_socket()))
         return 0
 
     cdef int failed(self, Channel channel, object error) except -1:
@@ -945,7 +984,7 @@ def _read_pending(Channel channel, sock):
     """Delivers another read event for bytes that are in the TLS socket already."""
     cdef Loop loop = <Loop> channel.loop
     channel.flags &= ~PENDING
-    if loop is None or channel.sock is not sock:
+    if loop is None or channel.its_socket() is not sock:
         return
     if not channel.interest() & CYN_READ:
         channel.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
@@ -953,7 +992,7 @@ def _read_pending(Channel channel, sock):
     channel.flags &= ~(AGAIN | REFUSED)
     try:
         channel.on_read()
-        if channel.loop is loop and channel.sock is sock:
+        if channel.loop is loop and channel.its_socket() is sock:
             loop.deliver_pending(channel)
     except LEAVING:
         raise
@@ -965,7 +1004,7 @@ def _read_pending(Channel channel, sock):
 
 cdef int _pending(Channel channel) except -1:
     """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
-    pending = getattr(channel.sock, "pending", None)
+    pending = getattr(channel.its_socket(), "pending", None)
     if not callable(pending):
         return 0
     count = pending()

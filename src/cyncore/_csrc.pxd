@@ -45,6 +45,7 @@ cdef extern from "cyn_slots.h" nogil:
         void *owner
         uint8_t wanted
 
+    const cyn_slot *cyn_slot_at(const cyn_poller *p, int fd)
     const cyn_slot *cyn_slot_of(const cyn_poller *p, const cyn_event *event)
 
 cdef extern from "cyn_wake.h" nogil:

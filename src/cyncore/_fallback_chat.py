@@ -105,7 +105,11 @@ class ChatChannel(BufferedChannel):
         super().del_channel(map)
 
     def _plain_socket(self) -> Any:
-        return self._socket
+        return self._socket if type(self).socket is ChatChannel.socket else self.socket
+
+    def _has_own_queue(self) -> bool:
+        """Has the class an attribute in the way of `producer_fifo`?"""
+        return type(self).producer_fifo is not ChatChannel.producer_fifo
 
     # Input
 
@@ -149,7 +153,7 @@ class ChatChannel(BufferedChannel):
 
     @property
     def _output(self) -> bool:  # type: ignore[override]
-        return bool(self._fifo)
+        return bool(self.producer_fifo if self._has_own_queue() else self._fifo)
 
     def push(self, data: Any) -> None:
         """Sends ``data`` (bytes, bytearray or memoryview): in a handler at the end of the tick, elsewhere at once."""
@@ -241,7 +245,7 @@ class ChatChannel(BufferedChannel):
 
     def _sends_itself(self) -> bool:
         own = type(self).initiate_send is not ChatChannel.initiate_send
-        return not own and "initiate_send" not in getattr(self, "__dict__", ())
+        return not own and not self._has_own_queue() and "initiate_send" not in getattr(self, "__dict__", ())
 
     def _unsent(self) -> bool:
         return self._gathered or bool(self._handed)

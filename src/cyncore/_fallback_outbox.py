@@ -44,8 +44,29 @@ class OutboxChannel(BufferedChannel):
         self._out = bytearray(data)
         self._output_waits(bool(self._out))
 
+    def _has_own_buffer(self) -> bool:
+        """Has the class an attribute in the way of `out_buffer`? Then that is the buffer."""
+        return type(self).out_buffer is not OutboxChannel.out_buffer
+
+    def _own_buffer(self) -> Any:
+        buffer = self.out_buffer
+        if not hasattr(buffer, "__getitem__"):
+            raise TypeError(f"{type(self).__qualname__}.out_buffer is {buffer!r}: bytes to send are wanted")
+        return buffer
+
+    @property
+    def _output(self) -> bool:  # type: ignore[override]
+        return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
+
+    def _output_waits(self, waits: bool) -> None:
+        pass  # the buffer says so itself
+
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
+        if self._has_own_buffer():
+            count = _dispatcher.send(self, self._own_buffer()[:_CHUNK])
+            self.out_buffer = self._own_buffer()[count:]
+            return
         out = self._out
         with memoryview(out) as whole:
             chunk = bytes(whole[:_CHUNK])
@@ -63,6 +84,10 @@ class OutboxChannel(BufferedChannel):
         """Queues ``data`` (bytes-like) and sends what the socket takes now."""
         if self.debug:
             self.log_info(f"sending {data!r}")
+        if self._has_own_buffer():
+            self.out_buffer = self._own_buffer() + data
+            self.initiate_send()
+            return
         if self._out or type(data) is not bytes or type(self).initiate_send is not OutboxChannel.initiate_send:
             self._out += data
             self.initiate_send()

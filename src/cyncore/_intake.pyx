@@ -53,7 +53,7 @@ cdef dict OWN = {
     "handle_write": OWN_WRITE,
     "get_terminator": SLOWLY,
 }
-cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator")
+cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
 cdef frozenset WATCHED = frozenset(OWN) | {
     "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "max_incoming",
     "max_outgoing", "__class__",
@@ -158,7 +158,10 @@ cdef class Intake(BufferedChannel):
         return 0
 
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2:
-        return _size(getattr(self, name, None), usual)
+        value = getattr(self, name, None)
+        if value is not None and not hasattr(value, "__index__"):
+            raise TypeError(f"{type(self).__qualname__}.{name} is {value!r}: a number of bytes is wanted")
+        return _size(value, usual)
 
     # Attributes
 

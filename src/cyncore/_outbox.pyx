@@ -10,7 +10,9 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
 
 from ._channel cimport OUTPUT, BufferedChannel, Channel
-from ._traits cimport cyn_type_version
+from ._traits cimport OWN_OUT, cyn_type_version, traits_of
+
+from . import _traits
 
 cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
 
@@ -42,6 +44,18 @@ cdef bytearray _out(BufferedChannel channel):
     return channel.out
 
 
+cdef bint _is_own(BufferedChannel channel):
+    """Has the class an attribute in the way of `out_buffer`? Then that is the buffer, and nobody tells of its changes."""
+    return channel.out is None and (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT
+
+
+cdef object _own_buffer(BufferedChannel channel):
+    buffer = channel.out_buffer
+    if not hasattr(buffer, "__getitem__"):
+        raise TypeError(f"{type(channel).__qualname__}.out_buffer is {buffer!r}: bytes to send are wanted")
+    return buffer
+
+
 cdef class OutboxChannel(BufferedChannel):
     """What `dispatcher_with_send` is made of."""
 
@@ -52,12 +66,22 @@ cdef class OutboxChannel(BufferedChannel):
 
     @out_buffer.setter
     def out_buffer(self, data):
-        self.out = bytearray(data)
-        self._output_waits(PyByteArray_GET_SIZE(self.out) > 0)
+        self.out = bytearray(data) if len(data) else None
+        self._output_waits(self.out is not None)
+
+    cdef bint has_output(self) except -1:
+        if _is_own(self):
+            return bool(self.out_buffer)
+        return self.flags & OUTPUT != 0
 
     def initiate_send(self):
         """Sends what the socket takes now."""
-        cdef bytearray out = _out(self)
+        cdef bytearray out
+        if _is_own(self):
+            count = _send(self, _own_buffer(self)[:CHUNK])
+            self.out_buffer = _own_buffer(self)[count:]
+            return
+        out = _out(self)
         chunk = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(out), min(PyByteArray_GET_SIZE(out), CHUNK))
         cdef Py_ssize_t sent = _send(self, chunk)
         if out is self.out:  # handle_close, called by send, may have given us another buffer
@@ -75,6 +99,10 @@ cdef class OutboxChannel(BufferedChannel):
         cdef Py_ssize_t sent
         if self.debug:
             self.log_info(f"sending {data!r}")
+        if _is_own(self):
+            self.out_buffer = _own_buffer(self) + data
+            self.initiate_send()
+            return
         out = _out(self)
         if (
             PyByteArray_GET_SIZE(out)
@@ -92,4 +120,5 @@ cdef class OutboxChannel(BufferedChannel):
                 self._output_waits(True)
 
 
+_traits.set_outbox(OutboxChannel)
 cdef object _initiate_send = OutboxChannel.initiate_send

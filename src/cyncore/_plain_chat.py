@@ -32,6 +32,14 @@ def wants_more(error: OSError) -> bool:
     return type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError")
 
 
+def size_in(channel: Any, name: str) -> Any:
+    """How many bytes an attribute says."""
+    size = getattr(channel, name)
+    if not hasattr(size, "__index__"):
+        raise TypeError(f"{type(channel).__qualname__}.{name} is {size!r}: a number of bytes is wanted")
+    return size
+
+
 # Input
 
 
@@ -39,7 +47,7 @@ def read(channel: Any) -> None:
     """Takes what came and hands it on."""
     was_open = channel._fileno is not None
     try:
-        data = channel.recv(channel.ac_in_buffer_size)
+        data = channel.recv(size_in(channel, "ac_in_buffer_size"))
     except BlockingIOError:
         return
     except OSError as error:
@@ -177,7 +185,7 @@ def send(channel: Any, connected: bool = False, closes: bool = True, joined: boo
     fifo = channel.producer_fifo
     was_open = channel._fileno is not None
     leaving = getattr(channel, "_leaving", False)
-    room = channel.ac_out_buffer_size
+    room = size_in(channel, "ac_out_buffer_size")
     while fifo and room > 0 and (channel.connected or connected) and was_open <= (channel._fileno is not None):
         first = fifo[0]
         if first is None:

@@ -624,7 +624,7 @@ cdef class Registry(LoopBase):
         """add_channel: into the map and into the loop."""
         self.check("add_channel")
         self.check_fork()
-        if channel.sock is None or (channel.flags & DIRECT and _fileno(channel.sock) != fd):
+        if channel.its_socket() is None or (channel.flags & DIRECT and _fileno(channel.sock) != fd):
             if cyn_fcntl(fd, F_GETFD) < 0:  # what stands for a socket may have made its number up
                 raise failure(errno, f"{channel!r} fd {fd} cannot be added")
         if channel.fd >= 0 and channel.fd != fd:
@@ -775,6 +775,8 @@ cdef class Registry(LoopBase):
 
     cdef int read_entry(self, object key, object obj) except -1:
         cdef Channel known = None, channel
+        if key is None:
+            return 0  # it was added without a descriptor, and has none yet
         if not isinstance(key, int) or key < 0 or key > INT_MAX:
             return self.refuse_entry(key, obj)
         cdef int fd = key

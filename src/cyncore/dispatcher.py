@@ -268,6 +268,10 @@ class dispatcher_with_send(OutboxChannel, dispatcher):
     The buffer grows without bound while the peer does not read; watch ``len(self.out_buffer)``.
     """
 
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        dispatcher.__init__(self, sock, map)
+        self.out_buffer = b""
+
 
 if os.name == "posix":
 
