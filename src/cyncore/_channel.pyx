@@ -21,7 +21,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject, PyObject_GenericSetAttr
 from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM
-from libc.errno cimport ENOTCONN, EPIPE, ESHUTDOWN, errno
+from libc.errno cimport ENOTCONN, ENOTSOCK, EPIPE, ESHUTDOWN, errno
 from libc.stdint cimport int64_t
 
 from ._csrc cimport (
@@ -861,6 +861,8 @@ cdef class Channel(Root):
                     return 0
                 if error != EAGAIN and error != EINTR:
                     raise OSError(error, os.strerror(error))
+        if self.sock is None:
+            raise OSError(ENOTSOCK, f"{self!r} has no socket to send with")
         try:
             return self.sock.send(data)
         except OSError as failure:

@@ -15,6 +15,7 @@ from errno import (
     ENOBUFS,
     ENOMEM,
     ENOTCONN,
+    ENOTSOCK,
     EPIPE,
     ESHUTDOWN,
     EWOULDBLOCK,
@@ -205,8 +206,11 @@ class Channel:
 
     def send(self, data: Any) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost."""
+        sock = self.socket
+        if sock is None:
+            raise OSError(ENOTSOCK, f"{self!r} has no socket to send with")
         try:
-            return int(self.socket.send(data))
+            return int(sock.send(data))
         except OSError as error:
             if error.errno in (EWOULDBLOCK, EAGAIN):
                 return 0

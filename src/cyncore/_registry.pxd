@@ -46,7 +46,6 @@ cdef class Registry(LoopBase):
     cdef unsigned long owner_thread   # that runs the loop, or ran it last
     cdef int64_t now                  # the clock as this tick read it, 0: not since something took time; see tick_time
     cdef int64_t audit_at, sweep_at   # when the next one is allowed
-    cdef int depth                    # ticks in progress, nested ones counted
     cdef bint map_changed, own_change, watched
     cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
     cdef bint is_closed, is_open, waiting, wake_pending, sweeping
