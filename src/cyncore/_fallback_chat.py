@@ -185,7 +185,8 @@ class ChatChannel(BufferedChannel):
 
     @property
     def _output(self) -> bool:  # type: ignore[override]
-        return bool(self._fifo) and self._can_write()
+        own = type(self).producer_fifo is not ChatChannel.producer_fifo  # a plain attribute, perhaps
+        return bool(self.producer_fifo if own else self._fifo) and self._can_write()
 
     def _can_write(self) -> bool:
         """Is there a connection, or one to come, or has the class methods of its own that may make one?"""

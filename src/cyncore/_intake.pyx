@@ -170,6 +170,8 @@ cdef class Intake(BufferedChannel):
                 self.ways |= INSTANCE_WAYS
             self.ways_version = 0
             refresh(self)
+            if self.loop is not None:
+                self.settle()
         return 0
 
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2:
