@@ -46,6 +46,7 @@ cdef class LoopBase:
 
     cdef readonly object map          # fd -> channel, as its users see it
     cdef char *scratch                # recv reads into it
+    cdef int depth                    # ticks in progress, nested ones counted
     cdef int put(self, int fd, Channel channel) except -1
     cdef int take_out(self, int fd) except -1
     cdef int detach(self, int fd) except -1

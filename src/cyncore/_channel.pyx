@@ -384,7 +384,7 @@ cdef class Channel(Root):
         cdef object sock = self.its_socket()
         method = getattr(sock, name, None)
         if method is None:
-            raise AttributeError(f"{type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
         return method
 
     cdef bint is_as_before(self, object sock) except -1:

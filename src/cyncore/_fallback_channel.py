@@ -201,7 +201,7 @@ class Channel:
     def _method_of(self, sock: Any, name: str) -> Any:
         method = getattr(sock, name, None)
         if method is None:
-            raise AttributeError(f"{type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
         return method
 
     def recv(self, buffer_size: int) -> bytes:

@@ -53,7 +53,6 @@ cdef class Registry(LoopBase):
     cdef int recent_next              # place in `recent` that was taken from an idle one last
     cdef Py_ssize_t sweep_next        # place in `asked` where the sweep goes on
     cdef Py_ssize_t sweep_left        # places that it has still to pass
-    cdef int depth                    # ticks in progress, nested ones counted
     cdef bint map_changed, own_change, watched
     cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
     cdef bint is_closed, is_open, waiting, wake_pending, sweeping, asking_recent
