@@ -194,11 +194,9 @@ class ChatChannel(BufferedChannel):
 
     def _can_write(self) -> bool:
         """Is there a connection, or one to come, or has the class methods of its own that may make one?"""
-        if self.connected or self.connecting or not self._sends_itself():
-            return True
-        return any(
+        return bool(self.connected or self.connecting) or any(
             name in getattr(self, "__dict__", ()) or getattr(type(self), name) is not getattr(ChatChannel, name)
-            for name in ("handle_write", "handle_write_event", "writable")
+            for name in ("initiate_send", "handle_write", "handle_write_event", "writable")
         )
 
     def push(self, data: Any) -> None:
