@@ -287,6 +287,29 @@ def test_lost_peer_is_an_end_to_who_receives(module: Any) -> None:
 
 
 @BOTH
+def test_peer_that_has_gone_is_left_to_the_loop_by_a_send_that_may_not_close(module: Any, peers: Peers) -> None:
+    ours, theirs = peers.pair()
+    map: dict[int, Any] = {}
+    channel = module.dispatcher(ours, map)
+    theirs.close()
+    assert channel.send(b"data", do_close=False) == 0
+    assert (channel.socket, list(map.values())) == (ours, [channel])
+    channel.close()
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'send'"):
+        channel.send(b"data", do_close=False)
+
+
+@BOTH
+def test_send_that_may_not_close_goes_to_the_socket_that_the_channel_has_now(module: Any, peers: Peers) -> None:
+    channel = module.dispatcher(map={})
+    for _ in range(2):
+        ours, theirs = peers.pair()
+        channel.socket = ours
+        assert channel.send(b"data", False) == 4
+        assert theirs.recv(10) == b"data"
+
+
+@BOTH
 def test_send_from_a_thread_reaches_the_peer(module: Any, peers: Peers) -> None:
     ours, theirs = peers.pair()
     channel = module.dispatcher(ours, {})

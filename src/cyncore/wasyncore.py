@@ -123,6 +123,17 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
     chosen.clear()
 
 
+class _Sender(_dispatcher):
+    """Sends for a channel whose own `handle_close` is not to be called, and is in no map.
+
+    It sends as every channel does, without letting go of the GIL. A worker thread that let go of it would get it back
+    only after the loop's thread: waitress answered a third as many requests when `socket.socket.send` sent for it.
+    """
+
+    def handle_close(self) -> None:
+        """A lost peer is the loop's to find."""
+
+
 class dispatcher(_dispatcher):
     """asyncore's dispatcher, with what waitress added to it.
 
@@ -132,6 +143,7 @@ class dispatcher(_dispatcher):
 
     logger = logging.getLogger("waitress")
     compact_traceback = staticmethod(compact_traceback)
+    _sender: _Sender | None = None
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self._map = socket_map if map is None else map
@@ -154,21 +166,17 @@ class dispatcher(_dispatcher):
         """Leaves the map, closes the socket and forgets it. Safe to call twice, and from inside any handler."""
         super().close()
         self.socket = None
+        if self._sender is not None:
+            self._sender = None
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost.
 
         ``do_close``: is `handle_close` to be called where the peer is lost? A thread other than the loop's says False.
         """
-        if not do_close:
-            try:
-                return int(self.socket.send(data))
-            except OSError as error:
-                if _number(error) == EWOULDBLOCK or _number(error) in _DISCONNECTED:
-                    return 0
-                raise
+        channel = self if do_close else self._sending()
         try:
-            return _dispatcher.send(self, data)
+            return _dispatcher.send(channel, data)
         except OSError as error:
             if error.errno is not None:  # those that mean something were seen to already
                 raise
@@ -176,8 +184,15 @@ class dispatcher(_dispatcher):
                 return 0
             if _number(error) not in _DISCONNECTED:
                 raise
-        self.handle_close()
+        channel.handle_close()
         return 0
+
+    def _sending(self) -> _dispatcher:
+        sock, sender = self.socket, self._sender
+        if sender is None or sender.socket is not sock:
+            sender = self._sender = _Sender.__new__(_Sender)
+            sender.socket = sock
+        return sender
 
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
