@@ -287,6 +287,11 @@ def test_copy_that_was_imported_before_is_told_of_once(package: str) -> None:
     assert said.count("\n") == 1
 
 
+def test_module_that_has_all_from_a_copy_is_no_other_one(tmp_path: Path) -> None:
+    script = write(tmp_path, asyncore=ASYNCORE, more_asyncore="from .asyncore import *\n")
+    assert told(f"{script}cyncore.install(); import package.more_asyncore").count("\n") == 1
+
+
 def test_program_that_logs_is_told_by_its_log(package: str) -> None:
     start = "import logging; logging.basicConfig(format='%(name)s %(levelname)s %(message)s')\n"
     assert told(f"{start}{package}cyncore.install(); import package").startswith(f"cyncore WARNING {TOLD}")
@@ -301,6 +306,7 @@ def test_program_that_logs_is_told_by_its_log(package: str) -> None:
         "cyncore.install(); import package.asyncorereactor",
         "cyncore.install(); import package.green_asyncore",
         "cyncore.install(); import package.star_asyncore",
+        "import cyncore.wasyncore; cyncore.install()",
     ],
 )
 def test_nobody_is_told_without_need(tmp_path: Path, use: str) -> None:

@@ -187,12 +187,11 @@ def _is_copy(module: Any) -> bool:
     """Does the module itself define what makes up asyncore?"""
     try:
         names = object.__getattribute__(module, "__dict__")  # as it is: a lazy module is not to import itself for this
-        kind, called = names["dispatcher"], names["__name__"]
-        rest = [names["loop"], names["poll"]]
+        called, parts = names["__name__"], [names["dispatcher"], names["loop"], names["poll"]]
     except (AttributeError, KeyError, TypeError):
         return False
-    if not isinstance(kind, type) or kind.__module__ != called or "socket_map" not in names:
+    if called == "__main__" or not isinstance(parts[0], type) or "socket_map" not in names:
         return False
-    if called == "__main__" or called.partition(".")[0] == __package__:
+    if str(called).partition(".")[0] == __package__:
         return False
-    return all(getattr(one, "__module__", None) == called for one in rest)
+    return all(getattr(part, "__module__", None) == called for part in parts)
