@@ -306,7 +306,6 @@ def test_program_that_logs_is_told_by_its_log(package: str) -> None:
         "cyncore.install(); import package.asyncorereactor",
         "cyncore.install(); import package.green_asyncore",
         "cyncore.install(); import package.star_asyncore",
-        "import cyncore.wasyncore; cyncore.install()",
     ],
 )
 def test_nobody_is_told_without_need(tmp_path: Path, use: str) -> None:

@@ -303,6 +303,12 @@ def test_copies_that_stay_are_told_of_once_however_the_program_ends(tmp_path: Pa
     assert [line.split()[0] for line in told] == ["package.asyncore", "package.events"]
 
 
+def test_program_itself_and_cyncore_s_own_modules_are_no_copies(tmp_path: Path) -> None:
+    write(tmp_path / "old.py", f"import cyncore.wasyncore\n{COPY}")
+    for words in ["old.py"], ["-m", "old"]:
+        assert run(*words, cwd=tmp_path).stderr == ""
+
+
 # Our own modules under -m
 
 SMTP_PROGRAM = """
