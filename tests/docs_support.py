@@ -55,3 +55,9 @@ def names_of(text: str) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(text, "example", "exec"), names)
     return names
+
+
+def pair_of(code: str) -> tuple[str, str]:
+    """The example of a rule on docs/check.md, and its cure."""
+    trouble, cure = [one.text for one in blocks("docs/check.md") if one.section.startswith(code)]
+    return trouble, cure
