@@ -175,7 +175,7 @@ def test_certificate_that_is_not_trusted_closes_the_client(
     client = client_of(names_of(pair_of("CYN202")[1]), listener.getsockname())
     poll_until(Loop.of(socket_map), lambda: not socket_map)
     assert client.failed is ssl.SSLCertVerificationError
-    with pytest.raises(OSError, match="(?i)alert|certificate|eof|reset"):
+    with pytest.raises(OSError, match=r"(?i)alert|certificate|eof|reset"):
         thread.result()
 
 
@@ -258,7 +258,7 @@ def test_handshake_that_waits_for_its_peer_keeps_everybody_waiting(
     listener.kind = begin
     thread = Thread(release)
     Loop.of(socket_map).call_later(0.05, served.set)
-    with pytest.raises(OSError, match="(?i)eof|reset|violation"):
+    with pytest.raises(OSError, match=r"(?i)eof|reset|violation"):
         _until_it_fails(listener)
     thread.result()
     asyncore.close_all()
