@@ -11,8 +11,10 @@ import smtplib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +49,13 @@ def limit(loop: Loop) -> Iterator[None]:
 def cure(code: str) -> dict[str, Any]:
     """What the cure of a rule defines."""
     return names_of(pair_of(code)[1])
+
+
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(seconds: float) -> None:
+        raise AssertionError(f"the program sleeps for {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", sleep)
 
 
 def listening(kind: Any) -> Any:
@@ -116,6 +125,7 @@ def test_reading_is_paused_when_full_and_resumed(loop: Loop, peers: Peers) -> No
 
 def test_listener_without_predicates_accepts(loop: Loop) -> None:
     server = listening(cure("CYN102")["Listener"])
+    assert type(server).writable is asyncore.dispatcher.writable
     with connected(server) as sock:
         assert read(loop, sock) == b""
     server.close()
@@ -143,7 +153,10 @@ def test_job_is_done_by_a_timer(loop: Loop, peers: Peers, limit: None) -> None:
     assert not socket_map
 
 
-def test_loop_without_sleeps_ends_with_its_last_channel(loop: Loop, peers: Peers, limit: None) -> None:
+def test_loop_without_sleeps_ends_with_its_last_channel(
+    loop: Loop, peers: Peers, limit: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_sleep(monkeypatch)
     _, peer = peers.channel(asyncore.dispatcher, None)
     peer.close()
     cure("CYN105")["serve"]()
@@ -157,10 +170,15 @@ def test_poll_serves_a_map(peers: Peers) -> None:
         def handle_read(self) -> None:
             self.got += self.recv(100)
 
+    def select(*_: object) -> None:
+        raise AssertionError("the program polls by itself")
+
     own: dict[int, Any] = {}
+    names = cure("CYN106")
+    names["select"] = SimpleNamespace(select=select)
     channel, peer = peers.channel(Reader, own)
     peer.send(b"x")
-    cure("CYN106")["serve"](own)
+    names["serve"](own)
     assert channel.got == b"x"
     channel.close()
 
@@ -182,10 +200,16 @@ def test_thread_hands_its_answer_over(loop: Loop, peers: Peers) -> None:
         def collect_incoming_data(self, data: bytes) -> None:
             pass
 
+        def push(self, data: bytes) -> None:
+            pushed_by.append(threading.current_thread())
+            super().push(data)
+
+    pushed_by: list[threading.Thread] = []
     channel, peer = peers.channel(Chat, None)
     channel.set_terminator(b"\n")
     peer.send(b"work\n")
     assert read(loop, peer) == b"done\r\n"
+    assert pushed_by == [threading.main_thread()]
 
 
 def test_client_asks_and_does_not_spin(loop: Loop) -> None:
@@ -200,7 +224,8 @@ def test_client_asks_and_does_not_spin(loop: Loop) -> None:
         client.close()
 
 
-def test_slow_answer_holds_nobody_up(loop: Loop, peers: Peers) -> None:
+def test_slow_answer_holds_nobody_up(loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_sleep(monkeypatch)
     kind = cure("CYN205")["Slow"]
     channel, peer = peers.channel(kind, None)
     _, gone = peers.channel(kind, None)
@@ -267,8 +292,17 @@ def test_loop_is_left_by_exit_now_and_goes_on_after_others(
     channel.close()
 
 
-def test_server_closes_whom_it_accepts(loop: Loop) -> None:
-    server = listening(cure("CYN210")["Server"])
+def test_server_passes_over_a_peer_that_has_gone(loop: Loop) -> None:
+    class Server(cure("CYN210")["Server"]):  # type: ignore[misc]
+        gone = 1
+
+        def accept(self) -> Any:
+            if self.gone:
+                self.gone -= 1
+                return None
+            return super().accept()
+
+    server = listening(Server)
     with connected(server) as sock:
         assert read(loop, sock) == b""
     server.close()
@@ -396,13 +430,14 @@ def test_handler_of_data_gets_it(loop: Loop, peers: Peers) -> None:
         channel.close()
 
 
-def test_failed_connect_goes_to_handle_error(loop: Loop) -> None:
+def test_failed_connect_goes_to_handle_error(loop: Loop, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
     client = cure("CYN305")["Client"]()
     client.create_socket()
     client.connect(address)
     poll_until(loop, lambda: not socket_map)
+    assert capsys.readouterr().out == ""  # where the inherited one would say so
 
 
 def test_socket_that_is_taken_is_served(loop: Loop, peers: Peers) -> None:
