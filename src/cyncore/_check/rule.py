@@ -89,7 +89,7 @@ RULES = _table(
     Rule(
         "CYN203",
         FRAGILE,
-        "a TLS handshake in a loop of its own",
+        "a TLS handshake that waits for its peer",
         "one do_handshake() at once, and one an event, from handle_read and handle_write",
     ),
     Rule(

@@ -74,12 +74,21 @@ def _tls(channel: Channel, function: Function, report: Report) -> None:
                     " waits for the peer, and where it does not, that is a ValueError"
                 )
             report.add(channel.module, call, "CYN202", text)
-    for node in within(function):
-        if isinstance(node, ast.While):
-            for call in calls(node):
-                if isinstance(call.func, ast.Attribute) and call.func.attr == "do_handshake":
-                    text = f"{label} shakes hands in a loop of its own, and every other channel waits for the peer"
-                    report.add(channel.module, call, "CYN203", text)
+    repeated = {call for node in within(function) if isinstance(node, ast.While) for call in calls(node)}
+    blocks = any(_makes_it_block(call) for call in calls(function))
+    for call in calls(function):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "do_handshake" and (call in repeated or blocks):
+            how = "in a loop of its own" if call in repeated else "on a socket that it lets block"
+            text = f"{label} shakes hands {how}, and every other channel waits for the peer"
+            report.add(channel.module, call, "CYN203", text)
+
+
+def _makes_it_block(call: ast.Call) -> bool:
+    """``setblocking(True)``, or a timeout other than 0."""
+    if not isinstance(call.func, ast.Attribute) or len(call.args) != 1 or not isinstance(call.args[0], ast.Constant):
+        return False
+    value = call.args[0].value
+    return bool(value) if call.func.attr == "setblocking" else call.func.attr == "settimeout" and value != 0
 
 
 def _shakes_hands_at_once(call: ast.Call, place: int) -> bool:
