@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from cyncore import Loop, dispatcher, dispatcher_with_send
+from cyncore.asyncore import ExitNow
 from docs_support import block
 from example_support import PATIENCE
 from support import Peers, Recorder, run_script
@@ -181,6 +182,57 @@ def test_idle_loop_costs_its_host_nothing(hosted: Loop, peers: Peers) -> None:
         channel.close()
 
     asyncio.run(main())
+
+
+def failing(error: type[BaseException]) -> type[dispatcher]:
+    class Failing(Recorder):
+        def handle_read(self) -> None:
+            self.recv(100)
+            raise error
+
+    return Failing
+
+
+def test_exit_now_of_a_handler_is_logged_by_asyncio(hosted: Loop, peers: Peers) -> None:
+    async def body(running: asyncio.AbstractEventLoop) -> None:
+        logged = running.create_future()
+        running.set_exception_handler(lambda _, context: logged.set_result(context["exception"]))
+        assert type(await logged) is ExitNow
+
+    channel, peer = peers.channel(failing(ExitNow), hosted.map)
+    peer.send(b"x")
+    host(hosted, body)
+    channel.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_program_ends_asyncio_too(hosted: Loop, peers: Peers, error: type[BaseException]) -> None:
+    channel, peer = peers.channel(failing(error), hosted.map)
+    peer.send(b"x")
+
+    async def body(running: asyncio.AbstractEventLoop) -> None:
+        await running.create_future()
+
+    with pytest.raises(error):
+        host(hosted, body)
+    channel.close()
+
+
+def test_loop_in_a_thread_and_asyncio_call_each_other(loop: Loop) -> None:
+    thread = threading.Thread(target=loop.run, kwargs={"forever": True})
+    thread.start()
+
+    async def main() -> str:
+        running = asyncio.get_running_loop()
+        done = running.create_future()
+        loop.call_soon_threadsafe(running.call_soon_threadsafe, done.set_result, "called")
+        return str(await asyncio.wait_for(done, PATIENCE))
+
+    try:
+        assert asyncio.run(main()) == "called"
+    finally:
+        loop.stop()
+        thread.join()
 
 
 # Signals
