@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from errno import EBADF, EOPNOTSUPP
+from operator import is_
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, WeakValueDictionary
@@ -33,7 +34,7 @@ from ._fallback_arguments import (
 from ._fallback_calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
 from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake
-from ._fallback_slot import Slot
+from ._fallback_slot import Kinds, Slot, ask_everyone, interests
 from ._fallback_turn import Turn
 from ._report import ERROR, report
 
@@ -67,6 +68,10 @@ class Loop:
         self._poller = next(iter(POLLERS.values())) if self._backend == "python" else POLLERS[self._backend]
         self.debug = debug_wanted() if debug is None else bool(debug)
         self._slots: dict[int, Slot] = {}
+        self._taken: tuple[list[int], list[Any]] | None = None  # descriptors and channels that the slots were made of
+        self._kinds = Kinds()
+        self._states_known = False  # do the slots hold the states in which the channels were asked last?
+        self._quiet: list[Slot] = []  # listeners that have paused
         self._calls = Calls()
         self._turn = Turn()
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
@@ -217,6 +222,8 @@ class Loop:
                 if isinstance(channel, Channel) and channel._loop is self:
                     channel._loop = None
             self._slots.clear()
+            self._taken = None
+            self._quiet.clear()
         finally:
             self._turn.give_back()
 
@@ -419,6 +426,7 @@ class Loop:
 
     def _settle(self, sweep: bool) -> None:
         """Takes over the map as it is, and asks the predicates that are to be asked."""
+        self._kinds = Kinds()
         self._read_map()
         everyone, self._owed = sweep or self._owed, False
         for _ in range(_ROUNDS):
@@ -428,6 +436,8 @@ class Loop:
 
     def _read_map(self) -> bool:
         """Makes the slots those of the map. Returns whether that changed any."""
+        if self._is_taken():
+            return False
         items = dict(self._map.items())
         changed = False
         for fd, channel in list(items.items()):
@@ -443,9 +453,24 @@ class Loop:
         for fd in self._slots.keys() - items.keys():
             changed = True
             self._forget(fd)
+        self._taken = list(items), list(items.values())
         return changed
 
+    def _is_taken(self) -> bool:
+        """Is the map as it was when it was read last? Compared by identity: channels may be equal to others."""
+        if self._taken is None or type(self._map) is not dict:
+            return False
+        fds, channels = self._taken
+        if not len(fds) == len(self._map) == len(self._slots):
+            return False
+        return fds == list(self._map) and all(map(is_, channels, list(self._map.values())))
+
     def _ask(self, everyone: bool) -> None:
+        if everyone:
+            self._states_known = False
+            ask_everyone(self._slots, self._map, self._kinds)
+            return
+        everyone, self._states_known = not self._states_known, True
         for slot in list(self._slots.values()):
             if self._current(slot):
                 slot.settle(everyone)
@@ -469,8 +494,7 @@ class Loop:
     def _wait_once(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]] | None:
         """What is ready; None: nothing, but a signal came."""
         slots = dict(self._slots)
-        wants = {fd: mask for fd, slot in slots.items() if (mask := slot.interest())}
-        held = [fd for fd, slot in slots.items() if slot.holds_data()]
+        wants, held = interests(slots, self._kinds)
         self._waits += 1
         limit = 0.0 if held or not alive() else self._longest_wait(timeout)
         ready, woken = self._ask_kernel(wants, limit)
@@ -503,7 +527,8 @@ class Loop:
     def _moments(self) -> list[float]:
         """When something is to be done even if nothing is ready: the next timer, and the ends of listeners' pauses."""
         now = self.time()
-        moments = [slot.quiet_until for slot in self._slots.values() if slot.quiet_until > now]
+        self._quiet = [s for s in self._quiet if s.quiet_until > now and self._slots.get(s.fd) is s]
+        moments = [slot.quiet_until for slot in self._quiet]
         timer = self._calls.next_timer()
         return moments if timer is None else [timer, *moments]
 
@@ -522,6 +547,8 @@ class Loop:
                 delivered += 1
             else:
                 delivered += slot.deliver(ready, self._current)
+                if slot.quiet_until > 0.0:
+                    self._quiet.append(slot)
         return delivered
 
     def _remove(self, slot: Slot) -> None:
@@ -538,6 +565,7 @@ class Loop:
 
     def _forget(self, fd: int) -> None:
         self._slots.pop(fd, None)
+        self._taken = None
 
     def _occupied(self) -> bool:
         return bool(self._map) or self._calls.queued() or self._calls.next_timer() is not None

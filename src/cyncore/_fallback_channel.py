@@ -58,9 +58,12 @@ def defines(obj: Any, name: str) -> bool:
 
     A default that only says "unhandled" counts as none: `dispatcher` marks those.
     """
-    if name in getattr(obj, "__dict__", ()):
-        return True
-    method = getattr(type(obj), name, None)
+    return name in getattr(obj, "__dict__", ()) or kind_defines(type(obj), name)
+
+
+def kind_defines(kind: type, name: str) -> bool:
+    """`defines` for a class."""
+    method = getattr(kind, name, None)
     if method is None or method is getattr(Channel, name, None):
         return False
     return getattr(method, "unhandled", None) is not True

@@ -52,27 +52,29 @@ def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
         _registered.poller = select.poll()
         _registered.wants = {}
     poller = _registered.poller
-    if wants != _registered.wants:
-        for fd, mask in wants.items():
-            if _registered.wants.get(fd) != mask:
-                flags = select.POLLIN if mask & READ else 0
-                flags |= select.POLLOUT if mask & WRITE else 0
-                flags |= select.POLLPRI if mask & PRI else 0
-                poller.register(fd, flags)
-        for fd in _registered.wants.keys() - wants.keys():
+    if wants != (known := _registered.wants):
+        for fd in [fd for fd, mask in wants.items() if known.get(fd) != mask]:
+            poller.register(fd, _flags(wants[fd]))
+        for fd in known.keys() - wants.keys() if len(known) != len(wants) or known.keys() != wants.keys() else ():
             poller.unregister(fd)
         _registered.wants = dict(wants)
-    ready: dict[int, int] = {}
     timeout = _clamped(timeout)
-    for fd, flags in poller.poll(None if timeout is None else timeout * 1000):
-        mask = READ if flags & select.POLLIN else 0
-        mask |= WRITE if flags & select.POLLOUT else 0
-        mask |= PRI if flags & select.POLLPRI else 0
-        mask |= ERR if flags & select.POLLERR else 0
-        mask |= HUP if flags & select.POLLHUP else 0
-        mask |= NVAL if flags & select.POLLNVAL else 0
-        ready[fd] = mask
-    return ready
+    return {fd: _mask(flags) for fd, flags in poller.poll(None if timeout is None else timeout * 1000)}
+
+
+def _flags(mask: int) -> int:
+    flags = select.POLLIN if mask & READ else 0
+    flags |= select.POLLOUT if mask & WRITE else 0
+    return flags | (select.POLLPRI if mask & PRI else 0)
+
+
+def _mask(flags: int) -> int:
+    mask = READ if flags & select.POLLIN else 0
+    mask |= WRITE if flags & select.POLLOUT else 0
+    mask |= PRI if flags & select.POLLPRI else 0
+    mask |= ERR if flags & select.POLLERR else 0
+    mask |= HUP if flags & select.POLLHUP else 0
+    return mask | (NVAL if flags & select.POLLNVAL else 0)
 
 
 def by_select(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
@@ -112,14 +114,21 @@ POLLERS: Final[dict[str, Poller]] = {
 
 def readable_now(fd: int) -> bool:
     """Is there something to read or to accept, right now?"""
-    best = next(iter(POLLERS.values()))
-    return bool(best({fd: READ}, 0.0).get(fd, 0) & READ)
+    return bool(_ready_now(fd, READ) & READ)
 
 
 def gone_now(fd: int) -> bool:
     """Is there an error or a hang-up, right now?"""
-    best = next(iter(POLLERS.values()))
-    return bool(best({fd: 0}, 0.0).get(fd, 0) & (GONE | NVAL))
+    return bool(_ready_now(fd, 0) & (GONE | NVAL))
+
+
+def _ready_now(fd: int, interest: int) -> int:
+    """What is ready of one descriptor. Not by the thread's poll object, which would have to forget all others."""
+    if not hasattr(select, "poll"):
+        return by_select({fd: interest}, 0.0).get(fd, 0)
+    poller = select.poll()
+    poller.register(fd, _flags(interest))
+    return sum(_mask(flags) for _, flags in poller.poll(0))
 
 
 class Wake:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ._fallback_calls import RERAISED
-from ._fallback_channel import DISCONNECTED, NO_ROOM, BufferedChannel, Channel, defines
+from ._fallback_channel import DISCONNECTED, NO_ROOM, BufferedChannel, Channel, defines, kind_defines
 from ._fallback_poller import ERR, GONE, PRI, READ, WRITE, gone_now
 from ._report import WARNING, report
 
@@ -235,6 +235,89 @@ class Slot:
         except (OSError, ValueError):  # shut down meanwhile: nothing is held
             return 0
         return held if isinstance(held, int) else 0
+
+
+class Kinds(dict[type, "_Kind"]):
+    """What classes define, each asked once in the life of this: that of one tick, for a class may be changed."""
+
+    def __missing__(self, kind: type) -> _Kind:
+        made = self[kind] = _Kind(kind)
+        return made
+
+
+class _Kind:
+    """What `ask_everyone` and `interests` need to know of a class."""
+
+    __slots__ = ("buffered", "plain", "urgent")
+
+    def __init__(self, kind: type[Any]) -> None:
+        asked = [getattr(kind, name, None) for name in ("readable", "writable")]
+        # Asking a default gives the answer that is known.
+        self.plain = issubclass(kind, Channel) and all(
+            method is not None and getattr(method, "unhandled", None) is not True for method in asked
+        )
+        self.buffered = issubclass(kind, BufferedChannel) and asked[1] is BufferedChannel.writable
+        self.urgent = kind_defines(kind, "handle_expt") or kind_defines(kind, "handle_expt_event")
+
+
+def ask_everyone(slots: dict[int, Slot], entries: Any, kinds: Kinds) -> None:
+    """`Slot.settle` for everyone that is in the map still: the usual case is written out, for it is most of a tick."""
+    for slot in list(slots.values()):
+        obj = slot.obj
+        if entries.get(slot.fd) is not obj or slots.get(slot.fd) is not slot:
+            continue
+        kind = kinds[type(obj)]
+        if not kind.plain:
+            slot.settle(True)
+            continue
+        slot.stale = slot._failed = False
+        try:
+            slot._readable = True if obj.readable() else False
+            if kind.buffered and "writable" not in obj.__dict__:
+                slot._writable = True
+            else:
+                slot._writable = True if obj.writable() else False
+        except RERAISED:
+            raise
+        except BaseException:  # as in settle()
+            slot._fail()
+
+
+def interests(slots: dict[int, Slot], kinds: Kinds) -> tuple[dict[int, int], list[int]]:
+    """`Slot.interest` of everyone by descriptor, and the descriptors of those whose sockets hold data."""
+    wants = {}
+    held = []
+    for fd, slot in list(slots.items()):
+        obj = slot.obj
+        kind = kinds[type(obj)]
+        try:
+            usual = kind.plain and not (
+                obj.accepting
+                or obj._paused
+                or obj._muted_in
+                or slot._hidden
+                or slot._failed
+                or (slot._writable and (not kind.buffered or obj._output or obj.connecting))
+                or (kind.buffered and "writable" in obj.__dict__)
+            )
+            if not usual:
+                mask = slot.interest()
+            elif not slot._readable:
+                mask = 0
+            elif kind.urgent or "handle_expt" in (own := obj.__dict__) or "handle_expt_event" in own:
+                mask = READ | PRI
+            else:
+                mask = READ
+        except RERAISED:
+            raise
+        except BaseException:  # as in interest()
+            slot._fail()
+            continue
+        if mask:
+            wants[fd] = mask
+        if slot.more and slot.holds_data():
+            held.append(fd)
+    return wants, held
 
 
 def _connecting(obj: Channel) -> bool:
