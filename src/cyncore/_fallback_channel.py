@@ -169,11 +169,19 @@ class Channel:
         """No more read events until `resume_reading`, whatever `readable` says."""
         self._check_thread("pause_reading")
         self._paused = True
+        self._touched()
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`."""
         self._check_thread("resume_reading")
         self._paused = False
+        self._touched()
+
+    def _touched(self) -> None:
+        """What it wants has changed without a question."""
+        loop = self._loop
+        if loop is not None:
+            loop._touch(self._fileno)
 
     def _check_thread(self, method: str) -> None:
         if self._loop is not None:
@@ -190,7 +198,8 @@ class Channel:
 
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
-        self._muted_in = None
+        if self._muted_in is not None:
+            self._muted_in = None
         self._recv_said = ""
         try:
             data: bytes = self._plain_socket().recv(buffer_size)
@@ -293,6 +302,7 @@ class BufferedChannel(Channel):
 
     def _output_waits(self, waits: bool) -> None:
         self._output = waits
+        self._touched()
 
     def writable(self) -> bool:
         """Does output wait, or is the channel not connected yet?"""
