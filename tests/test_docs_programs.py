@@ -97,6 +97,16 @@ def test_changed_import_of_the_readme() -> None:
     assert run_script(block(README, "import cyncore.asyncore as asyncore") + check) == "cyncore.asyncore\n"
 
 
+def test_copy_that_the_readme_names_is_replaced(tmp_path: Path) -> None:
+    command = "python -m cyncore --replace package.asyncore program.py"
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "asyncore.py").write_text("raise RuntimeError('the copy')\n", encoding="utf-8")
+    (tmp_path / "program.py").write_text("from package import asyncore\nprint(asyncore.__name__)\n", encoding="utf-8")
+    with running(words_of(command), tmp_path) as process:
+        assert line_of(process) == "cyncore.asyncore"
+
+
 @pytest.mark.parametrize("command", ["python -m cyncore check path/to/program", "python -m cyncore check PROGRAM_DIR"])
 def test_check_finds_and_does_not_run(tmp_path: Path, command: str) -> None:
     folder = tmp_path / command.split()[-1]

@@ -192,9 +192,15 @@ class dispatcher(Channel):
         if err:
             raise OSError(err, _strerror(err))
         self.handle_connect()
-        if self.socket is sock and self._fileno is not None:  # handle_connect may have closed it
-            self.connected = True
-            self.connecting = False
+        if self._fileno is None:  # handle_connect has closed it
+            return
+        if self.socket is not sock:  # it has put TLS on it, or begun another connect
+            try:
+                self.socket.getpeername()
+            except (AttributeError, OSError):
+                return
+        self.connected = True
+        self.connecting = False
 
     @_unhandled
     def handle_expt_event(self) -> None:
