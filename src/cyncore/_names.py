@@ -22,11 +22,11 @@ from __future__ import annotations
 import importlib
 import sys
 from _thread import RLock
+from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import CodeType, ModuleType
     from typing import Any
 else:
