@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The engine in plain Python: where nothing is compiled, and the oracle of the tests.
 
-The rules are those of docs/design.md, kept in the plainest way: every tick reads the whole map and tells the kernel
-everything, so that there is no state to be wrong about. The files beside this one hold a noun each: `_fallback_slot`
-(an entry of the map), `_fallback_channel`, `_fallback_calls`, `_fallback_poller`, `_fallback_turn` (whose thread it
-is) and `_fallback_arguments`.
+The rules are those of docs/design.md, kept in a plain way: every tick compares the map with what it was and asks
+everyone if Python code ran, in one pass that also says what each is to be watched for. The files beside this one hold
+a noun each: `_fallback_slot` (an entry of the map), `_fallback_channel`, `_fallback_calls`, `_fallback_poller`,
+`_fallback_turn` (whose thread it is) and `_fallback_arguments`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Readiness of descriptors by ``select.poll`` or ``select.select``, and the descriptor that ends a wait.
 
-A poller here is a function: it is told everything that is wanted at every wait, and remembers nothing. So there is
-nothing to keep in step with the kernel, and nothing that a fork could share.
+A poller here is a function that is given all that is wanted at every wait. A thread's poll object is kept, and told
+what is different; the kernel keeps nothing between waits, so there is nothing that a fork could share.
 """
 
 from __future__ import annotations

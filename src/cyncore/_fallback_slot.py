@@ -122,7 +122,8 @@ class Slot:
 
     def take(self, mask: int, wants: Wants) -> None:
         """Its predicates have said something else than before, and ``mask`` comes of it."""
-        self._readable = mask != 0
+        self._readable = mask & READ != 0
+        self._writable = self._writable or mask & WRITE != 0
         self.mask = mask
         wants.put(self.fd, mask)
 
@@ -221,7 +222,7 @@ class Slot:
         called = reads
         if reads:
             self._read(obj)
-        if ready & WRITE and current(self) and self.wants() & WRITE:
+        if ready & WRITE and current(self) and self.wants(READ | WRITE) & WRITE:
             called = True
             obj.handle_write_event()
         if ready & PRI and current(self) and self.wants() & PRI:
@@ -319,7 +320,7 @@ _DECISIVE = attrgetter(
 class _Kind:
     """What `survey` needs to know of a class, which has ``found`` as its decisive attributes."""
 
-    __slots__ = ("asks_readable", "asks_writable", "found", "plain", "reads", "special")
+    __slots__ = ("asks_readable", "asks_writable", "found", "plain", "reads", "special", "writes")
 
     def __init__(self, kind: type[Any], found: Any) -> None:
         self.found = found
@@ -328,8 +329,8 @@ class _Kind:
             return
         self.asks_readable = kind_defines(kind, "readable")
         self.asks_writable = kind_defines(kind, "writable") and kind.writable is not BufferedChannel.writable
-        writes = kind_defines(kind, "handle_write") or kind_defines(kind, "handle_write_event")
-        if not self.asks_writable and writes and not issubclass(kind, BufferedChannel):
+        self.writes = kind_defines(kind, "handle_write") or kind_defines(kind, "handle_write_event")
+        if not self.asks_writable and self.writes and not issubclass(kind, BufferedChannel):
             self.plain = False  # it always wants to write
         urgent = kind_defines(kind, "handle_expt") or kind_defines(kind, "handle_expt_event")
         self.reads = READ | PRI if urgent else READ
@@ -381,11 +382,14 @@ def survey(slots: dict[int, Slot], entries: Any, kinds: Kinds, wants: Wants) -> 
             slot.fail()
             slot.told(wants, held)
             continue
-        if not silent:
+        if not silent and not kind.writes:  # it does if it is connecting, or has a handler of its own
             slot.answered(mask != 0, True, wants, held)
             continue
         if mask == READ and ("handle_expt" in own or "handle_expt_event" in own):
             mask = READ | PRI
+        if not silent:
+            mask |= WRITE
+            slot.usual = False  # its answer is not what follows from its mask any more
         if mask != slot.mask and not slot.gone:
             slot.take(mask, wants)
     return held
