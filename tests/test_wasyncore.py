@@ -295,7 +295,7 @@ def test_peer_that_has_gone_is_left_to_the_loop_by_a_send_that_may_not_close(mod
     assert channel.send(b"data", do_close=False) == 0
     assert (channel.socket, list(map.values())) == (ours, [channel])
     channel.close()
-    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'send'"):
+    with pytest.raises(AttributeError, match=r"has no (attribute 'send'|send)"):
         channel.send(b"data", do_close=False)
 
 
