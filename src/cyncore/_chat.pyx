@@ -45,9 +45,7 @@ from ._intake cimport (
     OWN_WRITE,
     SLOWLY,
     Intake,
-    Py_TYPE,
     refresh,
-    version_of,
 )
 from ._traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
 
@@ -61,10 +59,10 @@ cdef inline int _when(ChatChannel self) except -1:
     return SEND_NOW if self.loop is None else self.loop.sending()
 
 
-cdef inline bint _is_usual(ChatChannel self) noexcept:
+cdef inline bint _is_usual(ChatChannel self) except -1:
     """Is what is pushed just put into the queue? So it is where nothing but the class's handlers is the program's."""
     return (
-        self.ways_version != 0 and self.ways_version == version_of(Py_TYPE(self)) and self.chat.max_outgoing < 0
+        refresh(self) == 0 and self.chat.max_outgoing < 0
         and not self.ways & (SLOWLY | OTHER_QUEUE | OWN_INITIATE | INSTANCE_WAYS)
     )
 
@@ -142,7 +140,7 @@ cdef class ChatChannel(Intake):
         if isinstance(value, Fifo):
             value = None
         self.other_queue = value
-        self.ways_version = 0
+        self.ways_stamp = self.ways_version = 0
         self.classify()
         self.output_changed()
 
@@ -152,7 +150,7 @@ cdef class ChatChannel(Intake):
         if self.fifo is not None:
             self.producer_fifo = None
         self.other_queue = None
-        self.ways_version = 0
+        self.ways_stamp = self.ways_version = 0
         refresh(self)
         if self.ways & SLOWLY:
             for name, empty in (("ac_in_buffer", bytes), ("incoming", list), ("producer_fifo", deque)):

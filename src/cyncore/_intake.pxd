@@ -38,7 +38,8 @@ cdef enum:              # of the input that comes behind the piece whose found_t
 
 cdef class ChatTraits:
     cdef type kind
-    cdef unsigned version
+    cdef Traits base               # of the same class: they tell when it is to be read again
+    cdef unsigned long stamp       # theirs, when it was read; 0: never
     cdef unsigned ways
     cdef object collect            # plain functions, or None: to be looked up
     cdef object found
@@ -51,7 +52,8 @@ cdef class ChatTraits:
 cdef class Intake(BufferedChannel):
     cdef ChatTraits chat
     cdef unsigned ways
-    cdef unsigned ways_version     # of the class when `ways` was taken from it; 0: to be taken
+    cdef unsigned ways_version     # of the class when `ways` was found to hold; 0: to be looked at
+    cdef unsigned long ways_stamp  # of the chat's traits when `ways` was taken from them; 0: to be taken
     cdef bytes in_data             # what was received and not handed on begins at in_at
     cdef Py_ssize_t in_at
     cdef Py_ssize_t in_end         # its size

@@ -17,7 +17,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
 from ._channel cimport BufferedChannel, watch
-from ._traits cimport cyn_call_one
+from ._traits cimport cyn_call_one, follow, traits_of
 
 from . import _plain_chat
 from ._plain_chat import LimitExceeded
@@ -69,6 +69,7 @@ def set_base(base):
     """Tells which class's own methods and attributes are those that the engine knows."""
     global _base
     _base = base
+    follow(base, (WATCHED | frozenset(BUFFERS) | {"_collect_incoming_data"}) - {"__class__"})
 
 
 cdef object _plain(type kind, str name):
@@ -116,7 +117,7 @@ cdef class ChatTraits:
         elif gathers:
             ways |= GATHERS
         self.ways = ways
-        self.version = version_of(<PyTypeObject *> kind)
+        self.stamp = self.base.stamp
         return 0
 
 
@@ -125,10 +126,10 @@ cdef ChatTraits _traits_of(type kind):
     if traits is None or traits.kind is not kind:  # of a class whose __dict__ was copied to make this one
         traits = ChatTraits.__new__(ChatTraits)
         traits.kind = kind
+        traits.base = traits_of(kind)
         traits.read_class()
         if kind is not _base:
             setattr(kind, ATTRIBUTE, traits)
-            traits.version = 0  # moved on by that
     return traits
 
 
@@ -144,19 +145,21 @@ cdef class Intake(BufferedChannel):
         cdef ChatTraits chat = self.chat
         if chat is None or <void *> chat.kind is not <void *> Py_TYPE(self):
             chat = self.chat = _traits_of(type(self))
-            self.ways_version = 0
-        if chat.version == 0 or chat.version != version_of(<PyTypeObject *> chat.kind):
+            self.ways_stamp = 0
+        chat.base.check()
+        if chat.stamp != chat.base.stamp:
             chat.read_class()
-        if self.ways_version == 0 or self.ways_version != chat.version:
+        if self.ways_stamp != chat.stamp:
             self.ways = chat.ways | (self.ways & INSTANCE_WAYS)
             if self.gathers >= 0:
                 self.ways = self.ways | GATHERS if self.gathers else self.ways & ~GATHERS
-            self.ways_version = chat.version
+            self.ways_stamp = chat.stamp
             if self.ways & INSTANCE_WAYS:
                 own = getattr(self, "__dict__", ())
                 for name, way in OWN.items():
                     if name in own:
                         self.ways |= way
+        self.ways_version = version_of(<PyTypeObject *> chat.kind)
         return 0
 
     cdef int attribute_changed(self, object name) except -1:
@@ -168,7 +171,7 @@ cdef class Intake(BufferedChannel):
                     self.gathers = bool(self.gather_pushes)
             else:
                 self.ways |= INSTANCE_WAYS
-            self.ways_version = 0
+            self.ways_stamp = self.ways_version = 0
             refresh(self)
             if self.loop is not None:
                 self.settle()
