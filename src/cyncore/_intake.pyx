@@ -162,8 +162,8 @@ cdef class Intake(BufferedChannel):
         self.ways_version = version_of(<PyTypeObject *> chat.kind)
         return 0
 
-    cdef int attribute_changed(self, object name) except -1:
-        BufferedChannel.attribute_changed(self, name)
+    cdef int attribute_changed(self, object name, bint is_set) except -1:
+        BufferedChannel.attribute_changed(self, name, is_set)
         if name in WATCHED:
             if name == "gather_pushes":  # which costs the channel none of its speed
                 self.gathers = -1

@@ -88,5 +88,5 @@ cdef inline bint is_current(Traits traits) noexcept:
 
 cdef Traits traits_of(type kind)
 cdef int follow(type base, object names) except -1
-cdef unsigned traits_of_instance(object channel, unsigned flags) except? 0xFFFFFFFF
+cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept
 cdef unsigned long revision() noexcept

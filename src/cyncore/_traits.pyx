@@ -127,6 +127,15 @@ cdef dict _HANDLERS = {
     "handle_expt_event": URGENT,
     "handle_accept": ACCEPTS,
 }
+# What a channel may carry itself, and what each of these comes to.
+OWN_NAMES = (*_HANDLERS, "readable", "writable")
+cdef enum:
+    _OWN_COUNT = 9
+    _OWN_WRITABLE = 256  # the last of them
+cdef unsigned[_OWN_COUNT] _own_flags
+for _at, _name in enumerate(OWN_NAMES):
+    _own_flags[_at] = {"readable": ASK_READ, "writable": ASK_WRITE, **_HANDLERS}[_name]
+assert len(OWN_NAMES) == _OWN_COUNT
 cdef tuple _STATES = ("connected", "accepting", "connecting", "closing")
 cdef tuple _SET = ("__setattr__", "set_socket", "add_channel", "socket", "addr", "_fileno", "_map")
 cdef frozenset _SHADOWED = frozenset({"socket", "_fileno", "_map"})
@@ -321,14 +330,10 @@ cdef Traits traits_of(type kind):
     return traits
 
 
-cdef unsigned traits_of_instance(object channel, unsigned flags) except? 0xFFFFFFFF:
-    """`flags` of the channel's class, corrected by what the channel itself defines."""
-    cdef dict own = channel.__dict__
-    for name, flag in _HANDLERS.items():
-        if name in own:
-            flags |= flag
-    if "readable" in own:
-        flags |= ASK_READ
-    if "writable" in own:
-        flags = (flags | ASK_WRITE) & ~BUFFERED
-    return flags
+cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept:
+    """`flags` of the channel's class, corrected by what the channel itself defines: a bit for each of `OWN_NAMES`."""
+    cdef int at
+    for at in range(_OWN_COUNT):
+        if own >> at & 1:
+            flags |= _own_flags[at]
+    return flags & ~BUFFERED if own & _OWN_WRITABLE else flags
