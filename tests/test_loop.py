@@ -286,10 +286,36 @@ def test_a_callback_that_cannot_be_called_is_named(loop: Loop, call: Callable[[L
 # Channels that join
 
 
-def test_a_channel_without_a_descriptor_cannot_join(loop: Loop) -> None:
+def test_a_channel_without_a_descriptor_waits_in_the_map_under_none(loop: Loop, peers: Peers) -> None:
+    channel = Recorder(None, loop.map)
+    channel.add_channel()
+    loop.poll()
+    loop.poll()
+    assert (loop.map, channel.seen) == ({None: channel}, [])
+    near, far = peers.pair()
+    channel.set_socket(near)
+    assert loop.map == {near.fileno(): channel}
+    far.send(b"data")
+    loop.poll(5)
+    assert channel.got == b"data"
+    channel.close()
+    assert loop.map == {}
+
+
+def test_a_channel_without_a_descriptor_leaves_the_map_when_it_closes(loop: Loop) -> None:
     channel = dispatcher(None, loop.map)
-    with pytest.raises(ValueError, match="dispatcher"):
-        channel.add_channel()
+    channel.add_channel()
+    loop.poll()
+    channel.close()
+    assert loop.map == {}
+
+
+def test_a_channel_without_a_descriptor_does_not_keep_others_from_being_served(loop: Loop, peers: Peers) -> None:
+    dispatcher(None, loop.map).add_channel()
+    channel, far = peers.channel(Recorder, loop.map)
+    far.send(b"data")
+    loop.poll(5)
+    assert channel.got == b"data"
 
 
 def test_a_channel_cannot_be_in_two_loops(loop: Loop, peers: Peers) -> None:

@@ -30,6 +30,11 @@ cdef enum:
     RECENT = 2097152  # in loop.recent
     ASKING = 4194304  # its predicates are being called
 
+    NAMELESS = 8388608  # was added without a descriptor: it is in a map under None
+
+cdef enum:
+    SCRATCH = 65536   # bytes that recv can read without an allocation: LoopBase.scratch
+
 cdef enum:            # what LoopBase.sending answers
     SEND_NOW = 0      # nobody would send it later; no other thread can run the loop until sent()
     SENT_LATER = 1    # the loop will, before it waits next
@@ -41,6 +46,7 @@ cdef class LoopBase:
 
     cdef readonly object map          # fd -> channel, as its users see it
     cdef char *scratch                # recv reads into it
+    cdef int depth                    # ticks in progress, nested ones counted
     cdef int put(self, int fd, Channel channel) except -1
     cdef int take_out(self, int fd) except -1
     cdef int detach(self, int fd) except -1
@@ -86,6 +92,12 @@ cdef class Channel(Root):
     cdef cyn_peer peer                # what `addr` is made of when somebody asks; family 0: nothing
 
     cdef int attribute_changed(self, object name) except -1
+    cdef object its_socket(self)
+    cdef object its_map(self)
+    cdef object method_of_socket(self, str name)
+    cdef int join(self, object map, int fd) except -1
+    cdef int move_socket(self) except -1
+    cdef bint is_as_before(self, object sock) except -1
     cdef bint state(self, unsigned flag, str name) except -1
     cdef int set_state(self, unsigned flag, bint on) except -1
     cdef int classify(self) except -1

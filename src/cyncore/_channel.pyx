@@ -12,6 +12,7 @@ Facts that shape it:
   at each use: a closed one answers -1, and no byte goes to whoever got the number next.
 """
 
+import _socket as _c_socket
 import os
 import socket as _socket
 import time
@@ -19,9 +20,10 @@ from errno import errorcode
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject, PyObject_GenericSetAttr
+from cpython.object cimport PyObject, PyObject_GenericGetAttr, PyObject_GenericSetAttr
 from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.errno cimport ENOTCONN, EPIPE, ESHUTDOWN, errno
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from ._csrc cimport (
@@ -46,11 +48,13 @@ from ._csrc cimport (
 from ._traits cimport (
     ACCEPTS,
     ASK_READ,
+    ASK_STATE,
     ASK_WRITE,
     BUFFERED,
     OWN_SET,
     READ_EVENT,
     READS,
+    SHADOWS,
     STATE,
     URGENT,
     WRITE_EVENT,
@@ -60,7 +64,7 @@ from ._traits cimport (
     traits_of_instance,
 )
 
-from . import _traits
+from . import _patched, _traits
 from ._report import WARNING, report
 
 cdef extern from "Python.h":
@@ -103,7 +107,6 @@ cdef extern from *:
     bint cyn_names_may_have(object name) noexcept
 
 cdef int BURST = 16           # connections accepted for one event
-cdef Py_ssize_t SCRATCH = 65536
 cdef unsigned BACKOFF_FIRST = 100   # ms
 cdef unsigned BACKOFF_LAST = 1000
 
@@ -118,21 +121,25 @@ cdef frozenset LOST_IN_BACKLOG = frozenset(
 cdef frozenset WATCHED_NAMES = frozenset({
     "readable", "writable", "handle_read", "handle_write", "handle_read_event", "handle_write_event",
     "handle_expt_event", "handle_expt", "handle_accept", "connected", "accepting", "connecting", "closing", "__class__",
-    "set_socket", "add_channel",
+    "set_socket", "add_channel", "socket",
 })
 
-cdef type PLAIN_SOCKET = _socket.socket
-cdef object _fileno_method = PLAIN_SOCKET.fileno
-cdef PyCFunction _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
+# What is known of the layout of sockets holds for Python's own class alone. None: there is no such class.
+PLAIN_SOCKET = _patched.plain_socket()
+cdef object _C_SOCKET = _c_socket.socket
 cdef int AF_INET = _socket.AF_INET
 cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
 # The members themselves: the Python class makes enumerations of them, which takes longer than accept(2).
-cdef object _family_of = PLAIN_SOCKET.__base__.family.__get__
-cdef object _type_of = PLAIN_SOCKET.__base__.type.__get__
-cdef object _protocol_of = PLAIN_SOCKET.__base__.proto.__get__
-cdef type _C_SOCKET = PLAIN_SOCKET.__base__
+cdef object _family_of, _type_of, _protocol_of, _set_blocking
+cdef PyCFunction _socket_fileno = NULL
 cdef list _first_values = None  # of the slots of a new socket
-cdef object _set_blocking = PLAIN_SOCKET.setblocking
+if PLAIN_SOCKET is not None:
+    _family_of = _C_SOCKET.family.__get__
+    _type_of = _C_SOCKET.type.__get__
+    _protocol_of = _C_SOCKET.proto.__get__
+    _set_blocking = _C_SOCKET.setblocking
+    _fileno_method = _C_SOCKET.fileno
+    _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 cdef object _loop_of = None
 
@@ -254,6 +261,14 @@ cdef bint _readable_now(object plain_socket):
     return cyn_poll(&one, 1, 0) > 0
 
 
+cdef object _made_up(object channel):
+    """What stands for a descriptor, or None; not asked of a ``__getattr__`` of the class's."""
+    try:
+        return PyObject_GenericGetAttr(channel, "_made_up")
+    except AttributeError:
+        return None
+
+
 cdef class Channel(Root):
     """A descriptor in a map, and what is wanted of it. `dispatcher` is the class to derive from."""
 
@@ -282,6 +297,9 @@ cdef class Channel(Root):
                     self.loop.reclass(self)
             elif name == "set_socket" or name == "add_channel":
                 self.flags |= OWN_STEPS
+            elif name == "socket":
+                if self.loop is not None and self.defines & SHADOWS and self.its_socket() is not None:
+                    self.loop.renew(self)  # as the property does it
             elif name[0] in "hrw":
                 self.flags |= INSTANCE
                 self.flags &= ~MUTED
@@ -349,6 +367,46 @@ cdef class Channel(Root):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
+    # A class may have an attribute of its own in the way of these (`SHADOWS`): then `sock` and `home` are None, `number`
+    # is -1, and what the attribute says counts.
+
+    cdef object its_socket(self):
+        if self.sock is None and traits_of(type(self)).flags & SHADOWS:
+            return self.socket
+        return self.sock
+
+    cdef object its_map(self):
+        if self.home is None and traits_of(type(self)).flags & SHADOWS:
+            return self._map
+        return self.home
+
+    cdef object method_of_socket(self, str name):
+        cdef object sock = self.its_socket()
+        method = getattr(sock, name, None)
+        if method is None:
+            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+        return method
+
+    cdef bint is_as_before(self, object sock) except -1:
+        """Has it this socket still, and is it not closed?"""
+        return self.its_socket() is sock and (self.number >= 0 or self._fileno is not None)
+
+    cdef int move_socket(self) except -1:
+        """The class may have got an attribute in the way of `socket`, or lost it, while this one had a socket."""
+        cdef object sock = self.sock
+        if sock is None and not self.defines & SHADOWS:
+            sock = self.__dict__.get("socket")
+            if sock is not None:
+                self.socket = sock
+        elif sock is not None and self.defines & SHADOWS and type(self).socket is not _property:
+            self.sock = None
+            self.flags &= ~DIRECT
+            try:
+                PyObject_GenericSetAttr(self, "socket", sock)
+            except AttributeError:
+                pass  # it cannot be set: the class knows a socket of its own
+        return 0
+
     @property
     def socket(self):
         """The socket, or what stands for one, or None."""
@@ -372,7 +430,7 @@ cdef class Channel(Root):
 
     @property
     def _fileno(self):
-        return getattr(self, "_made_up", None) if self.number < 0 else self.number
+        return _made_up(self) if self.number < 0 else self.number
 
     @_fileno.setter
     def _fileno(self, value):
@@ -380,7 +438,7 @@ cdef class Channel(Root):
             self.number = -1 if value is None else value
         else:
             self.number = -1
-        if self.number < 0 and (value is not None or getattr(self, "_made_up", None) is not None):
+        if self.number < 0 and (value is not None or _made_up(self) is not None):
             PyObject_GenericSetAttr(self, "_made_up", value)  # of a mock: a key of the map, and no descriptor
 
     @property
@@ -472,46 +530,61 @@ cdef class Channel(Root):
     def add_channel(self, map=None):
         """Joins ``map`` (None: the channel's own) and its loop. Any thread.
 
-        ValueError where the channel has no descriptor, or is in another loop.
+        Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where the
+        channel is in another loop; OSError (EBADF) where its descriptor is not open.
         """
-        cdef LoopBase loop = self.loop
+        key = self.number if self.number >= 0 else self._fileno
         if map is None:
-            map = self.home
-        if self.number < 0:
-            if self._fileno is None:
-                raise ValueError(f"{self!r} has no file descriptor to add")
-            map[self._fileno] = self
+            map = self.its_map()
+            if type(map) is not dict and not hasattr(map, "__setitem__"):
+                raise TypeError(f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, "
+                                "or behave like one")
+        if isinstance(key, int) and 0 <= key <= INT_MAX:
+            self.join(map, key)
             return
+        if key is None:
+            self.flags |= NAMELESS
+        map[key] = self
+
+    cdef int join(self, object map, int fd) except -1:
+        cdef LoopBase loop = self.loop
         if loop is None or loop.map is not map:
             loop = _loop_of(map)
         if self.loop is not None and self.loop is not loop:
             if self.loop.map.get(self.fd) is self:
                 raise ValueError(f"{self!r} fd {self.fd} is in {self.loop!r} already: del_channel() comes first")
             self.loop.detach(self.fd)
-        loop.put(self.number, self)
+        loop.put(fd, self)
+        if self.flags & NAMELESS:
+            self.flags &= ~NAMELESS
+            if map.get(None) is self:
+                del map[None]
+        return 0
 
     def del_channel(self, map=None):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
+        cdef LoopBase loop
+        cdef int fd = -1
         if self.flags & UNSENT:
             self.flush_leaving()
-        cdef int fd = self.number
-        cdef LoopBase loop = self.loop
+        loop = self.loop
+        key = self.number if self.number >= 0 else self._fileno
         if map is None:
-            map = self.home
-        if fd < 0:
-            if map is not None and self._fileno is not None and map.get(self._fileno) is self:
-                del map[self._fileno]
-            self._fileno = None
-            return
+            map = self.its_map()
+        if isinstance(key, int) and 0 <= key <= INT_MAX:
+            fd = key
+        shadowed = self.number < 0
         self.number = -1
-        entry = map.get(fd) if map is not None else None
-        if entry is not None and (entry is self or not isinstance(entry, Channel)):
-            if loop is not None and loop.map is map:
+        entry = map.get(key) if map is not None else None
+        if entry is not None and (entry is self or (fd >= 0 and not isinstance(entry, Channel))):
+            if loop is not None and loop.map is map and fd >= 0:
                 loop.take_out(fd)
             else:
-                del map[fd]
+                del map[key]
         elif loop is not None and self.fd == fd and loop.map is map:
             loop.detach(fd)
+        if shadowed:
+            self._fileno = None
 
     # What is wanted
 
@@ -547,7 +620,9 @@ cdef class Channel(Root):
         self.defines = self.traits.flags
         if self.flags & INSTANCE:
             self.defines = traits_of_instance(self, self.defines)
-        if self.defines & (ASK_READ | ASK_WRITE):
+        if self.sock is None or self.defines & SHADOWS:
+            self.move_socket()
+        if self.defines & (ASK_READ | ASK_WRITE | ASK_STATE):
             return self.loop.join_asked(self)
         return self.loop.leave_asked(self)
 
@@ -560,6 +635,9 @@ cdef class Channel(Root):
                 said = 0
             if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
                 said |= CYN_WRITE
+            if self.defines & ASK_STATE:  # in bits that no event has: where one changes, what is wanted may change
+                for at, name in enumerate(("accepting", "connecting", "connected")):
+                    said |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
         finally:
             self.flags &= ~ASKING
         self.said = said
@@ -696,10 +774,11 @@ cdef class Channel(Root):
 
     cdef int connect_ended(self) except -1:
         """Ends a connect in progress. 0 where the channel was closed, or given another socket, by that."""
-        cdef object sock = self.sock
+        cdef object sock
         if not self.state(CONNECTED, "connected") and self.state(CONNECTING, "connecting"):
+            sock = self.its_socket()
             self.handle_connect_event()
-            return self.sock is sock and self.number >= 0
+            return self.is_as_before(sock)
         return 1
 
     cdef int on_accept(self) except -1:
@@ -715,7 +794,7 @@ cdef class Channel(Root):
             if pair is None:
                 break
             self.handle_accepted(*pair)
-            if self.sock is not sock or self.number < 0:
+            if not self.is_as_before(sock):
                 break  # handle_accepted has closed the listener
         return 0
 
@@ -754,7 +833,7 @@ cdef class Channel(Root):
         cdef int fd, kind
         cdef object sock = self.sock
         if not (CYN_HAVE_ACCEPT4 and self.flags & DIRECT and sock.gettimeout() == 0.0):
-            return sock.accept()
+            return self.method_of_socket("accept")()
         kind = _family_of(sock)
         if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET:
             return sock.accept()
@@ -818,7 +897,7 @@ cdef class Channel(Root):
 
     cdef object recv_through(self, object buffer_size):
         try:
-            data = self.sock.recv(buffer_size)
+            data = self.method_of_socket("recv")(buffer_size)
         except OSError as error:
             if error.errno in DISCONNECTED:
                 self.handle_close()
@@ -873,7 +952,7 @@ cdef class Channel(Root):
                 if error != EAGAIN and error != EINTR:
                     raise OSError(error, os.strerror(error))
         try:
-            return self.sock.send(data)
+            return self.method_of_socket("send")(data)
         except OSError as failure:
             if failure.errno == EAGAIN:
                 return 0
@@ -939,5 +1018,7 @@ cdef class Foreign(Channel):
         self.target.handle_error()
         return 0
 
+
+cdef object _property = Channel.socket
 
 _traits.set_bases(Channel, BufferedChannel)

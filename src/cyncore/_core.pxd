@@ -35,6 +35,7 @@ cdef class Loop(Registry):
     cdef int run_call(self, Handle handle) except -1
 
     cdef int settle_outside(self, bint ask_all) except -1
+    cdef int set_alarm(self) except -1
     cdef int flush_gathered(self) except -1
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
@@ -44,6 +45,7 @@ cdef class Loop(Registry):
     cdef bint prepare_wait(self, bint again) except -1
     cdef int sweep_on(self, int64_t now) except -1
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1
+    cdef int wait_elsewhere(self, int64_t left) except -1
     cdef int probe(self, cyn_event *events) except -1
     cdef int judge(self, int64_t began, int64_t woken) except -1
     cdef int take_late(self, cyn_event *events) except -1

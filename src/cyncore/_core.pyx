@@ -8,10 +8,12 @@ again.
 """
 
 import os
+import select
 import sys
 from _thread import TIMEOUT_MAX
 from collections.abc import MutableMapping
 
+from cpython.dict cimport PyDict_GetItem
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EBADF, EINTR
@@ -34,6 +36,7 @@ from ._channel cimport (
     PENDING,
     PENDING_LATER,
     REFUSED,
+    SCRATCH,
     SEND_NOW,
     SENT_LATER,
     TOUCHED,
@@ -52,6 +55,7 @@ from ._csrc cimport (
     cyn_ioctl,
     cyn_poll,
     cyn_slot,
+    cyn_slot_at,
     cyn_slot_of,
     pollfd,
 )
@@ -69,6 +73,7 @@ from ._registry cimport (
 )
 from ._traits cimport READ_EVENT, READS, STATE, is_current
 
+from . import _patched
 from ._channel import ExitNow, set_loop_of
 from ._registry import BACKENDS
 from ._report import ERROR, report
@@ -78,10 +83,8 @@ cdef extern from *:
     /* The loop whose tick is in progress in this thread, the innermost one, or NULL. Each tick holds its own loop and the
      * one that it has put aside, and puts that back only while it ticks still: ticks of greenlets end in any order. */
     static __thread void *cyn_ticking;
-    static inline void cyn_set_ticking(void *loop) { cyn_ticking = loop; }
     """
     void *cyn_ticking
-    void set_ticking "cyn_set_ticking" (void *loop) noexcept
 
 cdef extern from *:
     """
@@ -94,10 +97,10 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+    bint PyCFunction_CheckExact(object thing)
 
 cdef enum:
     BATCH = 256         # events taken from the kernel at once
-    SCRATCH = 65536     # bytes that recv can read without an allocation
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
@@ -110,6 +113,7 @@ cdef unsigned LOOKED = 16             # one of so many ticks looks before it wai
 cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
 
 cdef int64_t ASK_AGAIN = 1_000_000  # ns until those are asked whom predicates go on touching, doubled each time
+cdef int64_t RETRY = 100_000_000      # ns until the kernel is asked again for what it had no room for
 cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
@@ -118,6 +122,15 @@ cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
 socket_map = {}
 cdef Loop _home = None  # the loop of socket_map, which is kept for good
+
+
+cdef dict _of_select = vars(select)
+
+
+cdef inline bint waits_elsewhere() noexcept:
+    """Has gevent, or its like, put a wait of its own in the place of `select.select`? `_patched.is_patched`, in no time."""
+    cdef PyObject *found = PyDict_GetItem(_of_select, "select")
+    return found is not NULL and not PyCFunction_CheckExact(<object> found)
 
 
 cdef int _cores() except -1:
@@ -180,6 +193,7 @@ cdef class Loop(Registry):
         calls = Calls()
         self.late = []
         self.gathered = []
+        self.again = ASK_AGAIN
         self.serve(map, backend)
         self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
@@ -296,7 +310,8 @@ cdef class Loop(Registry):
             return 0
         try:
             delivered = self.tick(limit, True, 0)
-            self.settle_outside(False)  # so that another loop that hosts this one sees what is wanted now
+            if self.hosted:
+                self.settle_outside(False)  # so that the other loop sees what is wanted now
             return delivered
         finally:
             self.leave(turn)
@@ -337,9 +352,10 @@ cdef class Loop(Registry):
             _home = None
 
     def fileno(self):
-        """The descriptor that is readable when events wait, for another loop to host this one with ``poll(0)``.
+        """The descriptor that is readable whenever ``poll(0)`` has something to do, for another loop to host this one.
 
-        Deadlines are not in it: see `next_deadline`. OSError (ENOTSUP) with the poll and select backends.
+        That is: where events wait, a timer is due, a call is queued, or a channel was changed outside of `poll`. In the
+        child of a fork ask for it again. OSError (ENOTSUP) with the poll and select backends.
         """
         self.check("fileno")
         cdef int fd = self.poller_fd()
@@ -359,6 +375,25 @@ cdef class Loop(Registry):
         finally:
             self.depth -= 1
             self.now = 0
+        if self.hosted:
+            self.set_alarm()
+        return 0
+
+    cdef int set_alarm(self) except -1:
+        """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
+        cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
+        if are_queued(self.calls):
+            due = 1  # at once: on the kernel's clock that has passed
+        elif self.touched:
+            due = min(due, cyn_clock() + self.again)
+            self.again = min(self.again * 2, ASK_SELDOM)
+        else:
+            self.again = ASK_AGAIN
+        if self.is_refused():
+            due = min(due, cyn_clock() + RETRY)
+        cdef int rc = self.ring_at(due)
+        if rc < 0:
+            raise failure(-rc, f"{self!r} cannot set the alarm for the loop that hosts it")
         return 0
 
     def next_deadline(self):
@@ -412,12 +447,17 @@ cdef class Loop(Registry):
         handle.callback = callback
         handle.args = args
         self.calls.add(handle)
+        if self.hosted and self.depth == 0:
+            self.wake()
         return handle
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         if not callable(callback):
             raise TypeError(f"the callback cannot be called: {callback!r}")
-        return self.calls.add_timer(when, callback, args, self.earliest)
+        handle = self.calls.add_timer(when, callback, args, self.earliest)
+        if self.hosted and self.depth == 0:
+            self.set_alarm()
+        return handle
 
     cdef int read_ahead(self, Channel channel) except -1:
         return self.deliver_pending(channel)
@@ -539,17 +579,18 @@ cdef class Loop(Registry):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
+        cdef void **ticking = &cyn_ticking  # the thread's, which a greenlet does not leave
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
-        if cyn_ticking is not NULL:
-            outer = <Loop> cyn_ticking
+        if ticking[0] is not NULL:
+            outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
         self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
-        set_ticking(<void *> self)
+        ticking[0] = <void *> self
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
@@ -577,13 +618,16 @@ cdef class Loop(Registry):
                     self.flush_gathered()
             finally:
                 self.depth -= 1
-                set_ticking(<void *> outer if outer is not None and outer.depth else NULL)
+                ticking[0] = <void *> outer if outer is not None and outer.depth else NULL
                 self.now = 0  # a tick around this one has its own time
 
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1:
         """The events that are there; where there are none, those that it waits for."""
         cdef int count
         cdef unsigned blocks
+        if waits_elsewhere():
+            self.wait_elsewhere(0)  # others have their turn, as often as they had it with the old loop
+            self.is_calm = False
         if limit == 0 or not self.is_calm or self.must_look():
             count = self.take_events(events, BATCH, 0)
             if count > 0 or limit == 0:
@@ -665,16 +709,16 @@ cdef class Loop(Registry):
     cdef bint prepare_wait(self, bint again) except -1:
         """Looks at what has changed since the last settle, and asks who must be asked. Was there anything to do?"""
         cdef unsigned long known = self.kinds_revision
-        cdef bint asked = False
+        cdef bint asked = False, news = False
         if self.kinds_runs != self.runs:
             self.kinds_runs = self.runs
             self.again = ASK_AGAIN
             self.check_kinds()
         if self.asked and not self.sweeping:
             if self.recent and self.recent_runs != self.runs:
-                self.ask_recent()
+                news = self.ask_recent()
                 asked = True
-            if self.is_stale():
+            if self.is_stale() and not (news and len(self.asked) > FEW):  # what has changed is likely to be ready
                 self.sweep_on(tick_time(self))
                 asked = True
         if again or asked or self.touched or self.kinds_revision != known or is_map_changed(self):
@@ -699,6 +743,10 @@ cdef class Loop(Registry):
         cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
         self.blocks += 1
         cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until or pauses
+        if waits_elsewhere():
+            self.wait_elsewhere(left)
+            judged = pauses = False
+            left = 0
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
         try:
             PyErr_CheckSignals()
@@ -715,6 +763,24 @@ cdef class Loop(Registry):
                 self.pieces = 1
                 self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
         return count if count >= 0 else self.wait_failed(count)
+
+    cdef int wait_elsewhere(self, int64_t left) except -1:
+        """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
+        cdef int fd = self.poller_fd()
+        cdef dict wants = {fd if fd >= 0 else self.wake_fds.read_fd: CYN_READ}
+        cdef const cyn_slot *slot
+        if fd < 0:
+            for fd in range(<int> len(self.owners)):
+                slot = cyn_slot_at(&self.poller, fd)
+                if slot is not NULL and slot.wanted:
+                    wants[fd] = slot.wanted
+        self.waiting = True
+        try:
+            _patched.wait(None if left == INT64_MAX else left / 1e9, wants)
+        finally:
+            self.waiting = False
+            self.runs += 1  # others have run
+        return 0
 
     cdef int judge(self, int64_t began, int64_t woken) except -1:
         """Has the GIL come back late? A thread that computes keeps it for a switch interval, 5 ms, each time."""
@@ -899,7 +965,7 @@ cdef class Loop(Registry):
         """A TLS socket may hold bytes that it has read already and that no event will tell of."""
         if channel.fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
             channel.flags |= PENDING
-            self.queue(_read_pending, (channel, channel.sock))
+            self.queue(_read_pending, (channel, channel.its_socket()))
         return 0
 
     cdef int failed(self, Channel channel, object error) except -1:
@@ -918,7 +984,7 @@ def _read_pending(Channel channel, sock):
     """Delivers another read event for bytes that are in the TLS socket already."""
     cdef Loop loop = <Loop> channel.loop
     channel.flags &= ~PENDING
-    if loop is None or channel.sock is not sock:
+    if loop is None or channel.its_socket() is not sock:
         return
     if not channel.interest() & CYN_READ:
         channel.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
@@ -926,7 +992,7 @@ def _read_pending(Channel channel, sock):
     channel.flags &= ~(AGAIN | REFUSED)
     try:
         channel.on_read()
-        if channel.loop is loop and channel.sock is sock:
+        if channel.loop is loop and channel.its_socket() is sock:
             loop.deliver_pending(channel)
     except LEAVING:
         raise
@@ -938,7 +1004,7 @@ def _read_pending(Channel channel, sock):
 
 cdef int _pending(Channel channel) except -1:
     """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
-    pending = getattr(channel.sock, "pending", None)
+    pending = getattr(channel.its_socket(), "pending", None)
     if not callable(pending):
         return 0
     count = pending()

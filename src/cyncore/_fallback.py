@@ -450,7 +450,7 @@ class Loop:
         """Makes the slots those of the map. Returns whether that changed any."""
         if self._is_taken():
             return False
-        items = dict(self._map.items())
+        items = {fd: channel for fd, channel in list(self._map.items()) if fd is not None}  # no descriptor yet
         changed = False
         for fd, channel in list(items.items()):
             if not isinstance(fd, int) or not 0 <= fd <= _LAST_FD:

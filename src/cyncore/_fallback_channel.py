@@ -23,9 +23,12 @@ from errno import (
 from typing import TYPE_CHECKING, Any, Final
 
 from ._fallback_poller import readable_now
+from ._patched import plain_socket
 
 if TYPE_CHECKING:
     from ._fallback import Loop
+
+PLAIN_SOCKET: Final = plain_socket()
 
 DISCONNECTED: Final = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
@@ -83,6 +86,7 @@ class Channel:
 
     _loop: Loop | None = None  # keeps alive the loop that nobody else holds
     _place: int | None = None  # the descriptor that it was added under last
+    _nameless = False  # was it added without a descriptor?
     _paused = False
     _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
     _recv_said: str = ""  # what the last recv found: "data", "end" or "again"
@@ -111,20 +115,27 @@ class Channel:
     def add_channel(self, map: Any = None) -> None:
         """Joins ``map`` (None: its own) under its descriptor, and the loop that serves it.
 
-        ValueError where it has no descriptor, or is in the map of another loop; OSError (EBADF) where that is not open.
+        Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where it is in
+        the map of another loop; OSError (EBADF) where its descriptor is not open.
         """
         from ._fallback import Loop, socket_map  # at call time: a loop is made of channels, not the other way round
 
         if map is None:
             map = socket_map if self._map is None else self._map
+            if not hasattr(map, "__setitem__"):
+                raise TypeError(
+                    f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, or behave like one"
+                )
         if self._fileno is None:
-            raise ValueError(f"{self!r} has no descriptor to be added with")
+            self._nameless = True
+            map[None] = self
+            return
         loop = Loop.of(map)
         loop._check_thread("add_channel")
         old = self._loop
         if old is not None and old is not loop and old.map.get(self._fileno) is self:
             raise ValueError(f"{self!r} (fd {self._fileno}) is in {old!r} already")
-        made_up = self.socket is not None and type(self.socket) is not _socket.socket  # what stands for one may do that
+        made_up = self.socket is not None and type(self.socket) is not PLAIN_SOCKET  # what stands for one may do that
         if not made_up and not is_open(self._fileno):
             raise OSError(EBADF, f"{os.strerror(EBADF)}: {self!r} has fd {self._fileno}, which is not open")
         place = self._place
@@ -136,6 +147,10 @@ class Channel:
         loop._forget(self._fileno)  # a descriptor may be the same number again and still be another file
         self._loop = loop
         self._muted_in = None
+        if self._nameless:
+            self._nameless = False
+            if map.get(None) is self:
+                del map[None]
 
     def del_channel(self, map: Any = None) -> None:
         """Leaves ``map`` (None: its own), whether it was in it or not."""
@@ -144,10 +159,8 @@ class Channel:
         if map is None:
             map = socket_map if self._map is None else self._map
         fd = self._fileno
-        if fd is None:
-            return
         entry = map.get(fd)
-        if entry is self or (entry is not None and not isinstance(entry, Channel)):
+        if entry is self or (fd is not None and entry is not None and not isinstance(entry, Channel)):
             del map[fd]  # another channel's entry means that the number was given away behind our back
             loop = Loop._known(map)
             if loop is not None:
@@ -196,13 +209,19 @@ class Channel:
         """The socket, for the engine's own use."""
         return self.socket
 
+    def _method_of(self, sock: Any, name: str) -> Any:
+        method = getattr(sock, name, None)
+        if method is None:
+            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+        return method
+
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
         if self._muted_in is not None:
             self._muted_in = None
         self._recv_said = ""
         try:
-            data: bytes = self._plain_socket().recv(buffer_size)
+            data: bytes = self._method_of(self._plain_socket(), "recv")(buffer_size)
         except OSError as error:
             if error.errno not in DISCONNECTED:
                 if isinstance(error, BlockingIOError):
@@ -218,7 +237,7 @@ class Channel:
     def send(self, data: Any) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost."""
         try:
-            return int(self.socket.send(data))
+            return int(self._method_of(self.socket, "send")(data))
         except OSError as error:
             if error.errno in (EWOULDBLOCK, EAGAIN):
                 return 0
@@ -231,7 +250,7 @@ class Channel:
         """A waiting connection and its peer's address, or None where it has gone already."""
         self._accept_errno = 0
         try:
-            connection, address = self.socket.accept()
+            connection, address = self._method_of(self.socket, "accept")()
         except TypeError:  # as before: None for a socket whose accept() returns no pair
             return None
         except OSError as error:
@@ -273,7 +292,7 @@ class Channel:
     def _accept_burst(self) -> None:
         sock, fd = self.socket, self._fileno
         self.handle_accept()
-        if defines(self, "handle_accept") or type(sock) is not _socket.socket or fd is None:
+        if defines(self, "handle_accept") or type(sock) is not PLAIN_SOCKET or fd is None:
             return
         if defines(self, "readable"):  # it may not want another
             return

@@ -62,7 +62,9 @@ _registered = _Registered()
 
 
 def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
-    """Waits with poll(2), which rounds up to whole milliseconds."""
+    """Waits with poll(2), which rounds up to whole milliseconds; by `by_select` once eventlet has taken it away."""
+    if not hasattr(select, "poll"):
+        return by_select(wants, timeout)
     if _registered.kind is not select.poll:
         _registered.kind = select.poll
         _registered.poller = select.poll()

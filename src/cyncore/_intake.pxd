@@ -21,6 +21,7 @@ cdef enum:
     OTHER_QUEUE = 64    # `producer_fifo` is an object of the program's
     SLOWLY = 128        # has an attribute or a get_terminator in the way of what is done here
     INSTANCE_WAYS = 256  # the instance has some of this, not its class
+    GATHERS = 512       # what its handlers push leaves at the end of the tick
 
 cdef enum:              # kinds of terminator
     UNSET = 0
@@ -28,6 +29,11 @@ cdef enum:              # kinds of terminator
     COUNTED = 2         # so many bytes more
     TEXT = 3            # bytes
     IMPOSSIBLE = 4
+
+cdef enum:              # of the input that comes behind the piece whose found_terminator runs
+    NOTHING = 0         # none, or no such call
+    SOMETHING = 1       # nobody has looked yet
+    A_PIECE = 2         # a whole piece, whose found_terminator follows at once
 
 
 cdef class ChatTraits:
@@ -55,6 +61,11 @@ cdef class Intake(BufferedChannel):
     cdef bytes until_text          # the same, as bytes to be searched for
     cdef int until_kind
     cdef Py_ssize_t until_size     # its length, or the bytes that are left
+    cdef Py_ssize_t next_at        # where its terminator begins behind in_at, if that is known; -1: it is not
+    cdef int behind                # what comes next,
+    cdef int depth                 # in a tick as deep as this
+    cdef bint is_held              # was something pushed that waits for that?
+    cdef signed char gathers       # `gather_pushes` of the instance; -1: as the class says
 
     cdef int look_again(self) except -1
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2
@@ -63,6 +74,9 @@ cdef class Intake(BufferedChannel):
     cdef object received(self)
     cdef int take_in(self) except -1
     cdef int too_much(self, str what, Py_ssize_t most) except -1
+    cdef int look_behind(self) except -1
+    cdef bint piece_follows(self) noexcept
+    cdef int send_held(self) except -1
 
 
 cdef inline int refresh(Intake channel) except -1:

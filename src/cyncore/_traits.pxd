@@ -50,6 +50,9 @@ cdef enum:
     ACCEPTS = 256      # defines handle_accept
     STATE = 512        # has one of the state attributes at class level
     OWN_SET = 1024     # has a say in how it gets its socket, or an attribute
+    SHADOWS = 2048     # has an attribute in the way of `socket`, `_fileno` or `_map`: they are looked up as Python does
+    ASK_STATE = 4096   # computes a state attribute
+    OWN_OUT = 8192     # has an attribute in the way of `out_buffer`
 
 
 cdef class Traits:

@@ -10,7 +10,7 @@ next to nothing. Methods put on a single channel are noticed by ``Channel.__seta
 A default is a handler that only says "unhandled": `dispatcher` marks those, and they count as not defined.
 """
 
-from types import FunctionType
+from types import FunctionType, MemberDescriptorType
 
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint64_t
@@ -116,6 +116,7 @@ cdef extern from *:
 # Set by _core, which defines the classes that everything is compared with.
 _base = None
 _buffered = None
+_outbox = None  # set by _outbox
 
 cdef dict _HANDLERS = {
     "handle_read": READS,
@@ -128,6 +129,7 @@ cdef dict _HANDLERS = {
 }
 cdef tuple _STATES = ("connected", "accepting", "connecting", "closing")
 cdef tuple _SET = ("__setattr__", "set_socket", "add_channel", "socket", "addr", "_fileno", "_map")
+cdef frozenset _SHADOWED = frozenset({"socket", "_fileno", "_map"})
 cdef str _ATTRIBUTE = "_cyncore_traits"
 cdef dict _of_extension_types = {}  # they take no attributes, and live for ever
 cdef unsigned long _revision = 0
@@ -140,7 +142,7 @@ cdef int _watcher = -1
 
 cdef int _begin() except -1:
     global _NAMES, _watcher
-    _NAMES = (*_HANDLERS, "readable", "writable", *_STATES, *_SET)
+    _NAMES = (*_HANDLERS, "readable", "writable", *_STATES, *_SET, "out_buffer")
     for name in _NAMES:
         cyn_follow(name)
     _watcher = cyn_class_watcher()
@@ -165,6 +167,12 @@ def set_bases(base, buffered):
     global _base, _buffered
     _base = base
     _buffered = buffered
+
+
+def set_outbox(kind):
+    """Tells the class whose `out_buffer` is the engine's own."""
+    global _outbox
+    _outbox = kind
 
 
 cdef unsigned long revision() noexcept:
@@ -197,12 +205,15 @@ cdef class Traits:
             flags |= BUFFERED
         elif kind.writable is not _base.writable:
             flags |= ASK_WRITE
+        if flags & BUFFERED and _outbox is not None and issubclass(kind, _outbox):
+            if kind.out_buffer is not _outbox.out_buffer:
+                flags = (flags & ~BUFFERED) | ASK_WRITE | OWN_OUT
         for name in _STATES:
             if getattr(kind, name) is not getattr(_base, name):
-                flags |= STATE
+                flags |= STATE | ASK_STATE if _is_computed(_raw(kind, name)) else STATE
         for name in _SET:
             if getattr(kind, name) is not getattr(_base, name):
-                flags |= OWN_SET
+                flags |= OWN_SET | SHADOWS if name in _SHADOWED else OWN_SET
         self.flags = flags
         # Found in the class as they are, not through it: a staticmethod or a descriptor is left to be looked up.
         self.readable = _plain(_raw(kind, "readable"))
@@ -277,6 +288,11 @@ cdef class Traits:
             if self.flags != before:
                 _revision += 1
         return 0
+
+
+cdef bint _is_computed(object attribute):
+    """May it say something else though nobody has set it? A slot may not."""
+    return hasattr(type(attribute), "__get__") and type(attribute) is not MemberDescriptorType
 
 
 cdef object _raw(type kind, str name):

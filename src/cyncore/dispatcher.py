@@ -45,6 +45,9 @@ else:
 
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
+# The old names of the modules that classes of these are shown with.
+_SHOWN_AS = {__name__: "asyncore"}
+
 
 def _strerror(err: int) -> str:
     """The system's text for an errno, or something printable for a number that is none."""
@@ -112,7 +115,7 @@ class dispatcher(Channel):
 
     def __repr__(self) -> str:
         kind = type(self)
-        module = "asyncore" if kind.__module__ == __name__ else kind.__module__
+        module = _SHOWN_AS.get(kind.__module__, kind.__module__)
         words = [f"{module}.{kind.__qualname__}"]
         if self.accepting and self.addr:
             words.append("listening")
@@ -267,6 +270,10 @@ class dispatcher_with_send(OutboxChannel, dispatcher):
 
     The buffer grows without bound while the peer does not read; watch ``len(self.out_buffer)``.
     """
+
+    def __init__(self, sock: Any = None, map: Any = None) -> None:
+        dispatcher.__init__(self, sock, map)
+        self.out_buffer = b""
 
 
 if os.name == "posix":

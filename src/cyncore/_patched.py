@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""What a program may have put in the place of Python's own: the class of sockets, and the wait of ``select``.
+
+gevent and eventlet do both, proxies and guards of tests the first. What is read by its layout, or called past its
+methods, must be Python's own; and where somebody else decides who waits, the loop waits by what they have put there.
+"""
+
+from __future__ import annotations
+
+import _socket
+import math
+import select
+import socket
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
+
+# What the engine does by system calls where a socket is plain.
+_IN_C = ("fileno", "getpeername", "gettimeout", "recv", "send", "sendmsg", "setblocking")
+
+_LONGEST = 1_000_000.0  # seconds
+
+
+def plain_socket() -> type | None:
+    """Python's own class of sockets, whatever the name of it in ``socket`` holds by now. None: there is none."""
+    if not all(type(vars(_socket.socket).get(name)) is MethodDescriptorType for name in _IN_C):
+        return None
+    return next(filter(_is_pythons_own, type.__subclasses__(_socket.socket)), None)
+
+
+def _is_pythons_own(kind: type) -> bool:
+    """Is it the class that the module ``socket`` made, with no method put into it since?"""
+    made = vars(kind)
+    written = [made.get(name) for name in ("__init__", "accept", "close")]
+    return (
+        kind.__qualname__ == "socket"
+        and kind.__bases__ == (_socket.socket,)
+        and all(type(method) is FunctionType and method.__globals__ is vars(socket) for method in written)
+        and not any(name in made for name in _IN_C)
+    )
+
+
+def is_patched() -> bool:
+    """Has somebody put a function of their own in the place of ``select.select``?"""
+    return type(select.select) is not BuiltinFunctionType
+
+
+def wait(seconds: float | None, wants: dict[int, int]) -> None:
+    """Waits by what stands in the place of ``select``, at most ``seconds`` (None: without end), so that others run.
+
+    ``wants``: descriptor -> 1 to read, 2 to write, 4 for urgent data, or their sum. What is ready is for the caller to
+    find out. A descriptor that cannot be waited for ends the wait.
+    """
+    kind = getattr(select, "poll", None)
+    try:
+        if kind is None or type(kind) is BuiltinFunctionType:
+            lists = [[fd for fd, mask in wants.items() if mask & flag] for flag in (1, 2, 4)]
+            select.select(*lists, None if seconds is None else min(seconds, _LONGEST))
+            return
+        poller = kind()  # it has no highest descriptor
+        for fd, mask in wants.items():
+            flags = [select.POLLIN, select.POLLOUT, select.POLLPRI]
+            poller.register(fd, sum(flag for at, flag in enumerate(flags) if mask & 1 << at))
+        poller.poll(None if seconds is None else math.ceil(min(seconds, _LONGEST) * 1000))
+    except (OSError, ValueError):  # closed, or too high for select(2): whoever asks the kernel next is told of it
+        pass
