@@ -59,7 +59,7 @@ class OutboxChannel(BufferedChannel):
         return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
 
     def _output_waits(self, waits: bool) -> None:
-        pass  # the buffer says so itself
+        self._touched()  # the buffer says so itself
 
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""

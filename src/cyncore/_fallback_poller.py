@@ -103,7 +103,12 @@ def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
 
 def _polled(poller: Any, timeout: float | None) -> dict[int, int]:
     timeout = _clamped(timeout)
-    return {fd: _mask(flags) for fd, flags in poller.poll(None if timeout is None else timeout * 1000)}
+    kind, last, _registered.kind = _registered.kind, _registered.last, None  # a signal handler may wait meanwhile
+    try:
+        found = poller.poll(None if timeout is None else timeout * 1000)
+    finally:
+        _registered.kind, _registered.poller, _registered.wants, _registered.last = kind, poller, known, last
+    return {fd: _mask(flags) for fd, flags in found}
 
 
 def _flags(mask: int) -> int:
