@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A class may have an attribute of its own in the way of any name that the engine keeps, in any of the ways Python knows.
+"""A class may have an attribute of its own in the way of any name that the engine keeps, in any way that Python knows.
 
 A small session (listen, connect, accept, talk, close) runs over the old modules and over ours, each of its classes with
 one name shadowed in one way, and every handler must be told the same in the same state.
@@ -211,7 +211,7 @@ def raw(session: Session, base: type) -> None:
 
     session.talk(
         base,
-        {"handle_read": read_server, "handle_close": close_server, "handle_write": getattr(base, "handle_write")},
+        {"handle_read": read_server, "handle_close": close_server, "handle_write": base.handle_write},
         {"handle_read": read_client, "handle_write": write_client, "begin": lambda self: None},
     )
 
@@ -271,8 +271,8 @@ def mail(session: Session, server_base: type, channel_base: type) -> None:
         client = stack.enter_context(socket.create_connection(server.socket.getsockname()))
         client.setblocking(False)
         said, text = b"", [
-            b"EHLO x\r\n", b"MAIL FROM:<a@b>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n", b"Subject: x\r\n\r\nline\r\n.\r\n",
-            b"QUIT\r\n",
+            b"EHLO x\r\n", b"MAIL FROM:<a@b>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n",
+            b"Subject: x\r\n\r\nline\r\n.\r\n", b"QUIT\r\n",
         ]  # fmt: skip
         replies = 0
         for _ in range(ROUNDS):

@@ -35,6 +35,7 @@ from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake
 from ._fallback_slot import Slot
 from ._fallback_turn import Turn
+from ._patched import is_patched, wait
 from ._report import ERROR, report
 
 if TYPE_CHECKING:
@@ -486,7 +487,11 @@ class Loop:
     def _ask_kernel(self, wants: dict[int, int], timeout: float | None) -> tuple[dict[int, int], bool | None]:
         """What is ready, and whether `wake` was called; False: a signal came, None: neither."""
         wake = self._wake.fd
-        ready = self._poller({wake: READ, **wants}, timeout)
+        wants = {**wants, wake: READ}
+        if is_patched():  # others who share the thread have their turn
+            wait(timeout, wants)
+            timeout = 0.0
+        ready = self._poller(wants, timeout)
         if not ready.pop(wake, 0):
             return ready, None
         return ready, self._wake.clear()

@@ -8,13 +8,17 @@ nothing to keep in step with the kernel, and nothing that a fork could share.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
+
+from ._patched import own_select
+
+# gevent and eventlet wait by functions of their own, which tell of less: `Loop._ask_kernel` sees to them.
+select: Any = own_select()
 
 READ: Final = 1
 WRITE: Final = 2
@@ -37,8 +41,7 @@ def _clamped(timeout: float | None) -> float | None:
 class _Registered(threading.local):
     """The poll object of a thread, and what it is registered with: none of it is the kernel's."""
 
-    kind: Any = None  # `select.poll`, as it was when the object was made: a program may put another there
-    poller: Any
+    poller: Any = None
     wants: dict[int, int]
 
 
@@ -46,11 +49,8 @@ _registered = _Registered()
 
 
 def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
-    """Waits with poll(2), which rounds up to whole milliseconds; by `by_select` once eventlet has taken it away."""
-    if not hasattr(select, "poll"):
-        return by_select(wants, timeout)
-    if _registered.kind is not select.poll:
-        _registered.kind = select.poll
+    """Waits with poll(2), which rounds up to whole milliseconds."""
+    if _registered.poller is None:
         _registered.poller = select.poll()
         _registered.wants = {}
     poller = _registered.poller
