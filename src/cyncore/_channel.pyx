@@ -367,8 +367,8 @@ cdef class Channel(Root):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
-    # A class may have an attribute of its own in the way of these (`SHADOWS`): then `sock` and `home` are None, `number` is
-    # -1, and what the attribute says counts.
+    # A class may have an attribute of its own in the way of these (`SHADOWS`). Then `sock` and `home` are None, `number`
+    # is -1, and what the attribute says counts.
 
     cdef object its_socket(self):
         if self.sock is None and traits_of(type(self)).flags & SHADOWS:

@@ -45,7 +45,7 @@ cdef bytearray _out(BufferedChannel channel):
 
 
 cdef bint _is_own(BufferedChannel channel):
-    """Has the class an attribute in the way of `out_buffer`? That is the buffer then, and nobody tells of its changes."""
+    """Has the class an attribute in the way of `out_buffer`? That is the buffer then, whose changes nobody tells of."""
     if channel.out is not None:
         return False
     return (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT != 0

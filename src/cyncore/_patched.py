@@ -49,12 +49,13 @@ def is_patched() -> bool:
 def own_select() -> ModuleType:
     """The module ``select`` as Python made it: a copy, which nobody patches."""
     spec = select.__spec__
-    if spec is None or spec.loader is None:
+    loader = getattr(spec, "loader", None)
+    if loader is None:
         return select
     from importlib.util import module_from_spec  # nobody else needs it
 
     made = module_from_spec(spec)
-    spec.loader.exec_module(made)
+    loader.exec_module(made)
     return made
 
 
