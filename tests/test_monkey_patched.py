@@ -161,17 +161,26 @@ def test_methods_of_a_class_in_the_place_of_socket_are_called(first: str) -> Non
     assert run_script(f"{source}\nasyncore.loop()\nprint(got, sorted(set(calls)))") == "[b'hi'] ['recv', 'send']\n"
 
 
-def test_methods_put_into_the_socket_class_before_the_import_are_called() -> None:
-    source = """
+@pytest.mark.parametrize("first", ["socket.socket.recv = recv", "import cyncore.asyncore"])
+def test_method_put_into_the_socket_class_is_called(first: str) -> None:
+    source = f"""
 import _socket, socket
 calls = []
 def recv(self, *a):
     calls.append("recv")
     return _socket.socket.recv(self, *a)
-socket.socket.recv = recv
+{first}
 import cyncore.asyncore as asyncore
+socket.socket.recv = recv
+{ECHO}
+asyncore.loop()
+print(got, set(calls))
+del socket.socket.recv, calls[:]
+{ECHO}
+asyncore.loop()
+print(got, calls)
 """
-    assert run_script(f"{source}{ECHO}\nasyncore.loop()\nprint(got, set(calls))") == "[b'hi'] {'recv'}\n"
+    assert run_script(source) == "[b'hi'] {'recv'}\n[b'hi'] []\n"
 
 
 def test_plain_socket_is_python_s_own(monkeypatch: pytest.MonkeyPatch) -> None:

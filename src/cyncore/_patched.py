@@ -25,18 +25,26 @@ def plain_socket() -> type | None:
     """Python's own class of sockets, whatever the name of it in ``socket`` holds by now. None: there is none."""
     if not all(type(vars(_socket.socket).get(name)) is MethodDescriptorType for name in _IN_C):
         return None
-    return next(filter(_is_pythons_own, type.__subclasses__(_socket.socket)), None)
+    return next(filter(_is_pythons, type.__subclasses__(_socket.socket)), None)
 
 
-def _is_pythons_own(kind: type) -> bool:
-    """Is it the class that the module ``socket`` made, with no method put into it since?"""
-    made = vars(kind)
-    written = [made.get(name) for name in ("__init__", "accept", "close")]
+def _is_pythons(kind: type) -> bool:
     return (
         kind.__qualname__ == "socket"
         and kind.__bases__ == (_socket.socket,)
-        and all(type(method) is FunctionType and method.__globals__ is vars(socket) for method in written)
-        and not any(name in made for name in _IN_C)
+        and any(map(_is_written_there, vars(kind).values()))
+    )
+
+
+def _is_written_there(method: object) -> bool:
+    return type(method) is FunctionType and method.__globals__ is vars(socket)
+
+
+def has_own_methods(kind: type) -> bool:
+    """Has nobody put a method of their own into the class that `plain_socket` says?"""
+    made = vars(kind)
+    return not any(name in made for name in _IN_C) and all(
+        _is_written_there(made.get(name)) for name in ("__init__", "accept", "close")
     )
 
 
