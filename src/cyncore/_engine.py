@@ -2,8 +2,8 @@
 """The engine in use: the compiled one, or the plain-Python one where nothing is compiled.
 
 ``CYNCORE_BACKEND=python`` asks for the fallback; any other value of it names a poller of the compiled engine. Where the
-extension modules are not built, and in an interpreter that cannot load them (one with its own GIL, or a second one beside
-one that has), the fallback serves whatever was asked for that it has a poller for.
+extension modules are not built, and in an interpreter that cannot load them (one with its own GIL, or a second one
+beside one that has), the fallback serves whatever was asked for that it has a poller for.
 """
 
 from __future__ import annotations
