@@ -26,7 +26,8 @@ def pytest_report_header() -> str:
 
 def pytest_collection_finish() -> None:
     gc.collect()
-    gc.freeze()  # what is there by now stays, and need not be looked through after every test
+    if hasattr(gc, "freeze"):  # PyPy's collector has none
+        gc.freeze()  # what is there by now stays, and need not be looked through after every test
 
 
 @pytest.hookimpl(wrapper=True)

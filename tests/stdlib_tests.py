@@ -18,8 +18,15 @@ from support import ENGINE_FOLDER
 
 # Runs in the other process: puts our modules in the old ones' place, runs the tests, writes their outcome to a file.
 RUNNER = """
-import importlib, json, sys, unittest
-bound, name, outcome = sys.argv[1].split(), sys.argv[2], sys.argv[3]
+import sys
+bound, name, outcome, patched_by = sys.argv[1].split(), sys.argv[2], sys.argv[3], sys.argv[4]
+if patched_by == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+elif patched_by == "eventlet":
+    import eventlet
+    eventlet.monkey_patch()
+import importlib, json, unittest
 for old in bound:
     sys.modules[old] = importlib.import_module("cyncore." + old)
 tests = importlib.import_module(name)
@@ -43,8 +50,10 @@ def _skip_without(name: str) -> None:
         pytest.skip("this Python was installed without its own tests")
 
 
-def run(name: str, bound: Iterable[str], folder: Path) -> dict[str, Any]:
+def run(name: str, bound: Iterable[str], folder: Path, patched_by: str = "") -> dict[str, Any]:
     """Runs the module of tests called ``name`` with our modules in the place of the ``bound`` ones, in ``folder``.
+
+    ``patched_by``: "gevent" or "eventlet", which replaces what blocks before anything else is imported.
 
     Returns ``run``, the number of tests; ``failed``, pairs of a test and its traceback; ``skipped``, pairs of a test
     and the reason. Skips the test that asks where this Python has no such tests, and fails it where they do not end.
@@ -52,7 +61,7 @@ def run(name: str, bound: Iterable[str], folder: Path) -> dict[str, Any]:
     _skip_without(name)
     path = os.pathsep.join(filter(None, [ENGINE_FOLDER, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUNNER, " ".join(bound), name, "outcome.json"],
+        [sys.executable, "-W", "ignore", "-c", RUNNER, " ".join(bound), name, "outcome.json", patched_by],
         cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     written = Path(folder, "outcome.json")

@@ -56,11 +56,11 @@ def sends(source: str, folder: Path) -> list[list[str]]:
     """The calls that send on the channel's socket, by name, in a list for each `mark` after the first."""
     if OLD:
         pytest.skip("only the compiled engine makes a promise of it")
-    lines = trace(COMMON + source + "os._exit(0)", "write,sendto,sendmsg,sendmmsg,writev", folder)
+    lines = trace(COMMON + source + "os._exit(0)", "write,?send,?sendto,?sendmsg,?sendmmsg,writev,?socketcall", folder)
     fd, found = "", []
     for line in lines:
         marked = re.search(r'write\(-1, "(\w+)(?: (\d+))?"', line)
-        called = re.search(r"(\w+)\((\d+),", line)
+        called = re.search(r"(send\w*|write\w*|socketcall)\((?:\w+, \[)?(\d+),", line)
         if marked:
             fd = marked[2] or fd
             found.append([])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +43,24 @@ def test_address_is_read(text: str, address: str, rest: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<", "<@>", "@", "<a@>", "<a@b@c>", "<a@.b>", "<a@b..c>", "<a@[1.2.3.4>", "<@a>", "<@a:>", ",", '"', "(c)", "<("],
+    [
+        "<",
+        "<@>",
+        "@",
+        "<a@>",
+        "<a@b@c>",
+        "<a@.b>",
+        "<a@b..c>",
+        "<a@[1.2.3.4>",
+        "a@[",
+        "<a@[>",
+        "<@a>",
+        "<@a:>",
+        ",",
+        '"',
+        "(c)",
+        "<(",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
@@ -62,6 +81,8 @@ def _old_answer(text: str) -> tuple[str, str] | None:
         return None
 
 
+_opens_literal = re.compile(r"\[[^\[\]]*\Z").search
+
 _pieces = st.lists(
     st.sampled_from(
         ["<", ">", "@", ".", ",", ":", "(", ")", "[", "]", "\\", '"', " ", "\t", "a", "b1", "é", "x.y", "SIZE=1"]
@@ -77,5 +98,8 @@ def test_answers_are_those_of_the_old_parser(text: str) -> None:
         answer = parse_path(text)
     except AddressError:
         answer = None
-    if not text.endswith('"') or answer is not None:  # a quote that only opens at the very end is refused now
-        assert answer == _old_answer(text)
+    if answer is None and text.endswith('"'):
+        return  # a quote that only opens at the very end is refused now
+    if answer is None and _opens_literal(text):
+        return  # brackets without an end are refused: it depends on the patch release what the old parser makes of them
+    assert answer == _old_answer(text)

@@ -3,7 +3,7 @@
 
 import sys
 
-from ._engine import BACKENDS, Channel, ExitNow, Handle, Loop, TimerHandle, native, socket_map
+from ._engine import BACKENDS, Channel, ExitNow, Handle, Loop, TimerHandle, fallback_reason, native, socket_map
 from ._version import __version__
 from .dispatcher import dispatcher, dispatcher_with_send
 
@@ -18,6 +18,7 @@ __all__ = [
     "__version__",
     "dispatcher",
     "dispatcher_with_send",
+    "fallback_reason",
     "install",
     "native",
     "socket_map",

@@ -60,6 +60,7 @@ from ._traits cimport (
     WRITE_EVENT,
     WRITES,
     cyn_call_one,
+    cyn_type_version,
     traits_of,
     traits_of_instance,
 )
@@ -133,6 +134,8 @@ cdef dict WATCHED_NAMES = {
 
 # What is known of the layout of sockets holds for Python's own class alone. None: there is no such class.
 PLAIN_SOCKET = _patched.plain_socket()
+cdef unsigned _plain_version = 0  # of that class when its methods were looked at last
+cdef bint _is_own = False
 cdef object _C_SOCKET = _c_socket.socket
 cdef int AF_INET = _socket.AF_INET
 cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
@@ -149,6 +152,16 @@ if PLAIN_SOCKET is not None:
     _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 cdef object _loop_of = None
+
+
+cdef bint has_own_methods() except -1:
+    """Are the methods of plain sockets Python's own? Asked when a channel gets a socket, and at every accept."""
+    global _plain_version, _is_own
+    if _plain_version == 0 or _plain_version != cyn_type_version(<type> PLAIN_SOCKET):
+        _is_own = _patched.has_own_methods(PLAIN_SOCKET)
+        PLAIN_SOCKET.recv  # a class that was changed has a version once something was looked up in it
+        _plain_version = cyn_type_version(<type> PLAIN_SOCKET)
+    return _is_own
 
 
 cdef int watch(object names) except -1:
@@ -380,7 +393,7 @@ cdef class Channel(Root):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
-    # A class may have an attribute of its own in the way of these (`SHADOWS`): then `sock` and `home` are None, `number`
+    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `home` are None then, `number`
     # is -1, and what the attribute says counts.
 
     cdef object its_socket(self):
@@ -433,7 +446,7 @@ cdef class Channel(Root):
             self.flush_leaving()
         cdef object before = self.sock
         self.sock = value
-        if type(value) is PLAIN_SOCKET and _fileno(value) == _socket_fileno(value, NULL):
+        if type(value) is PLAIN_SOCKET and has_own_methods() and _fileno(value) == _socket_fileno(value, NULL):
             self.flags |= DIRECT
         else:
             self.flags &= ~DIRECT
@@ -848,7 +861,7 @@ cdef class Channel(Root):
         if not (CYN_HAVE_ACCEPT4 and self.flags & DIRECT and sock.gettimeout() == 0.0):
             return self.method_of_socket("accept")()
         kind = _family_of(sock)
-        if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET:
+        if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET or not has_own_methods():
             return sock.accept()
         if _first_values is None:
             _learn_values(kind)

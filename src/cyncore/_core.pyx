@@ -128,7 +128,7 @@ cdef dict _of_select = vars(select)
 
 
 cdef inline bint waits_elsewhere() noexcept:
-    """Has gevent, or its like, put a wait of its own in the place of `select.select`? `_patched.is_patched`, in no time."""
+    """Has gevent, or its like, put a wait of its own in the place of `select.select`?"""
     cdef PyObject *found = PyDict_GetItem(_of_select, "select")
     return found is not NULL and not PyCFunction_CheckExact(<object> found)
 
@@ -767,13 +767,16 @@ cdef class Loop(Registry):
     cdef int wait_elsewhere(self, int64_t left) except -1:
         """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
         cdef int fd = self.poller_fd()
-        cdef dict wants = {fd if fd >= 0 else self.wake_fds.read_fd: CYN_READ}
+        cdef dict wants = {}
         cdef const cyn_slot *slot
-        if fd < 0:
+        if fd >= 0:
+            wants[fd] = CYN_READ
+        else:
             for fd in range(<int> len(self.owners)):
                 slot = cyn_slot_at(&self.poller, fd)
                 if slot is not NULL and slot.wanted:
                     wants[fd] = slot.wanted
+            wants[self.wake_fds.read_fd] = CYN_READ
         self.waiting = True
         try:
             _patched.wait(None if left == INT64_MAX else left / 1e9, wants)

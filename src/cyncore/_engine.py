@@ -2,7 +2,8 @@
 """The engine in use: the compiled one, or the plain-Python one where nothing is compiled.
 
 ``CYNCORE_BACKEND=python`` asks for the fallback; any other value of it names a poller of the compiled engine. Where the
-extension modules are not built, the fallback serves whatever was asked for that it has a poller for.
+extension modules are not built, and in an interpreter that cannot load them (one with its own GIL, or a second one
+beside one that has), the fallback serves whatever was asked for that it has a poller for.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from ._outbox import OutboxChannel, set_dispatcher
 
     native = True
+    fallback_reason: str | None = None
 elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
     from ._fallback_outbox import OutboxChannel, set_dispatcher
 
     native = False
+    fallback_reason = "CYNCORE_BACKEND asks for it"
 else:
     try:
         from ._calls import Handle, TimerHandle
@@ -30,9 +33,12 @@ else:
         from ._outbox import OutboxChannel, set_dispatcher
 
         native = True
-    except ModuleNotFoundError as missing:
-        if missing.name != f"{__package__}._calls":
-            raise  # built, but it does not load: a fallback would only hide that
+        fallback_reason = None
+    except ImportError as failure:
+        is_built = not isinstance(failure, ModuleNotFoundError) or failure.name != f"{__package__}._calls"
+        if is_built and "interpreter" not in str(failure):
+            raise  # it does not load, though it should: a fallback would only hide that
+        fallback_reason = str(failure)
         from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
         from ._fallback_outbox import OutboxChannel, set_dispatcher
 
@@ -47,6 +53,7 @@ __all__ = [
     "Loop",
     "OutboxChannel",
     "TimerHandle",
+    "fallback_reason",
     "native",
     "set_dispatcher",
     "socket_map",

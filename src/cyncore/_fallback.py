@@ -36,6 +36,7 @@ from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
 from ._fallback_poller import NVAL, POLLERS, READ, Wake, Wants
 from ._fallback_slot import Kinds, Slot, interests, survey
 from ._fallback_turn import Turn
+from ._patched import is_patched, wait
 from ._report import ERROR, report
 
 if TYPE_CHECKING:
@@ -531,6 +532,9 @@ class Loop:
         wake = self._wake.fd
         if self._wants.get(wake) != READ:
             self._wants.put(wake, READ)
+        if is_patched():  # others who share the thread have their turn
+            wait(timeout, self._wants)
+            timeout = 0.0
         ready = self._poller(self._wants, timeout)
         if not ready.pop(wake, 0):
             return ready, None

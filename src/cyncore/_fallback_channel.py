@@ -28,7 +28,7 @@ from ._patched import plain_socket
 if TYPE_CHECKING:
     from ._fallback import Loop
 
-PLAIN_SOCKET: Final = plain_socket()
+PLAIN_SOCKET: Final = plain_socket() or _socket.socket
 
 DISCONNECTED: Final = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
@@ -163,7 +163,7 @@ class Channel:
         if entry is self or (fd is not None and entry is not None and not isinstance(entry, Channel)):
             del map[fd]  # another channel's entry means that the number was given away behind our back
             loop = Loop._known(map)
-            if loop is not None:
+            if loop is not None and fd is not None:
                 loop._forget(fd)
         self._fileno = None
         self._loop = None

@@ -8,13 +8,17 @@ what is different; the kernel keeps nothing between waits, so there is nothing t
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
+
+from ._patched import own_select
+
+# gevent and eventlet wait by functions of their own, which tell of less: `Loop._ask_kernel` sees to them.
+select: Any = own_select()
 
 READ: Final = 1
 WRITE: Final = 2
@@ -52,8 +56,7 @@ class Wants(dict[int, int]):
 class _Registered(threading.local):
     """The poll object of a thread, and what it is registered with: none of it is the kernel's."""
 
-    kind: Any = None  # `select.poll`, as it was when the object was made: a program may put another there
-    poller: Any
+    poller: Any = None
     wants: dict[int, int]
     last: Wants | None = None  # where these were taken from
     busy = False  # it waits: who asks now is a signal's handler, or another greenlet
@@ -63,16 +66,13 @@ _registered = _Registered()
 
 
 def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
-    """Waits with poll(2), which rounds up to whole milliseconds; by `by_select` once eventlet has taken it away."""
-    if not hasattr(select, "poll"):
-        return by_select(wants, timeout)
+    """Waits with poll(2), which rounds up to whole milliseconds."""
     if _registered.busy:
         poller = select.poll()
         for fd, mask in list(wants.items()):
             poller.register(fd, _flags(mask))
         return _polled(poller, timeout)
-    if _registered.kind is not select.poll:
-        _registered.kind = select.poll
+    if _registered.poller is None:
         _registered.poller = select.poll()
         _registered.wants = {}
     poller, known = _registered.poller, _registered.wants
@@ -103,12 +103,7 @@ def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
 
 def _polled(poller: Any, timeout: float | None) -> dict[int, int]:
     timeout = _clamped(timeout)
-    kind, last, _registered.kind = _registered.kind, _registered.last, None  # a signal handler may wait meanwhile
-    try:
-        found = poller.poll(None if timeout is None else timeout * 1000)
-    finally:
-        _registered.kind, _registered.poller, _registered.wants, _registered.last = kind, poller, known, last
-    return {fd: _mask(flags) for fd, flags in found}
+    return {fd: _mask(flags) for fd, flags in poller.poll(None if timeout is None else timeout * 1000)}
 
 
 def _flags(mask: int) -> int:

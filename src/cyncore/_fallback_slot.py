@@ -282,10 +282,10 @@ class Slot:
     def _pending(self) -> int:
         if not isinstance(self.obj, Channel):
             return 0
-        pending = getattr(self.obj._plain_socket(), "pending", None)
-        if not callable(pending):
-            return 0
         try:
+            pending = getattr(self.obj._plain_socket(), "pending", None)
+            if not callable(pending):
+                return 0
             held = pending()
         except (OSError, ValueError):  # shut down meanwhile: nothing is held
             return 0

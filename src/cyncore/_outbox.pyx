@@ -51,8 +51,10 @@ cdef bytearray _out(BufferedChannel channel):
 
 
 cdef bint _is_own(BufferedChannel channel):
-    """Has the class an attribute in the way of `out_buffer`? Then that is the buffer, and nobody tells of its changes."""
-    return channel.out is None and (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT
+    """Has the class an attribute in the way of `out_buffer`? That is the buffer then, whose changes nobody tells of."""
+    if channel.out is not None:
+        return False
+    return (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT != 0
 
 
 cdef object _own_buffer(BufferedChannel channel):

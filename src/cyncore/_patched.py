@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import _socket
 import math
+import os
 import select
 import socket
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType
+import stat
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, ModuleType
 
 # What the engine does by system calls where a socket is plain.
 _IN_C = ("fileno", "getpeername", "gettimeout", "recv", "send", "sendmsg", "setblocking")
@@ -23,24 +25,50 @@ def plain_socket() -> type | None:
     """Python's own class of sockets, whatever the name of it in ``socket`` holds by now. None: there is none."""
     if not all(type(vars(_socket.socket).get(name)) is MethodDescriptorType for name in _IN_C):
         return None
-    return next(filter(_is_pythons_own, type.__subclasses__(_socket.socket)), None)
+    return next(filter(_is_pythons, type.__subclasses__(_socket.socket)), None)
 
 
-def _is_pythons_own(kind: type) -> bool:
-    """Is it the class that the module ``socket`` made, with no method put into it since?"""
-    made = vars(kind)
-    written = [made.get(name) for name in ("__init__", "accept", "close")]
+def _is_pythons(kind: type) -> bool:
     return (
         kind.__qualname__ == "socket"
         and kind.__bases__ == (_socket.socket,)
-        and all(type(method) is FunctionType and method.__globals__ is vars(socket) for method in written)
-        and not any(name in made for name in _IN_C)
+        and any(map(_is_written_there, vars(kind).values()))
+    )
+
+
+def _is_written_there(method: object) -> bool:
+    return type(method) is FunctionType and method.__globals__ is vars(socket)
+
+
+def has_own_methods(kind: type) -> bool:
+    """Has nobody put a method of their own into the class that `plain_socket` says?"""
+    made = vars(kind)
+    return not any(name in made for name in _IN_C) and all(
+        _is_written_there(made.get(name)) for name in ("__init__", "accept", "close")
     )
 
 
 def is_patched() -> bool:
-    """Has somebody put a function of their own in the place of ``select.select``?"""
-    return type(select.select) is not BuiltinFunctionType
+    """Has somebody put a function of their own in the place of ``select.select``, or of ``select.poll``?"""
+    kinds = {type(select.select), type(getattr(select, "poll", select.select))}
+    return kinds != {BuiltinFunctionType}
+
+
+def own_select() -> ModuleType:
+    """The module ``select`` as Python made it: a copy, which nobody patches."""
+    spec = select.__spec__
+    loader = getattr(spec, "loader", None)
+    if loader is None:
+        return select
+    from importlib.util import module_from_spec  # nobody else needs it
+
+    made = module_from_spec(spec)
+    loader.exec_module(made)
+    return made
+
+
+def _is_file(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
 def wait(seconds: float | None, wants: dict[int, int]) -> None:
@@ -52,8 +80,10 @@ def wait(seconds: float | None, wants: dict[int, int]) -> None:
     kind = getattr(select, "poll", None)
     try:
         if kind is None or type(kind) is BuiltinFunctionType:
-            lists = [[fd for fd, mask in wants.items() if mask & flag] for flag in (1, 2, 4)]
-            select.select(*lists, None if seconds is None else min(seconds, _LONGEST))
+            if any(map(_is_file, wants)):
+                seconds, wants = 0, {}  # always ready, and nothing that epoll, which eventlet waits by, would take
+            reads, writes, urgent = ([fd for fd, mask in wants.items() if mask & flag] for flag in (1, 2, 4))
+            select.select(reads, writes, urgent, None if seconds is None else min(seconds, _LONGEST))
             return
         poller = kind()  # it has no highest descriptor
         for fd, mask in wants.items():
