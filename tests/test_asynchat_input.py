@@ -281,3 +281,37 @@ def test_lines_before_a_hang_up_are_served(loop: Loop, peers: Peers) -> None:
     poll_until(loop, lambda: not loop.map)
     assert channel.lines == [b"line"] * 100
     assert channel.calls.count("close") == 1
+
+
+def test_loop_within_a_callback_in_which_the_channel_reads_hands_the_part_on_again(loop: Loop, peers: Peers) -> None:
+    """As in the old module; who pauses reading around it is not told anything meanwhile."""
+
+    class Nesting(Lines):
+        def on_data(self, data: bytes) -> None:
+            if data == b"one":
+                far.sendall(b"two\n")
+                poll(loop)
+
+    channel, far = peers.channel(Nesting, loop.map)
+    far.sendall(b"one\n")
+    for _ in range(3):
+        poll(loop)
+    assert channel.calls.count(b"one") > 1
+    channel.close()
+
+
+@beyond_the_old
+def test_pause_around_a_loop_within_a_callback_keeps_the_channel_from_reading(loop: Loop, peers: Peers) -> None:
+    class Waiting(Lines):
+        def on_data(self, data: bytes) -> None:
+            if data == b"one":
+                far.sendall(b"two\n")
+                self.pause_reading()
+                poll(loop)
+                self.resume_reading()
+
+    channel, far = peers.channel(Waiting, loop.map)
+    far.sendall(b"one\n")
+    poll_until(loop, lambda: len(channel.lines) == 2)
+    assert channel.calls == [b"one", "end", b"two", "end"]
+    channel.close()

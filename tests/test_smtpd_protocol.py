@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 
+from cyncore import smtpd
 from smtpd_support import ENVELOPE, GREETING, Mail
 from smtpd_support import mail_fixture as mail_fixture
 
@@ -221,3 +225,47 @@ def test_pipelining_is_offered_where_asked_for(mail: Mail) -> None:
     offering.say(GREETING)
     assert b"PIPELINING" not in plain.hear(b"250 HELP\r\n")
     assert b"250-PIPELINING\r\n" in offering.hear(b"250 HELP\r\n")
+
+
+class Eager(smtpd.SMTPChannel):
+    gather_pushes = False
+
+
+def packets(mail: Mail, kind: Any, *sent: bytes) -> list[bytes]:
+    """What such a channel sends, by calls of send(2), when it is sent each of these in one packet."""
+    if not hasattr(socket, "SOCK_SEQPACKET"):
+        pytest.skip("no socket here keeps packets apart")
+    try:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:
+        pytest.skip("no socket here keeps packets apart")
+    server = mail.server()
+    kind(server, near, ("near", 0), map=mail.loop.map)
+    got = []
+    with far:
+        far.setblocking(False)
+        got.append(far.recv(65536))
+        for data in sent:
+            far.send(data)
+            mail.loop.poll(0)
+            try:
+                while True:
+                    got.append(far.recv(65536))
+            except BlockingIOError:
+                pass
+    return got
+
+
+def test_replies_to_commands_of_one_packet_are_one_packet(mail: Mail) -> None:
+    greeting, hello, replies, accepted = packets(mail, smtpd.SMTPChannel, GREETING, ENVELOPE, b"hello\r\n.\r\n")
+    assert greeting.startswith(b"220 ")
+    assert hello.count(b"\r\n") > 1
+    assert replies == b"250 OK\r\n250 OK\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
+    assert accepted == b"250 OK\r\n"
+
+
+def test_channel_may_send_each_reply_when_it_is_made(mail: Mail) -> None:
+    greeting, *hello = packets(mail, Eager, GREETING)
+    assert greeting.startswith(b"220 ")
+    assert len(hello) > 1
+    assert all(line.count(b"\r\n") == 1 for line in hello)

@@ -24,7 +24,7 @@ SERVERS = [
     ("test.test_logging.SMTPHandlerTest", 1),
 ]
 if sys.version_info < (3, 11):
-    SERVERS.append(("test.test_os.TestSendfile", 15))  # later ones use something else
+    SERVERS.append(("test.test_os.TestSendfile", 10))  # later ones use something else
 
 
 @pytest.mark.parametrize(("name", "most"), SERVERS, ids=[name for name, _ in SERVERS])

@@ -37,6 +37,7 @@ from ._channel cimport (
 from ._csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from ._fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
 from ._intake cimport (
+    A_PIECE,
     GATHERS,
     INSTANCE_WAYS,
     OTHER_QUEUE,
@@ -45,6 +46,7 @@ from ._intake cimport (
     OWN_WRITE,
     SLOWLY,
     Intake,
+    piece_follows,
     refresh,
 )
 from ._traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
@@ -73,9 +75,14 @@ cdef inline bint _gathers(ChatChannel self) except -1:
     return self.ways & GATHERS != 0
 
 
-cdef inline bint _waits(ChatChannel self) except -1:
-    """Is what a handler of the loop pushes now to wait, for more of it?"""
-    if self.behind and not self.flags & OUTPUT and self.piece_follows():
+cdef inline bint _waits(ChatChannel self, Py_ssize_t size) except -1:
+    """Are so many bytes (0: nobody knows) that a handler of the loop pushes now to wait, for more of them?"""
+    cdef Py_ssize_t most = self.chat.out_size
+    if self.ways & INSTANCE_WAYS:
+        most = self.size_of("ac_out_buffer_size", USUAL)
+    if self.is_held and (size == 0 or self.fifo is None or self.fifo.waiting < 0 or self.fifo.waiting + size > most):
+        self.send_held()  # with this it could not leave in one call
+    if self.behind and 0 < size <= most and not self.flags & OUTPUT and piece_follows(self):
         self.is_held = True
         return True
     return _gathers(self)
@@ -234,7 +241,14 @@ cdef class ChatChannel(Intake):
             when = _when(self)
             if when != SENT_LATER or not _is_usual(self):
                 self.put_item(data, size, when)
-            elif _waits(self):
+            elif (
+                self.behind == A_PIECE and self.loop.depth == self.depth and self.fifo is not None
+                and 0 <= self.fifo.waiting <= self.chat.out_size - size and not self.flags & OUTPUT
+            ):
+                put_last(self.fifo, data)  # as below, of what is held back: it is pushed often
+                self.is_held = True
+                _sent_later(self)
+            elif _waits(self, size):
                 put_last(self.queue() if self.fifo is None else self.fifo, data)
                 _sent_later(self)
             else:
@@ -361,12 +375,14 @@ cdef class ChatChannel(Intake):
             return self.output_changed()
         if size and (self.chat.max_outgoing >= 0 or self.ways & INSTANCE_WAYS) and not self.has_room_for(size):
             return 0
+        if when == SENT_LATER and not gathers:
+            gathers = _gathers(self) if item is None else _waits(self, size)
         fifo = self.queue() if self.fifo is None else self.fifo
         put_last(fifo, item)
         if self.ways & OWN_INITIATE and item is not None:
             self.initiate_send()
             return self.output_changed()
-        if when == SENT_LATER and (gathers or (_gathers(self) if item is None else _waits(self))):
+        if when == SENT_LATER and gathers:
             return _sent_later(self)
         if item is not None:
             return self.send_queue(False, False, True)
@@ -517,8 +533,8 @@ cdef class ChatChannel(Intake):
                     raise failed
                 return 0  # closed by a producer
         if self.fifo is fifo and not fifo.is_empty() and is_piece(fifo.items[fifo.head]):
-            if self.send_front(most) < 0:
-                closes = False
+            if self.send_front(most) < 0 or not _gathers(self):
+                closes = False  # the close has a turn of its own, and before that there may be more to read
         if failed is not None:
             raise failed
         if closes and self.fifo is fifo and not fifo.is_empty() and fifo.items[fifo.head] is None:

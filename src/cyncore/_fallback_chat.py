@@ -45,6 +45,11 @@ def _waiting(channel: Any) -> int:
     return fifo.waiting if isinstance(fifo, Fifo) else _plain_chat.waiting(channel)
 
 
+def _queued(channel: Any) -> int:
+    """Bytes that wait, without a look at `producer_fifo`, which sends what is gathered."""
+    return sum(map(size_of, list(channel._fifo or ())))
+
+
 class ChatChannel(BufferedChannel):
     """The engine's part of `asynchat.async_chat`."""
 
@@ -55,6 +60,7 @@ class ChatChannel(BufferedChannel):
     encoding = "latin-1"
     max_outgoing: int | None = None
     gather_pushes: Any = False
+    ac_out_buffer_size: int
 
     _collected = 0  # bytes handed on since the last terminator; -1: the rest of the line is dropped
     _gathered = False  # does output wait for the end of the tick, or for the next piece of input?
@@ -248,7 +254,10 @@ class ChatChannel(BufferedChannel):
 
     def _is_to_wait(self, item: Any) -> bool:
         """Is what a handler of the loop pushes now to wait, for more of it?"""
-        if item is not None and (self._gathered or not self._fifo) and self._piece_follows():
+        size, most = size_of(item), self.ac_out_buffer_size
+        if self._held_back and (not size or _queued(self) + size > most):
+            self._send_held()  # with this it could not leave in one call
+        if 0 < size <= most and (self._gathered or not self._fifo) and self._piece_follows():
             self._held_back = self._held_now = True
             return True
         return bool(self.gather_pushes)

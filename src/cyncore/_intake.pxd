@@ -31,9 +31,10 @@ cdef enum:              # kinds of terminator
     IMPOSSIBLE = 4
 
 cdef enum:              # of the input that comes behind the piece whose found_terminator runs
-    NOTHING = 0         # none, or no such call
+    NOTHING = 0         # there is no such call
     SOMETHING = 1       # nobody has looked yet
     A_PIECE = 2         # a whole piece, whose found_terminator follows at once
+    NO_PIECE = 3
 
 
 cdef class ChatTraits:
@@ -63,7 +64,7 @@ cdef class Intake(BufferedChannel):
     cdef bytes until_text          # the same, as bytes to be searched for
     cdef int until_kind
     cdef Py_ssize_t until_size     # its length, or the bytes that are left
-    cdef Py_ssize_t next_at        # where its terminator begins behind in_at, if that is known; -1: it is not
+    cdef Py_ssize_t next_at        # where its terminator begins behind in_at, NOWHERE or UNKNOWN
     cdef int behind                # what comes next,
     cdef int depth                 # in a tick as deep as this
     cdef bint is_held              # was something pushed that waits for that?
@@ -77,8 +78,18 @@ cdef class Intake(BufferedChannel):
     cdef int take_in(self) except -1
     cdef int too_much(self, str what, Py_ssize_t most) except -1
     cdef int look_behind(self) except -1
-    cdef bint piece_follows(self) noexcept
+    cdef int look_ahead(self) noexcept
     cdef int send_held(self) except -1
+
+
+cdef inline bint piece_follows(Intake channel) noexcept:
+    """Is it certain that found_terminator is called again as soon as the present call of it returns?
+
+    Not in a loop that runs within it, which may last.
+    """
+    if channel.behind == SOMETHING:
+        channel.look_ahead()
+    return channel.behind == A_PIECE and channel.loop is not None and channel.loop.depth == channel.depth
 
 
 cdef inline int refresh(Intake channel) except -1:

@@ -43,6 +43,8 @@ cdef extern from "Python.h":
 
 cdef enum:
     USUAL = 65536        # bytes read, and sent, at once where the class does not say
+    NOWHERE = -1         # a terminator is not in what was received,
+    UNKNOWN = -2         # or nobody has looked
 
 cdef str ATTRIBUTE = "_cyncore_chat"
 cdef dict OWN = {
@@ -320,7 +322,7 @@ cdef class Intake(BufferedChannel):
             data = self.in_data[self.in_at:] + data
         _hold(self, data)
         self.depth = 0 if self.loop is None else self.loop.depth
-        self.next_at = -1
+        self.next_at = UNKNOWN
         try:
             return _hand_on(self, was_open)
         finally:
@@ -330,30 +332,25 @@ cdef class Intake(BufferedChannel):
 
     cdef int look_behind(self) except -1:
         """What was a whole piece of input when this found_terminator pushed may be none any more."""
-        if self.behind == A_PIECE:
+        cdef bint was_piece = self.behind == A_PIECE
+        self.next_at = UNKNOWN
+        if self.behind:
             self.behind = SOMETHING
-            if self.is_held and not self.piece_follows():
+            if was_piece and self.is_held and not piece_follows(self):
                 self.send_held()
         return 0
 
-    cdef bint piece_follows(self) noexcept:
-        """Is it certain that found_terminator is called again as soon as the present call of it returns?
-
-        Not in a loop that runs within it, which may last.
-        """
-        cdef char *start
-        cdef Py_ssize_t size = self.in_end - self.in_at
-        if self.behind == SOMETHING:
-            self.behind = NOTHING
-            if size > 0 and not self.ways & SLOWLY:
-                if self.until_kind == TEXT:
-                    start = PyBytes_AS_STRING(self.in_data) + self.in_at
-                    self.next_at = _find(start, size, text_of(<PyObject *> self.until_text), self.until_size)
-                    if self.next_at >= 0:
-                        self.behind = A_PIECE
-                elif self.until_kind == COUNTED and 0 < self.until_size <= size:
+    cdef int look_ahead(self) noexcept:
+        """Finds out what comes behind the piece whose found_terminator runs."""
+        self.behind = NO_PIECE
+        if self.in_at < self.in_end and not self.ways & SLOWLY:
+            if self.until_kind == TEXT:
+                self.next_at = _find_next(self)
+                if self.next_at >= 0:
                     self.behind = A_PIECE
-        return self.behind == A_PIECE and self.loop is not None and self.loop.depth == self.depth
+            elif self.until_kind == COUNTED and 0 < self.until_size <= self.in_end - self.in_at:
+                self.behind = A_PIECE
+        return 0
 
     cdef int send_held(self) except -1:
         """What was held back for a piece of input that has come, or does not come any more."""
@@ -417,21 +414,24 @@ cdef int _hand_on(Intake self, bint was_open) except -1:
 cdef bint _hand_on_line(Intake self, bint was_open) except -1:
     """One step with a terminator of bytes. False: the rest may be the beginning of one."""
     cdef bytes data = self.in_data
-    cdef Py_ssize_t begin = self.in_at, length = self.until_size, size = self.in_end - begin, at
+    cdef Py_ssize_t begin = self.in_at, length = self.until_size, size = self.in_end - begin
+    cdef Py_ssize_t at = self.next_at
     cdef char *start = PyBytes_AS_STRING(data) + begin
-    cdef char *wanted = text_of(<PyObject *> self.until_text)
-    at = self.next_at
-    if at < 0:
-        at = _find(start, size, wanted, length)
-    self.next_at = -1
+    if at == UNKNOWN:
+        at = _find_next(self)
+    self.next_at = UNKNOWN
     if at >= 0:
         if at:
             _collect(self, PyBytes_FromStringAndSize(start, at), True)
         self.in_at += at + length
         if not was_open or self.number >= 0:
-            _found(self)
+            if self.until_kind == TEXT and self.in_at < self.in_end:  # what is found now is not looked for again
+                self.next_at = _find_next(self)
+                _found(self, A_PIECE if self.next_at >= 0 else NO_PIECE)
+            else:
+                _found(self, SOMETHING if self.in_at < self.in_end else NO_PIECE)
         return True
-    at = _partial(start, size, wanted, length)
+    at = _partial(start, size, text_of(<PyObject *> self.until_text), length)
     if at == 0:
         _collect(self, _rest(self), True)
         _hold(self, None)
@@ -462,7 +462,7 @@ cdef bint _hand_on_counted(Intake self, bint was_open) except -1:
     self.in_at += length
     self.terminator = 0
     if not was_open or self.number >= 0:
-        _found(self)
+        _found(self, SOMETHING)
     return True
 
 
@@ -477,8 +477,14 @@ cdef object _rest(Intake self):
     return self.in_data[self.in_at:] if self.in_at else self.in_data
 
 
+cdef inline Py_ssize_t _find_next(Intake self) noexcept:
+    """Where the terminator begins in what is left, or NOWHERE."""
+    cdef char *start = PyBytes_AS_STRING(self.in_data) + self.in_at
+    return _find(start, self.in_end - self.in_at, text_of(<PyObject *> self.until_text), self.until_size)
+
+
 cdef inline Py_ssize_t _find(char *data, Py_ssize_t size, char *wanted, Py_ssize_t length) noexcept:
-    """Where the terminator begins, or -1."""
+    """Where the terminator begins, or NOWHERE."""
     cdef char *at = data
     cdef char *end = data + size
     if length == 1:
@@ -488,13 +494,13 @@ cdef inline Py_ssize_t _find(char *data, Py_ssize_t size, char *wanted, Py_ssize
         while True:
             at = NULL if at >= end else <char *> memchr(at, <unsigned char> wanted[1], <size_t> (end - at))
             if at is NULL:
-                return -1
+                return NOWHERE
             if (at - 1)[0] == wanted[0]:
                 return at - 1 - data
             at += 1
     else:
         at = <char *> memmem(data, <size_t> size, wanted, <size_t> length)
-    return -1 if at is NULL else at - data
+    return NOWHERE if at is NULL else at - data
 
 
 cdef Py_ssize_t _partial(char *data, Py_ssize_t size, char *wanted, Py_ssize_t length) noexcept:
@@ -544,18 +550,16 @@ cdef inline int _give(Intake self, object data) except -1:
     return 0
 
 
-cdef inline int _found(Intake self) except -1:
+cdef inline int _found(Intake self, int behind) except -1:
     if self.collected < 0:
         self.collected = 0  # of the line that was refused
         return 0
     self.collected = 0
-    self.behind = SOMETHING if self.in_at < self.in_end else NOTHING
+    self.behind = behind
     if self.ways & INSTANCE_WAYS or self.chat.found is None:
         PyObject_CallMethodNoArgs(self, "found_terminator")
     else:
         cyn_call_one(self.chat.found, self)
-    if self.behind != A_PIECE:
-        self.next_at = -1  # not looked for, or changed meanwhile
     self.behind = NOTHING
     return 0
 

@@ -200,12 +200,13 @@ def send(channel: Any, connected: bool = False, closes: bool = True, joined: boo
     """
     fifo = channel.producer_fifo
     was_open = channel._fileno is not None
+    has_sent = False  # then the close has a turn of its own, and before that there may be more to read
     leaving = getattr(channel, "_leaving", False)
     room = size_in(channel, "ac_out_buffer_size")
     while fifo and room > 0 and (channel.connected or connected) and was_open <= (channel._fileno is not None):
         first = fifo[0]
         if first is None:
-            if closes:
+            if closes and not (has_sent and not channel.gather_pushes):
                 del fifo[0]
                 channel._sending_ends()
                 if not leaving:
@@ -226,6 +227,7 @@ def send(channel: Any, connected: bool = False, closes: bool = True, joined: boo
         if not count or not fifo or fifo[0] is not first:
             return  # no room, closed by that, or the queue is another
         _drop(fifo, count)
+        has_sent = True
         if count < len(data):
             return
         room -= count
