@@ -191,7 +191,7 @@ def test_name_under_which_something_was_put_away_is_followed(loop: Loop, peers: 
     """A name that is made anew at each use has a hash that nobody has asked for yet."""
     _, kind, channel, far = make(peers, loop)
     turn(loop, far)
-    setattr(kind, "_".join(["handle", "read"]), own_read)
+    setattr(kind, b"handle_read".decode(), own_read)
     channel.seen.clear()
     turn(loop, far)
     assert channel.seen == ["own"]

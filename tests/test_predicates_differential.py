@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Handlers and threads change what other channels want, in the old module and in ours: the same is written and read.
 
-A program is a list of changes: a handler makes its channel's next one each time it is called, a thread makes its own and
-pulls a trigger after each. Each change lets another channel write so many times or read on, by an attribute, by a list
-inside one, by what a module keeps, or by a dict that was put into past the attribute. Both modules are driven by their
-loop without a count, which is ended when it waits and nobody has anything to do: what was changed and not seen is not
-written then. The changes only ever add, so that the order among channels, which no poller promises, does not count.
+A program is a list of changes: a handler makes its channel's next one each time it is called, a thread makes its own
+and pulls a trigger after each. Each change lets another channel write so many times or read on, by an attribute, by a
+list inside one, by what a module keeps, or by a dict that was put into past the attribute. Both modules are driven by
+their loop without a count, which is ended when it waits and nobody has anything to do: what was changed and not seen
+is not written then. The changes only ever add, so that the order among channels, which no poller promises, does not
+count.
 """
 
 from __future__ import annotations
