@@ -195,6 +195,7 @@ cdef class Loop(Registry):
         self.gathered = []
         self.again = ASK_AGAIN
         self.serve(map, backend)
+        self.again = ASK_AGAIN
         self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
         if map is socket_map:
@@ -680,7 +681,7 @@ cdef class Loop(Registry):
             if self.touched:
                 left = min(left, self.again)
                 self.again = min(self.again * 2, ASK_SELDOM)
-            stale = not self.sweeping and self.is_stale()
+            stale = self.is_stale()
             if stale:
                 left = min(left, max(self.pause_until - now, 0))
             if left > 0:
@@ -703,7 +704,8 @@ cdef class Loop(Registry):
                 break
             if self.calls.timers.count and self.calls.next_due() <= now:
                 break
-        self.runs += 1  # whatever happened outside meanwhile, the predicates may know of it
+        if not self.is_asking():  # else the wait of a predicate would have everyone asked, and so itself, without end
+            self.runs += 1  # whatever happened outside meanwhile, the predicates may know of it
         return 0
 
     cdef bint prepare_wait(self, bint again) except -1:
@@ -714,7 +716,7 @@ cdef class Loop(Registry):
             self.kinds_runs = self.runs
             self.again = ASK_AGAIN
             self.check_kinds()
-        if self.asked and not self.sweeping:
+        if self.asked:
             if self.recent and self.recent_runs != self.runs:
                 news = self.ask_recent()
                 asked = True

@@ -55,7 +55,9 @@ cdef class Registry(LoopBase):
     cdef Py_ssize_t sweep_left        # places that it has still to pass
     cdef bint map_changed, own_change, watched
     cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
-    cdef bint is_closed, is_open, waiting, wake_pending, sweeping, asking_recent
+    cdef bint is_closed, is_open, waiting, wake_pending, asking_recent
+    cdef int sweeping                 # sweeps in progress: a predicate may run the loop, which sweeps, too
+    cdef bint recent_gaps             # are there Nones in `recent`?
     cdef bint awoke                   # a wait has ended since the recent channels were asked
     cdef bint hosted                  # another loop waits for our descriptor
 
@@ -80,6 +82,7 @@ cdef class Registry(LoopBase):
     cdef bint ask_recent(self) except -1
     cdef int close_recent(self) except -1
     cdef bint is_stale(self) noexcept
+    cdef bint is_asking(self) noexcept
     cdef int ask_everyone(self) except -1
     cdef int sweep(self, int64_t most) except -1
     cdef int sweep_piece(self, int64_t start, int64_t most) except -1

@@ -119,6 +119,7 @@ cdef int64_t PAUSE = 50_000            # ns that other threads get the GIL for, 
 cdef int PIECES = 8                    # pieces between two such pauses, where nobody was seen to want the GIL
 cdef Py_ssize_t RECENT_MOST = 64       # channels that are asked before all others
 cdef unsigned RECENT_PASSES = 100      # that a channel stays one of them, without an event or another answer
+cdef int SWEEPS_MOST = 8               # within one another: each takes some of the stack
 cdef int TOUCHED_ROUNDS = 3            # what predicates touch is asked at once, and what those touch, but no further
 cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
 
@@ -363,8 +364,7 @@ cdef class Registry(LoopBase):
                     channel.flags &= ~TOUCHED
                     if channel.loop is self:
                         self.ask(channel)
-                        if channel.asked_at >= 0:
-                            self.note_recent(channel)
+                        self.note_recent(channel)
         finally:
             self.asking = before
             if at < len(touched):
@@ -408,6 +408,8 @@ cdef class Registry(LoopBase):
         """It was active: an event, an assignment, another answer than before."""
         cdef Channel other
         cdef int tries
+        if channel.loop is not self or channel.asked_at < 0:
+            return 0  # its predicate has taken it elsewhere
         channel.idle_passes = 0
         if channel.flags & RECENT:
             return 0
@@ -434,6 +436,7 @@ cdef class Registry(LoopBase):
         channel.flags &= ~RECENT
         if self.asking_recent:  # somebody walks over the list
             self.recent[channel.recent_at] = None
+            self.recent_gaps = True
             return 0
         last = <Channel> self.recent[len(self.recent) - 1]
         self.recent[channel.recent_at] = last
@@ -461,7 +464,6 @@ cdef class Registry(LoopBase):
                 entry = self.recent[at]
                 at += 1
                 if entry is None:
-                    idle = True
                     continue
                 channel = <Channel> entry
                 if channel.asked_run != self.runs:
@@ -475,7 +477,7 @@ cdef class Registry(LoopBase):
                         idle = idle or channel.idle_passes > RECENT_PASSES
         finally:
             self.asking_recent = False
-            if idle:
+            if idle or self.recent_gaps:
                 self.close_recent()
         return news
 
@@ -489,6 +491,7 @@ cdef class Registry(LoopBase):
             if entry is not None:
                 (<Channel> entry).flags &= ~RECENT
         self.recent = kept
+        self.recent_gaps = False
         for at, entry in enumerate(kept):
             channel = <Channel> entry
             channel.flags |= RECENT
@@ -497,13 +500,20 @@ cdef class Registry(LoopBase):
 
     cdef bint is_stale(self) noexcept:
         """Is there somebody who was not asked since Python code ran last?"""
-        return len(self.asked) > 0 and (self.sweep_left > 0 or self.sweep_runs != self.runs)
+        if self.sweeping >= SWEEPS_MOST or not self.asked:
+            return False
+        return self.sweep_left > 0 or self.sweep_runs != self.runs
+
+    cdef bint is_asking(self) noexcept:
+        """Is a predicate being asked, which runs the loop?"""
+        return self.sweeping > 0 or self.asking_recent or self.asking is not None
 
     cdef int ask_everyone(self) except -1:
         """A whole sweep, at once."""
-        if self.sweeping:
+        if not self.asked:
             return 0
-        self.runs += 1  # also those who were asked a moment ago
+        if not self.is_asking():
+            self.runs += 1  # also those who were asked a moment ago
         return self.sweep(-1)
 
     cdef int sweep(self, int64_t most) except -1:
@@ -512,28 +522,21 @@ cdef class Registry(LoopBase):
         Predicates may close channels, add some, or run the loop.
         """
         cdef int64_t start
-        if self.sweeping:
+        if self.sweeping >= SWEEPS_MOST:
             return 0
         if self.sweep_runs != self.runs:
             self.sweep_runs = self.runs
             self.sweep_left = len(self.asked)
         if self.sweep_left <= 0:
             return 0
-        self.sweeping = True
+        self.sweeping += 1
         start = cyn_clock()
         try:
-            while self.sweep_left > 0:
-                try:
-                    self.sweep_piece(start, most)
-                    break
-                except LEAVING:
-                    raise
-                except BaseException:  # as in ask(): the cursor is past the channel whose trouble it is
-                    if self.asked[self.sweep_next - 1] is not None:
-                        (<Channel> self.asked[self.sweep_next - 1]).on_error()
+            self.sweep_piece(start, most)
         finally:
-            self.sweeping = False
-            self.close_gaps()
+            self.sweeping -= 1
+            if self.sweeping == 0:
+                self.close_gaps()
             self.sweep_at = cyn_clock()
             self.sweep_at += SWEEP_SHARE * (self.sweep_at - start)
             self.now = 0
@@ -555,10 +558,15 @@ cdef class Registry(LoopBase):
                 continue
             channel.asked_run = self.sweep_runs
             said = channel.said
-            channel.ask()
-            if channel.said != said and channel.loop is self:
-                channel.arm()
-                self.note_recent(channel)
+            try:
+                channel.ask()
+                if channel.said != said and channel.loop is self:
+                    channel.arm()
+                    self.note_recent(channel)
+            except LEAVING:
+                raise
+            except BaseException:  # as in ask()
+                channel.on_error()
             count += 1
             if count % 16 == 0 and most >= 0 and cyn_clock() - start >= most:
                 break
@@ -848,7 +856,9 @@ cdef class Registry(LoopBase):
         self.turn = RLock()
         if self.owner_thread != PyThread_get_thread_ident():
             self.depth = 0  # the thread that ran the loop is not here, nor is the sweep that it may have been in
-            self.sweeping = self.asking_recent = False
+            self.sweeping = 0
+            self.asking_recent = False
+            self.asking = None
             self.runs += 1
             self.close_gaps()
             self.close_recent()
