@@ -7,6 +7,8 @@
  * The system call is still made: it is to be counted.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -34,5 +36,17 @@ int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {
 #endif
     if (count == 0 && timeout > 0)
         now += (int64_t)timeout * MILLISECOND;
+    return count;
+}
+
+int epoll_pwait2(int fd, struct epoll_event *events, int room, const struct timespec *timeout, const sigset_t *mask) {
+#ifdef SYS_epoll_pwait2
+    int count = (int)syscall(SYS_epoll_pwait2, fd, events, room, timeout, mask, mask ? _NSIG / 8 : 0);
+#else
+    int count = -1;
+    errno = ENOSYS;
+#endif
+    if (count == 0 && timeout)
+        now += (int64_t)timeout->tv_sec * 1000000000 + timeout->tv_nsec;
     return count;
 }
