@@ -118,9 +118,7 @@ class Finding:
         ours, old = self.ours, self.old
         told = []
         if ours.cost() > old.cost() * (1 + NOISE) + LEAST:
-            told.append(
-                f"costs {ours.cost():,.0f} instructions, the kernel's part included, asyncore {old.cost():,.0f}"
-            )
+            told.append(f"costs {ours.cost():,.0f} with the kernel's part, asyncore {old.cost():,.0f}")
         if ours.waited_us > old.waited_us + LEAST_US:
             told.append(f"waits {ours.waited_us:,.1f} us for nothing, asyncore {old.waited_us:,.1f}")
         return told
@@ -141,12 +139,8 @@ class Finding:
         ]
 
     def record(self) -> dict[str, object]:
-        return {
-            "program": self.name,
-            "cyncore": asdict(self.ours),
-            "asyncore": asdict(self.old),
-            "slower": self.slower(),
-        }
+        both = {OURS: asdict(self.ours), OLD: asdict(self.old)}
+        return {"program": self.name, **both, "slower": self.slower()}
 
 
 def calls_told(calls: dict[str, float]) -> str:
