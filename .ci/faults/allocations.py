@@ -34,7 +34,9 @@ INTERPRETER = "_PyEval_EvalFrameDefault"
 
 
 def is_library(error: BaseException) -> bool:
-    """Whether it was raised in the standard library."""
+    """Whether the standard library raised it, or a function that is no compiled one."""
+    if str(error).startswith("<function "):
+        return True
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
