@@ -31,7 +31,6 @@ ORDERS = "descriptors of poll"
 # What the kernel does is not counted, and is taken for so many instructions: little, since what costs most there (what
 # is sent and received) is the same on both sides. A descriptor that poll is given is told to epoll once, by a call.
 CALL, ORDER = 1000, 250
-NOISE = 0.01  # of the cost
 LEAST, LEAST_US = 2000.0, 20.0  # a difference below is none: threads, and what reading the clock adds
 HEAD = ["program", "instr.", "asyncore", "calls", "asyncore", "given", "by asyncore", "waited us", "asyncore", ""]
 FASTER, SLOWER = "", "SLOWER"
@@ -112,12 +111,13 @@ class Finding:
     name: str
     ours: Asked
     old: Asked
+    noise: float = 0.01  # a share of the cost
 
     def slower(self) -> list[str]:
         """In what cyncore is worse, as words; empty where it is not. A loop that waits for nothing is slow and idle."""
         ours, old = self.ours, self.old
         told = []
-        if ours.cost() > old.cost() * (1 + NOISE) + LEAST:
+        if ours.cost() > old.cost() * (1 + self.noise) + LEAST:
             told.append(f"costs {ours.cost():,.0f} with the kernel's part, asyncore {old.cost():,.0f}")
         if ours.waited_us > old.waited_us + LEAST_US:
             told.append(f"waits {ours.waited_us:,.1f} us for nothing, asyncore {old.waited_us:,.1f}")
@@ -153,7 +153,7 @@ def take(rows: Sequence[OldRow], engine: Engine) -> tuple[list[Finding], dict[st
 
     def both(row: OldRow) -> Finding | None:
         try:
-            found = Finding(row.name, count(row, OURS, engine), count(row, OLD, engine))
+            found = Finding(row.name, count(row, OURS, engine), count(row, OLD, engine), row.noise)
         except CountError as error:
             failures[row.name] = str(error)
             progress(f"{row.name}: {error}")
