@@ -1,4 +1,4 @@
-"""`python -m benchmarks [TABLE ...]`, or one of `gate`, `charts FILE`, `report FILE`. See README.md."""
+"""`python -m benchmarks [TABLE ...]`, or one of `gate`, `old-gate`, `charts FILE`, `report FILE`. See README.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import bulk, connect, crowd, echo, http, idle, lines, mail, resp, start, thread, tick, timers
+from benchmarks import bulk, connect, crowd, echo, http, idle, lines, mail, old, resp, start, thread, tick, timers
 from benchmarks.report import renew, report
 from benchmarks.results import Results
 from benchmarks.rounds import Plan, progress
@@ -17,7 +17,7 @@ from benchmarks.sample import Placement
 from benchmarks.session import Session, raise_fd_limit
 from benchmarks.table import Table
 
-MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail)
+MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old)
 TABLES: list[Table] = [module.TABLE for module in MODULES]
 
 CHARTS = Path("docs/benchmarks")  # of README and docs/performance.md
@@ -137,7 +137,19 @@ def gate(words: list[str]) -> int:
     return status
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"charts": draw_file, "gate": gate, "report": report_file}
+def old_gate(words: list[str]) -> int:
+    from benchmarks.gate.old import main
+
+    status: int = main(words)
+    return status
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "charts": draw_file,
+    "gate": gate,
+    "old-gate": old_gate,
+    "report": report_file,
+}
 
 
 def main(words: list[str]) -> int:

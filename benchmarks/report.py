@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.peers import RAW, UVLOOP
+from benchmarks.peers import OLD, OURS, RAW, UVLOOP
 from benchmarks.results import Results, Series, against, median
 from benchmarks.table import number
 from benchmarks.target import NOT_MEASURED
@@ -56,6 +56,21 @@ def is_load(results: Results, table: str) -> bool:
     )
 
 
+def programs(results: Results) -> str:
+    """The old programs, a row each: what cyncore did, and what it is by the old modules."""
+    head = ["program", "a second", "by asyncore", "CPU us", "by asyncore", "p99 us", "busy", "idle"]
+    every = {(one["program"], one["loop"]): one for one in results.series("old")}
+    rows = []
+    for (name, loop), one in every.items():
+        if loop == OURS:
+            old = every.get((name, OLD))
+            rate, cpu = (number(against(one, old, figure), 2) for figure in ("rate", "cpu_us"))
+            shares = [f"{100 * median(one, figure):.1f} %" for figure in ("busy", "idle_busy")]
+            numbers = [number(median(one, "rate")), rate, number(median(one, "cpu_us"), 1), cpu]
+            rows.append([name, *numbers, number(median(one, "p99_us")), *shares])
+    return "### old programs\n\n" + markdown(head, rows)
+
+
 def sections(results: Results) -> Iterator[str]:
     yield f"{results.describe()}.\n\n{'; '.join(results.versions())}.\n"
     yield targets(results)
@@ -63,6 +78,8 @@ def sections(results: Results) -> Iterator[str]:
         if is_load(results, table):
             shapes = [key for key in results.series(table)[0] if key not in ("peer", "samples", "failures")]
             yield peers(results, table, shapes)
+    if results.series("old"):
+        yield programs(results)
 
 
 def report(results: Results) -> str:

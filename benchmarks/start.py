@@ -42,7 +42,7 @@ PEERS = [
 BARE = "pass"
 COUNT = "import sys; print(len(sys.modules))"
 IMPORT = Target("import cyncore, ms more than the bare interpreter", 25, at_least=False)
-WHEEL = Target("the wheel, kB", 500, at_least=False)
+WHEEL = Target("the wheel, kB", 1200, at_least=False)
 
 
 def start(program: str, placement: Placement) -> tuple[float, float]:

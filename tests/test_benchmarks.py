@@ -21,7 +21,7 @@ from support import ENGINE_FOLDER
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
 
-from benchmarks import echo, peers, report, results, session, timer_calls, timers  # noqa: E402
+from benchmarks import echo, old, peers, report, results, session, timer_calls, timers  # noqa: E402
 from benchmarks.__main__ import TABLES, main, parse  # noqa: E402
 from benchmarks.rounds import Plan  # noqa: E402
 from benchmarks.sample import Placement  # noqa: E402
@@ -234,6 +234,52 @@ def test_a_loop_that_does_not_start_is_a_remark_in_the_table() -> None:
 def test_a_worker_that_fails_says_why() -> None:
     with pytest.raises(Exception, match="a_module_that_is_not_there"):
         work("timer_calls", ["a_module_that_is_not_there", "turned", "1"], TINY.placement)
+
+
+# Old programs
+
+
+def old_modules() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("asyncore", "asynchat"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="its client is forked")
+@pytest.mark.parametrize(
+    "loop",
+    ["cyncore", pytest.param("asyncore", marks=pytest.mark.skipif(not old_modules(), reason="they are not here"))],
+)
+@pytest.mark.parametrize(
+    "name", ["relay, 20 idle", "worker threads", "short-lived clients", "pipes", "datagrams", "poll()"]
+)
+def test_an_old_program_is_measured(loop: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", with_engine()["PYTHONPATH"])
+    (row,) = [row for row in old.ROWS if row.name == name]
+    figures = work("old_worker", [loop, row.maker, json.dumps(row.options), "0.05", "-1"], TINY.placement)
+    assert figures["events"] > 0
+    assert figures["cpu_us"] > 0
+    assert figures["idle_busy"] < 1
+
+
+def test_an_old_program_is_judged_by_the_old_modules() -> None:
+    figures = {"rate": 900.0, "cpu_us": 9.0, "p99_us": 1.0, "busy": 1.0, "idle_busy": 0.002, "taken": 0.0}
+    faster = {**figures, "rate": 1800.0, "cpu_us": 4.5}
+    reached = old.reach({("relay, 20 idle", "cyncore"): {0: faster}, ("relay, 20 idle", "asyncore"): {0: figures}})
+    told = {target.what: target.record(value, quiet=quiet) for target, value, quiet in reached}
+    assert told["relay, 20 idle, rate by asyncore's"]["value"] == pytest.approx(2)
+    assert told["relay, 20 idle, CPU time by asyncore's"]["value"] == pytest.approx(0.5)
+    assert told["pipes, rate by asyncore's"]["verdict"] == "not measured"
+    assert told[old.IDLE.what]["value"] == pytest.approx(0.2)
+
+
+def test_a_report_has_the_old_programs() -> None:
+    record = made_up()
+    figures = {"rate": 900.0, "cpu_us": 9.0, "p99_us": 1.0, "busy": 0.9, "idle_busy": 0.002}
+    faster = {**figures, "rate": 1800.0, "cpu_us": 4.5}
+    every = [("cyncore", faster), ("asyncore", figures)]
+    series = [{"program": "relay", "loop": loop, "samples": {"0": figures}} for loop, figures in every]
+    record["tables"]["old"] = {"series": series, "targets": []}
+    text = report.report(results.Results(record))
+    assert "| relay | 1,800 | 2.00 | 4.5 | 0.50 | 1 | 90.0 % | 0.2 % |" in text
 
 
 # Results, reports and charts

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support import run_script
+from support import ENGINE_FOLDER, run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
@@ -22,12 +23,15 @@ pytest.importorskip("resource", reason="the gate needs POSIX")
 
 from benchmarks.__main__ import COMMANDS  # noqa: E402
 from benchmarks.gate import command, comparison, counters, ratios  # noqa: E402
+from benchmarks.gate import old as old_gate  # noqa: E402
 from benchmarks.gate.comparison import OTHER_PYTHON, SAME_PYTHON, STRICT, Finding, allow, compare  # noqa: E402
 from benchmarks.gate.counters import CountError, Engine, slope, traced  # noqa: E402
 from benchmarks.gate.environment import Environment, built_by  # noqa: E402
 from benchmarks.gate.figures import BASELINE, Baseline, Figure, Figures, Known  # noqa: E402
+from benchmarks.gate.old_rows import REPEATS  # noqa: E402
 from benchmarks.gate.reference import ReferenceError, Repository  # noqa: E402
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, KINDS, ROWS, Row  # noqa: E402
+from cyncore._engine import native  # noqa: E402
 
 HERE = Environment("3.11", "x86_64", "CPython 3.11.7, GCC 12", "gcc 12, Cython 3.3", "glibc 2.36")
 PATCHED = replace(HERE, interpreter="CPython 3.11.9, GCC 14")
@@ -493,3 +497,87 @@ def test_the_json_has_every_finding(tmp_path: Path) -> None:
     record = json.loads(file.read_text())
     assert record["passed"] is False
     assert {one["verdict"] for one in record["findings"]} == {"same", "WORSE"}
+
+
+# Old programs
+
+COUNTED = old_gate.Asked(50_000, {"epoll_wait": 1, "recvfrom": 1}, 0.0)
+
+
+def both(ours: old_gate.Asked, old: old_gate.Asked = COUNTED) -> old_gate.Finding:
+    return old_gate.Finding("relay", ours, old)
+
+
+def test_a_program_that_costs_the_same_is_not_slower() -> None:
+    assert both(COUNTED).slower() == []
+
+
+def test_a_program_of_more_instructions_is_slower() -> None:
+    (told,) = both(replace(COUNTED, instructions=54_000.0)).slower()
+    assert told == "costs 56,000 with the kernel's part, asyncore 52,000"
+
+
+def test_a_program_of_more_system_calls_is_slower() -> None:
+    assert both(replace(COUNTED, calls={"epoll_wait": 1, "recvfrom": 1, "fcntl": 3})).slower()
+
+
+def test_a_call_that_saves_instructions_is_not_slower() -> None:
+    assert not both(replace(COUNTED, instructions=40_000.0, calls={"epoll_ctl": 4, "recvfrom": 1})).slower()
+
+
+def test_what_poll_is_given_is_a_part_of_what_it_costs() -> None:
+    assert not both(
+        replace(COUNTED, calls={"epoll_ctl": 4}), replace(COUNTED, calls={"descriptors of poll": 16})
+    ).slower()
+    assert both(replace(COUNTED, calls={"epoll_ctl": 8}), replace(COUNTED, calls={"descriptors of poll": 16})).slower()
+
+
+def test_a_program_that_is_slow_and_idle_is_slower() -> None:
+    (told,) = both(replace(COUNTED, instructions=10_000.0, waited_us=1000.0)).slower()
+    assert told == "waits 1,000.0 us for nothing, asyncore 0.0"
+
+
+def test_descriptors_of_poll_are_counted_and_memory_is_not() -> None:
+    text = """\
+7 poll([{fd=3, events=POLLIN}], 1, 0) = 0 (Timeout)
+7 getppid() = 1
+7 poll([{fd=3, events=POLLIN}, {fd=4, events=POLLIN|POLLPRI}, ...], 203, 30000) = 1 ([{fd=3, revents=POLLIN}])
+7 mmap(NULL, 262144, PROT_READ, MAP_PRIVATE, -1, 0) = 0x7f
+7 futex(0x7f, FUTEX_WAIT_PRIVATE, 0, NULL <unfinished ...>
+8 write(5, "x", 1) = 1
+7 <... futex resumed>) = 0
+7 getppid() = 1
+"""
+    assert old_gate.trace(text) == [Counter({"poll": 1, "descriptors of poll": 203, "write": 1})]
+
+
+def test_a_slower_program_fails_the_gate_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    slow = both(replace(COUNTED, waited_us=1000.0))
+    assert not old_gate.tell([slow, both(COUNTED)], {})
+    assert "old programs: FAILED: relay\n" in capsys.readouterr().out
+    assert old_gate.tell([both(COUNTED)], {})
+
+
+def test_a_program_that_was_not_counted_fails_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not old_gate.tell([both(COUNTED)], {"pipes": "did not end"})
+    assert "NOT COUNTED  pipes: did not end" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not native, reason="what is not compiled is not counted")
+@pytest.mark.parametrize(
+    "name", ["relay, 20 idle", "worker threads", "five pushes a handler", "short-lived clients", "pipes"]
+)
+def test_an_old_program_runs_in_windows(name: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.gate.old_windows", "cyncore", name]
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), ENGINE_FOLDER]))
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    said = json.loads(done.stdout)
+    assert len(said["waited"]) == len(said["turns"]) == 2 + 2 * REPEATS

@@ -1,0 +1,48 @@
+"""The rows of the old programs that are counted. What short and long windows are, rows.py says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+REPEATS = 3  # pairs of windows that count
+THREADS = 0.25  # noise: who has the lock first decides whether a request takes two turns of the loop, or three
+
+
+@dataclass(frozen=True)
+class OldRow:
+    name: str
+    maker: str  # a function of old_programs.py
+    options: dict[str, int] = field(default_factory=dict)
+    short: int = 4  # turns
+    long: int = 12
+    events: int = 1  # in a turn
+    noise: float = 0.01  # a share of the cost by which two runs differ
+
+
+ROWS = [
+    # the long ones first, so that two at a time end together
+    OldRow("relay, 2,000 idle", "relay", {"idle": 2000}, 1, 3),
+    OldRow("relay over lists, 2,000 idle", "relay_list", {"idle": 2000}, 1, 3),
+    OldRow("worker threads, 2,000 idle", "workers", {"idle": 2000}, 1, 3, noise=THREADS),
+    OldRow("one active of 2,000 with predicates", "predicates", {"idle": 2000}, 1, 3),
+    OldRow("echo beside 2,000 with predicates", "echo", {"idle": 2000, "active": 20}, 1, 3, events=20),
+    OldRow("a quarter of a second of idleness, 2,000 channels", "idle", {"idle": 2000}, 1, 3),
+    OldRow("relay, 20 idle", "relay", {"idle": 20}, 10, 40),
+    OldRow("relay over lists, 20 idle", "relay_list", {"idle": 20}, 10, 40),
+    OldRow("relay", "relay", {"idle": 0}, 20, 80),
+    OldRow("relay over lists", "relay_list", {"idle": 0}, 20, 80),
+    OldRow("worker threads", "workers", {"idle": 0}, 20, 80, noise=THREADS),
+    OldRow("predicates", "predicates", {"idle": 0, "active": 10}, 5, 20, events=10),
+    OldRow("five pushes a handler", "pushes", {"gather": 0}, 5, 20, events=10),
+    OldRow("five pushes a handler, gathered", "pushes", {"gather": 1}, 5, 20, events=10),
+    OldRow("class attribute counted", "class_attribute", {}, 5, 20, events=10),
+    OldRow("instance handler set and deleted", "instance_handler", {}, 6, 20, events=10),
+    OldRow("class swapped", "swapped_class", {}, 6, 20, events=10),
+    OldRow("class made for each connection", "class_each", {}, 16, 48),
+    OldRow("map changed by hand", "map_by_hand", {}, 20, 80),
+    OldRow("loop(count=1)", "loop_count", {"idle": 10}, 20, 80),
+    OldRow("poll()", "poll", {"idle": 10}, 20, 80),
+    OldRow("short-lived clients", "visits", {}, 16, 48),
+    OldRow("pipes", "pipes", {}, 20, 80),
+    OldRow("datagrams", "datagrams", {}, 20, 80),
+]
