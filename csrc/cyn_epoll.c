@@ -10,11 +10,16 @@
  * - Files that are always ready, such as regular ones, are refused with EPERM (epoll_ctl(2)).
  * - A forked child shares the parent's instance: what it changes, the parent sees changed.
  * - The kernel goes round the ready list: where more is ready than there is room, the next call begins with the rest.
+ * - epoll_wait(2) counts in milliseconds. epoll_pwait2(2) counts in nanoseconds, from Linux 5.11 on; a sandbox that does not
+ *   list it answers ENOSYS or EPERM.
+ * - A timerfd is readable from its moment on until it is read. A forked child shares it too.
  *
  * Consequences:
  * - What we believe armed may be gone or may be there still: ENOENT turns MOD into ADD, EEXIST turns ADD into MOD.
  * - An empty mask is not registered at all.
- * - The event data carries the slot's generation beside the number, so the poller can tell whose event it is.
+ * - The event data carries the slot's generation beside the number, so the poller can tell whose event it is. The alarm's
+ *   has -1 in the place of the number.
+ * - The alarm's timerfd belongs to the instance: who opens another one, as after a fork, never reads that of the first.
  */
 #include "cyn_backend.h"
 
@@ -25,14 +30,19 @@
 
 #ifdef CYN_HAVE_EPOLL
 
+#define ALARM UINT64_MAX /* as event data */
+
 struct epoll_state {
     int fd;
+    int timer_fd;  /* -1: no alarm yet */
+    int is_coarse; /* there is no epoll_pwait2 */
 };
 
 static int epoll_open(struct cyn_poller *p) {
     struct epoll_state *s = CYN_SYS(calloc)(1, sizeof *s);
     if (!s)
         return -ENOMEM;
+    s->timer_fd = -1;
     s->fd = CYN_SYS(epoll_create1)(EPOLL_CLOEXEC);
     if (s->fd < 0) {
         int rc = -errno;
@@ -45,6 +55,8 @@ static int epoll_open(struct cyn_poller *p) {
 
 static void epoll_close(struct cyn_poller *p) {
     struct epoll_state *s = p->state;
+    if (s->timer_fd >= 0)
+        CYN_SYS(close)(s->timer_fd);
     CYN_SYS(close)(s->fd);
     CYN_SYS(free)(s);
 }
@@ -81,9 +93,32 @@ static int epoll_set(struct cyn_poller *p, int fd, unsigned armed, unsigned want
  * overwrites only what has been read, and no second buffer is needed. */
 _Static_assert(sizeof(struct epoll_event) <= sizeof(struct cyn_event), "translated in place");
 
-static int epoll_wait_events(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+/* Apart, as a look is what a busy loop does all the time. */
+__attribute__((noinline)) static int wait_timed(struct epoll_state *s, void *out, int room, int64_t timeout) {
+    if (!s->is_coarse) {
+        const struct timespec limit = cyn_to_timespec(timeout);
+        int n = CYN_SYS(cyn_epoll_pwait2)(s->fd, out, room, &limit);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n;
+        s->is_coarse = 1;
+    }
+    return CYN_SYS(epoll_wait)(s->fd, out, room, cyn_to_milliseconds(timeout));
+}
+
+/* Takes the alarm, which is at `at`, out of n events; returns how many are left. */
+static int take_alarm(struct cyn_poller *p, struct cyn_event *out, int n, int at) {
     const struct epoll_state *s = p->state;
-    int n = CYN_SYS(epoll_wait)(s->fd, (void *)out, room, timeout);
+    uint64_t times;
+    if (CYN_SYS(read)(s->timer_fd, &times, sizeof times) > 0)
+        p->alarm = CYN_NEVER;
+    memmove(out + at, out + at + 1, (size_t)(n - at - 1) * sizeof *out);
+    return n - 1;
+}
+
+static int epoll_wait_events(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
+    struct epoll_state *s = p->state;
+    int alarm = -1, n = timeout > 0 ? wait_timed(s, out, room, timeout)
+                                    : CYN_SYS(epoll_wait)(s->fd, (void *)out, room, (int)timeout);
     if (n < 0)
         return -errno;
     for (int i = n - 1; i >= 0; i--) {
@@ -94,8 +129,35 @@ static int epoll_wait_events(struct cyn_poller *p, struct cyn_event *out, int ro
             .generation = (uint32_t)(event.data.u64 >> 32),
             .ready = from_epoll(event.events),
         };
+        if (event.data.u64 == ALARM)
+            alarm = i;
     }
-    return n;
+    return alarm < 0 ? n : take_alarm(p, out, n, alarm);
+}
+
+static int open_timer(struct cyn_poller *p) {
+    struct epoll_state *s = p->state;
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = ALARM};
+    int fd = CYN_SYS(timerfd_create)(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    int rc = control(p, EPOLL_CTL_ADD, fd, &event);
+    if (rc < 0)
+        CYN_SYS(close)(fd);
+    else
+        s->timer_fd = fd;
+    return rc;
+}
+
+static int epoll_alarm(struct cyn_poller *p, int64_t when) {
+    const struct epoll_state *s = p->state;
+    struct itimerspec spec = {0}; /* all zero takes the alarm back, and what has fired with it */
+    int rc = s->timer_fd < 0 ? open_timer(p) : 0;
+    if (rc < 0)
+        return rc;
+    if (when != CYN_NEVER)
+        spec.it_value = (struct timespec){.tv_sec = (time_t)(when / CYN_SECOND), .tv_nsec = (long)(when % CYN_SECOND)};
+    return CYN_SYS(timerfd_settime)(s->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) < 0 ? -errno : 0;
 }
 
 static int epoll_fd(const struct cyn_poller *p) {
@@ -109,6 +171,7 @@ const struct cyn_backend cyn_epoll_backend = {
     .close = epoll_close,
     .set = epoll_set,
     .wait = epoll_wait_events,
+    .alarm = epoll_alarm,
     .fd = epoll_fd,
 };
 

@@ -13,6 +13,8 @@
  * - EVFILT_READ reports a regular file only while it is not at its end, where poll says ready always.
  * - EV_EOF comes per direction: the peer has sent all (READ), or nobody will take what we send (WRITE). The error of the
  *   socket, if any, is in `fflags`.
+ * - A timer is a filter whose idents are no descriptors. Adding one that is there does not start it anew everywhere, nor can
+ *   every system say nanoseconds; once read, a one-shot timer is gone.
  * - Urgent data is a filter of its own (EVFILT_EXCEPT) on macOS and OpenBSD, and cannot be watched elsewhere.
  *
  * Consequences:
@@ -27,6 +29,7 @@
 #include <errno.h>
 
 #include "cyn_sys.h"
+#include "cyn_timers.h"
 
 #ifdef CYN_HAVE_KQUEUE
 
@@ -167,16 +170,40 @@ static int merge(struct kqueue_state *s, const struct kevent *event, struct cyn_
     return n;
 }
 
-static int kqueue_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+static int kqueue_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     struct kqueue_state *s = p->state;
-    const struct timespec limit = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L};
+    const struct timespec limit = cyn_to_timespec(timeout);
     int got = CYN_SYS(kevent)(s->fd, NULL, 0, s->batch, room < BATCH ? room : BATCH, timeout < 0 ? NULL : &limit);
     if (got < 0)
         return -errno;
     int n = 0;
     for (int i = 0; i < got; i++)
-        n = merge(s, &s->batch[i], out, n);
+        if (s->batch[i].filter == EVFILT_TIMER)
+            p->alarm = CYN_NEVER;
+        else
+            n = merge(s, &s->batch[i], out, n);
     return n;
+}
+
+static int kqueue_alarm(struct cyn_poller *p, int64_t when) {
+    const struct kqueue_state *s = p->state;
+    const struct timespec at_once = {0};
+    struct kevent changes[2], receipts[2];
+    int count = 1;
+    EV_SET(&changes[0], 0, EVFILT_TIMER, EV_DELETE | EV_RECEIPT, 0, 0, 0);
+    if (when != CYN_NEVER) {
+        int64_t left = when - cyn_clock();
+        left = left < 1 ? 1 : left; /* a system may take 0 for no timer, or for its shortest */
+#ifdef NOTE_NSECONDS
+        EV_SET(&changes[count++], 0, EVFILT_TIMER, EV_ADD | EV_ONESHOT | EV_RECEIPT, NOTE_NSECONDS, left, 0);
+#else
+        EV_SET(&changes[count++], 0, EVFILT_TIMER, EV_ADD | EV_ONESHOT | EV_RECEIPT, 0, cyn_to_milliseconds(left), 0);
+#endif
+    }
+    int n = CYN_SYS(kevent)(s->fd, changes, count, receipts, count, &at_once);
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+    return first_error(receipts, n, 0);
 }
 
 static int kqueue_fd(const struct cyn_poller *p) {
@@ -190,6 +217,7 @@ const struct cyn_backend cyn_kqueue_backend = {
     .close = kqueue_close,
     .set = kqueue_set,
     .wait = kqueue_wait,
+    .alarm = kqueue_alarm,
     .fd = kqueue_fd,
 };
 

@@ -7,6 +7,7 @@
  * - POLLERR, POLLHUP and POLLNVAL are reported whatever `events` asks, also an empty mask (poll(2)).
  * - A closed descriptor is told: POLLNVAL.
  * - It reports all that is ready, in the order of the array.
+ * - It counts in milliseconds; ppoll(2), which macOS does not have, in nanoseconds.
  *
  * Consequences:
  * - The entries lie dense and an index by descriptor finds them; an entry is removed by moving the last into its place.
@@ -14,12 +15,12 @@
  * - Generations are written by settle alone, whose thread is the one that waits: they need no copy.
  * - Where there is no room for all that is ready, the next wait starts looking where this one stopped.
  */
-#include "cyn_backend.h"
+#include "cyn_sys.h" /* first, for ppoll */
 
 #include <errno.h>
 #include <string.h>
 
-#include "cyn_sys.h"
+#include "cyn_backend.h"
 
 struct place {
     int at; /* in `watched`, from 1; 0: not there */
@@ -130,14 +131,24 @@ static int collect(struct poll_state *s, int count, int ready, struct cyn_event 
     return n;
 }
 
-static int poll_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+static int wait_kernel(struct poll_state *s, int count, int64_t timeout) {
+#ifdef CYN_HAVE_PPOLL
+    if (timeout > 0) {
+        const struct timespec limit = cyn_to_timespec(timeout);
+        return CYN_SYS(ppoll)(s->copy, (nfds_t)count, &limit, NULL);
+    }
+#endif
+    return CYN_SYS(poll)(s->copy, (nfds_t)count, cyn_to_milliseconds(timeout));
+}
+
+static int poll_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     struct poll_state *s = p->state;
     pthread_mutex_lock(&s->lock);
     int count = s->count;
     if (count)
         memcpy(s->copy, s->watched, (size_t)count * sizeof *s->copy);
     pthread_mutex_unlock(&s->lock);
-    int ready = CYN_SYS(poll)(s->copy, (nfds_t)count, timeout);
+    int ready = wait_kernel(s, count, timeout);
     if (ready < 0)
         return -errno;
     return ready ? collect(s, count, ready, out, room) : 0;

@@ -6,11 +6,13 @@
  * - A descriptor number is reused at once after close(2), and events of its former life may still be on the way.
  * - A registration can end without us (the descriptor was closed) or go on without us (it was duplicated).
  * - A process can fork at any moment; what the child may still use of the parent's is nothing.
+ * - A kernel out of memory, or a user who has all the watches that one may have, is a state that passes.
  *
  * Consequences:
  * - The generation of a slot moves on whenever its owner changes, and every event carries the one it was registered with.
  * - `armed` is a belief. It is CYN_UNKNOWN after a takeover or a failure, which differs from every mask, so the next settle
  *   that has the descriptor on its list speaks to the kernel whatever is wanted.
+ * - What was refused for such a want stays on the dirty list, its `armed` unknown, and a wait is short until it went through.
  * - A descriptor is on the dirty list at most once (a flag says so) and the list has room for every slot, so only the map's
  *   growing can fail for want of memory.
  * - A slot on the always-ready list has armed == wanted, but the kernel knows nothing of it.
@@ -29,7 +31,7 @@
 #include "cyn_slots.h"
 #include "cyn_sys.h"
 
-enum { FIRST_ROOM = 16, HIGH_FD = 65536 };
+enum { FIRST_ROOM = 16, HIGH_FD = 65536, RETRY = 100000000 /* nanoseconds */ };
 
 unsigned cyn_fork_epoch;
 
@@ -88,7 +90,7 @@ static int open_backend(struct cyn_poller *p) {
 }
 
 int cyn_poller_open(struct cyn_poller *p, const char *name) {
-    *p = (struct cyn_poller){0};
+    *p = (struct cyn_poller){.alarm = CYN_NEVER};
     pthread_once(&fork_once, watch_forks);
     if (fork_watch_rc < 0)
         return fork_watch_rc;
@@ -177,13 +179,21 @@ int cyn_poller_remove(struct cyn_poller *p, int fd) {
     return 0;
 }
 
-/* A backend of our own that knows nothing yet; the old one is given up once that is there. A slot that wants something but
- * has nothing armed was reported as closed: it is not tried again. */
+/* A backend of our own that knows nothing yet but the alarm; the old one is given up once that is there. A slot that wants
+ * something but has nothing armed was reported as closed: it is not tried again. */
 static int reopen(struct cyn_poller *p) {
     struct cyn_poller old = *p;
     int rc = open_backend(p);
-    if (rc < 0)
+    if (rc == 0 && p->alarm > 0 && p->alarm != CYN_NEVER) {
+        rc = p->backend->alarm(p, p->alarm);
+        if (rc < 0)
+            p->backend->close(p);
+    }
+    if (rc < 0) {
+        p->state = old.state;
+        p->epoch = old.epoch;
         return rc;
+    }
     old.backend->close(&old);
     p->ghosts = p->always_count = 0;
     for (int fd = 0; fd < p->slot_count; fd++) {
@@ -225,7 +235,7 @@ static int note_always(struct cyn_poller *p, int fd, struct cyn_slot *slot) {
     return 0;
 }
 
-/* 1: a change was made; 0: there was none to make; -ENOMEM: it could not be noted and is still to do. */
+/* 1: a change was made; 0: there was none to make, or its failure was noted; -errno: it is still to do. */
 static int apply(struct cyn_poller *p, int fd) {
     struct cyn_slot *slot = cyn_slot_at(p, fd);
     if (!slot || slot->wanted == slot->armed)
@@ -235,19 +245,22 @@ static int apply(struct cyn_poller *p, int fd) {
         rc = p->backend->set(p, fd, slot->armed, slot->wanted, slot->generation);
     if (rc == -EPERM && slot->wanted)
         return note_always(p, fd, slot) < 0 ? -ENOMEM : 1;
-    if (rc < 0)
+    if (rc < 0 && rc != -ENOMEM && rc != -ENOSPC)
         return note_failed(p, fd, slot, rc);
-    slot->armed = slot->wanted;
-    return 1;
+    slot->armed = rc < 0 ? CYN_UNKNOWN : slot->wanted;
+    return rc < 0 ? rc : 1;
 }
 
 static int apply_dirty(struct cyn_poller *p) {
     int changes = 0, kept = 0;
+    p->refusal = 0;
     for (int i = 0; i < p->dirty_count; i++) {
         int fd = p->dirty[i];
         int rc = apply(p, fd);
         if (rc < 0) {
             p->dirty[kept++] = fd;
+            p->refusal = -rc;
+            p->refused_fd = fd;
             continue;
         }
         p->slots[fd].flags &= (uint8_t)~CYN_SLOT_DIRTY;
@@ -257,12 +270,13 @@ static int apply_dirty(struct cyn_poller *p) {
     return changes;
 }
 
+/* What is still dirty was refused: its next try tells. */
 static void check_open(struct cyn_poller *p, int audit) {
     for (int seen = 0; seen < p->slot_count && audit > 0; seen++) {
         int fd = p->audit_at < p->slot_count ? p->audit_at : 0;
         struct cyn_slot *slot = &p->slots[fd];
         p->audit_at = fd + 1;
-        if (!slot->owner || !slot->armed)
+        if (!slot->owner || !slot->armed || slot->flags & CYN_SLOT_DIRTY)
             continue;
         audit--;
         if (CYN_SYS(fcntl)(fd, F_GETFD) < 0 && errno == EBADF)
@@ -331,13 +345,24 @@ static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events
     }
 }
 
-int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+int cyn_poller_refused(const struct cyn_poller *p, int *fd) {
+    *fd = p->refused_fd;
+    return p->refusal;
+}
+
+int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     if (room < 1)
         return -EINVAL;
     if (p->epoch != cyn_fork_epoch) {
         int rc = cyn_poller_settle(p, 0);
         if (rc < 0)
             return rc;
+    }
+    if (!p->failed_count && !p->always_count && !p->refusal) { /* the usual case, and the loop's hottest path */
+        int found = p->backend->wait(p, out, room, timeout);
+        if (timeout == 0 && found > 0 && !p->backend->reports_closed)
+            look_for_ghosts(p, out, found);
+        return found;
     }
     int failed = take_failed(p, out, room);
     out += failed;
@@ -346,6 +371,8 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int t
     int half = p->always_count ? (room + (int)(p->turn++ & 1)) / 2 : 0;
     int kept = p->always_count < half ? p->always_count : half;
     int busy = failed || p->always_count, n = 0;
+    if (p->refusal && (timeout < 0 || timeout > RETRY))
+        timeout = RETRY;
     if (room > kept)
         n = p->backend->wait(p, out, room - kept, busy ? 0 : timeout);
     if (n < 0 && !busy)
@@ -359,6 +386,19 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int t
 void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event) {
     const struct cyn_slot *slot = cyn_slot_of(p, event);
     return slot ? slot->owner : NULL;
+}
+
+int cyn_poller_alarm(struct cyn_poller *p, int64_t when) {
+    if (!p->backend->alarm)
+        return -ENOTSUP;
+    /* From what every kernel takes for a moment, to what a time_t of 32 bits holds. */
+    when = when < 1 ? 1 : when / CYN_SECOND < INT32_MAX ? when : CYN_NEVER;
+    if (when == p->alarm)
+        return 0;
+    /* The parent's is not touched: reopening sets this one. */
+    int rc = p->epoch == cyn_fork_epoch ? p->backend->alarm(p, when) : 0;
+    p->alarm = rc < 0 ? 0 : when;
+    return rc;
 }
 
 int cyn_poller_fd(const struct cyn_poller *p) {

@@ -6,8 +6,8 @@
  * settles. Everything is level-triggered: what was not consumed is reported again.
  *
  * Threads. cyn_poller_wait with a timeout other than 0 may run in one thread while another calls add, want or remove: it
- * looks at no slot, and only settle makes the backend's arrays grow, so settle and wait belong to one thread. Apart from
- * that no two calls on one poller may overlap (the GIL, or the owner thread, sees to it).
+ * looks at no slot, and only settle makes the backend's arrays grow, so settle, alarm and wait belong to one thread. Apart
+ * from that no two calls on one poller may overlap (the GIL, or the owner thread, sees to it).
  *
  * Fork. In the child the first call finds that it is one (pthread_atfork), opens a poller of its own and registers
  * everything again; the parent's registrations are never touched. `cyn_fork_epoch` counts the forks behind us.
@@ -29,6 +29,9 @@ enum {
     CYN_NVAL = 32, /* event only: the descriptor cannot be watched; `error` of the event says why */
     CYN_INTEREST = CYN_READ | CYN_WRITE | CYN_PRI,
 };
+
+#define CYN_NEVER INT64_MAX /* as a moment */
+#define CYN_SECOND INT64_C(1000000000)
 
 struct cyn_event {
     int fd;
@@ -56,6 +59,9 @@ struct cyn_poller {
     int ghosts;     /* the kernel reports what no slot knows: only a new backend is rid of it */
     unsigned turn;  /* who has the larger half of the next batch, kernel or always ready */
     unsigned epoch; /* cyn_fork_epoch when the backend was opened */
+    int64_t alarm;  /* when the poller's descriptor becomes readable; 0: the kernel may have any */
+    int refusal;    /* errno of the last change that is to be tried again, 0: none */
+    int refused_fd;
 };
 
 extern unsigned cyn_fork_epoch;
@@ -80,16 +86,22 @@ int cyn_poller_want(struct cyn_poller *p, int fd, unsigned mask);
 int cyn_poller_remove(struct cyn_poller *p, int fd);
 
 /* Gives the kernel the differences. A refused descriptor becomes an event of the next wait (CYN_NVAL), or is served
- * as always ready; it never fails the call. `audit`: how many registered descriptors to check for having been closed
+ * as always ready; it never fails the call. Where memory or the user's share of watches was what was missing (ENOMEM,
+ * ENOSPC), the next settle tries again, and until it has, a wait lasts a tenth of a second at most. `audit`: how many registered descriptors to check for having been closed
  * behind our back, which epoll and kqueue do not tell (0: none). Returns the number of changes made, or -errno of a
  * poller that could not be reopened after a fork. */
 int cyn_poller_settle(struct cyn_poller *p, int audit);
 
-/* Fills `out` with at most `room` events and returns their number. timeout in milliseconds, -1: without end. Returns
- * at once where refused or always-ready descriptors have something to report. -EINTR: a signal came. A wait with timeout 0
+/* The errno of the last change that the next settle tries again, and its descriptor in *fd; 0: there is none. As of the
+ * last settle. */
+int cyn_poller_refused(const struct cyn_poller *p, int *fd);
+
+/* Fills `out` with at most `room` events and returns their number. timeout in nanoseconds, -1: without end, 0: a look. A
+ * system that counts in milliseconds rounds up. 0 may come early, where the alarm has fired or a change is to be tried
+ * again. Returns at once where refused or always-ready descriptors have something to report. -EINTR: a signal came. A wait with timeout 0
  * also notices events that belong to nobody, because a dup keeps a closed registration alive; the next settle then opens
  * a new backend, so a loop that never waits with 0 may be kept awake by them. -EINVAL: no room. */
-int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout);
+int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout);
 
 /* The owner that an event belongs to, or NULL where its slot was removed or reused since. */
 void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event);
@@ -97,5 +109,11 @@ void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event
 /* The descriptor that is readable when events wait, for another loop to host this one. -ENOTSUP: poll and select.
  * -EAGAIN: in the child of a fork, before its first settle. */
 int cyn_poller_fd(const struct cyn_poller *p);
+
+/* Makes the descriptor of cyn_poller_fd readable from the moment `when` on (of cyn_clock; CYN_NEVER: takes that back), so
+ * that the loop which hosts this one wakes for a deadline. There is one alarm: a later call moves it, and the one that is
+ * set already costs no system call. The wait that finds it fired ends it without an event, perhaps a little early. A
+ * child has its parent's, from its first settle on. -ENOTSUP: poll and select; else what the kernel said. */
+int cyn_poller_alarm(struct cyn_poller *p, int64_t when);
 
 #endif

@@ -185,16 +185,16 @@ static int collect(struct select_state *s, int from, int end, struct cyn_event *
     return n;
 }
 
-static int select_wait(struct cyn_poller *p, struct cyn_event *out, int room, int timeout) {
+static int select_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     struct select_state *s = p->state;
-    struct timeval limit = {.tv_sec = timeout / 1000, .tv_usec = timeout % 1000 * 1000};
+    const struct timespec limit = cyn_to_timespec(timeout);
     size_t size = ((size_t)s->end + BLOCK_BITS - 1) / BLOCK_BITS * BLOCK_BITS / CHAR_BIT;
     pthread_mutex_lock(&s->lock);
     for (int k = 0; k < SETS && size; k++)
         memcpy(s->copy[k], s->watched[k], size);
     pthread_mutex_unlock(&s->lock);
-    int ready = CYN_SYS(select)(s->end, (void *)s->copy[0], (void *)s->copy[1], (void *)s->copy[2],
-                                timeout < 0 ? NULL : &limit);
+    int ready = CYN_SYS(pselect)(s->end, (void *)s->copy[0], (void *)s->copy[1], (void *)s->copy[2],
+                                 timeout < 0 ? NULL : &limit, NULL);
     if (ready < 0)
         return errno == EBADF ? pin_closed(s, out, room) : -errno;
     if (ready == 0)

@@ -16,7 +16,10 @@ struct cyn_sys cyn_sys = {
     .getsockopt = getsockopt,
     .pipe = pipe,
     .poll = poll,
-    .select = select,
+#ifdef CYN_HAVE_PPOLL
+    .ppoll = ppoll,
+#endif
+    .pselect = pselect,
     .read = read,
     .write = write,
     .recv = recv,
@@ -30,6 +33,9 @@ struct cyn_sys cyn_sys = {
     .epoll_create1 = epoll_create1,
     .epoll_ctl = epoll_ctl,
     .epoll_wait = epoll_wait,
+    .cyn_epoll_pwait2 = cyn_epoll_pwait2,
+    .timerfd_create = timerfd_create,
+    .timerfd_settime = timerfd_settime,
 #endif
 #ifdef CYN_HAVE_EVENTFD
     .eventfd = eventfd,

@@ -11,7 +11,7 @@
 
 #ifdef __linux__
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1 /* for accept4: who calls it includes this file first */
+#define _GNU_SOURCE 1 /* for accept4 and ppoll: who calls them includes this file first */
 #endif
 #define CYN_HAVE_ACCEPT4 1 /* and a socket that it makes does not inherit O_NONBLOCK */
 #else
@@ -21,9 +21,12 @@
 #define _DARWIN_UNLIMITED_SELECT 1 /* or select refuses descriptors from FD_SETSIZE on */
 #endif
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
@@ -38,11 +41,35 @@
 #define CYN_HAVE_EVENTFD 1
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#endif
+
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__OpenBSD__)
+#define CYN_HAVE_PPOLL 1
 #endif
 
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__) || defined(CYN_USE_KQUEUE)
 #define CYN_HAVE_KQUEUE 1
 #include <sys/event.h>
+#endif
+
+#ifdef CYN_HAVE_EPOLL
+/* The C library has it from glibc 2.35 on, and the headers that wheels are built with may lack even its number, which is
+ * one for all but a few old machines. Its timespec has 64 bits everywhere. Android kills who calls what it does not list. */
+#if !defined(__NR_epoll_pwait2) && (defined(__LP64__) || defined(__i386__) || defined(__arm__)) &&                     \
+    !defined(__alpha__) && !defined(__mips__) && !defined(__ia64__)
+#define __NR_epoll_pwait2 441
+#endif
+static inline int cyn_epoll_pwait2(int epoll, struct epoll_event *events, int room, const struct timespec *limit) {
+#if defined(__NR_epoll_pwait2) && !defined(__ANDROID__)
+    const int64_t pair[2] = {limit->tv_sec, limit->tv_nsec};
+    return (int)syscall(__NR_epoll_pwait2, epoll, events, room, pair, NULL, (size_t)0);
+#else
+    (void)epoll, (void)events, (void)room, (void)limit;
+    return errno = ENOSYS, -1;
+#endif
+}
 #endif
 
 #ifdef CYN_SYS_TABLE
@@ -57,7 +84,10 @@ struct cyn_sys {
     int (*getsockopt)(int, int, int, void *, socklen_t *);
     int (*pipe)(int[2]);
     int (*poll)(struct pollfd *, nfds_t, int);
-    int (*select)(int, fd_set *, fd_set *, fd_set *, struct timeval *);
+#ifdef CYN_HAVE_PPOLL
+    int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+#endif
+    int (*pselect)(int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *);
     ssize_t (*read)(int, void *, size_t);
     ssize_t (*write)(int, const void *, size_t);
     ssize_t (*recv)(int, void *, size_t, int);
@@ -71,6 +101,9 @@ struct cyn_sys {
     int (*epoll_create1)(int);
     int (*epoll_ctl)(int, int, int, struct epoll_event *);
     int (*epoll_wait)(int, struct epoll_event *, int, int);
+    int (*cyn_epoll_pwait2)(int, struct epoll_event *, int, const struct timespec *);
+    int (*timerfd_create)(int, int);
+    int (*timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
 #endif
 #ifdef CYN_HAVE_EVENTFD
     int (*eventfd)(unsigned, int);

@@ -6,7 +6,9 @@
 This is a program for asyncore, written as one was before Python 3.12 removed that module: `import asyncore`,
 dispatchers, `readable` and `writable`. It needs nothing but the standard library, and Python 3.11 runs it as it is.
 
-It is an example for a trusted network: asyncore has no timers, so a client that says nothing is never sent away.
+What begins with a dot (.git, .env) is not served, .well-known excepted, nor is what a link leads to outside of the
+folder. It is an example for a trusted network all the same: asyncore has no timers, so a client that says nothing is
+never sent away.
 """
 
 from __future__ import annotations
@@ -170,6 +172,11 @@ def page(status: int, text: str = "", *, kind: str = "text/plain", extra: str = 
     return Answer(status, fields.encode(), body)
 
 
+def is_hidden(path: str) -> bool:
+    """Whether a part of the path begins with a dot, as .git and .env do: they are not for everybody."""
+    return any(part.startswith(".") and part != ".well-known" for part in path.replace(os.sep, "/").split("/"))
+
+
 def content_type(path: str) -> str:
     kind, encoding = mimetypes.guess_type(path)
     if encoding is not None:  # said as `Content-Encoding`, the client would unpack a file that it wants packed
@@ -252,12 +259,14 @@ class Site:
     def answer(self, request: Request) -> Answer:
         if request.method not in SERVED:
             return page(405, extra="Allow: GET, HEAD\r\n") if request.method in UNSERVED else page(501)
-        path = self.root + request.path
         try:
-            info = os.stat(path)
-            if stat.S_ISDIR(info.st_mode):
-                return self.folder_answer(path, request)
-            return self.file_answer(path, info, request)
+            entry = self.remembered(request)
+            if entry is not None:
+                return answer_with(entry, request, None)
+            place = self.place_of(request.path)
+            if os.path.isdir(place):
+                return self.folder_answer(place, request)
+            return page(404) if request.path.endswith("/") else self.file_answer(place, request.path, request)
         except PermissionError:
             return page(403)
         except OSError as error:
@@ -265,39 +274,93 @@ class Site:
         except ValueError:  # a name that the file system cannot have
             return page(404)
 
-    def folder_answer(self, path: str, request: Request) -> Answer:
-        if not path.endswith("/") and not path.endswith(os.sep):  # the links of the page would lead beside the folder
+    def remembered(self, request: Request) -> Entry | None:
+        path = self.root + request.path
+        if path.endswith("/"):
+            path += "index.html"
+        entry = self.entries.get(path)
+        if entry is None:
+            return None
+        try:
+            return entry if entry.stamp == stamp_of(os.stat(path)) else None
+        except OSError:  # gone, or a link to nowhere: who looks for it again finds out
+            return None
+
+    def place_of(self, path: str) -> str:
+        """The place without links that a path below the folder leads to.
+
+        Raise FileNotFoundError if nothing is there for the client: also beside the folder, and what is hidden.
+        """
+        try:
+            place = os.path.realpath(self.root + path, strict=True)
+        except PermissionError as error:  # told apart from what is missing, this would describe other folders
+            raise FileNotFoundError(path) from error
+        inside = os.path.relpath(place, os.path.realpath(self.root))
+        if is_hidden(path) or (inside != "." and is_hidden(inside)):  # '..' begins with a dot as well
+            raise FileNotFoundError(path)
+        return place
+
+    def folder_answer(self, place: str, request: Request) -> Answer:
+        if request.path and not request.path.endswith("/"):  # the links of the page would lead beside the folder
             where = "/" + urllib.parse.quote(os.fsencode(request.path)) + "/"
             return page(301, extra=f"Location: {where}\r\n")
-        try:
-            index = os.path.join(path, "index.html")
-            info = os.stat(index)
-            if stat.S_ISREG(info.st_mode):
-                return self.file_answer(index, info, request)
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(FileNotFoundError):
+            name = request.path + "index.html"
+            return self.file_answer(self.place_of(name), name, request)
         title = html.escape(f"Folder /{request.path}")
         lines = ["<!DOCTYPE html>", '<html lang="en"><head><meta charset="utf-8">', f"<title>{title}</title></head>"]
         lines += ["<body>", f"<h1>{title}</h1>", "<ul>", '<li><a href="../">../</a></li>' if request.path else ""]
-        with os.scandir(path) as items:
-            names = sorted(item.name + ("/" if item.is_dir() else "") for item in items)
-        for name in names:
+        for name in self.names_in(place, request.path):
             # The dot keeps a name with a colon from being read as a scheme.
             lines.append(f'<li><a href="./{urllib.parse.quote(os.fsencode(name))}">{html.escape(name)}</a></li>')
         return page(200, "\n".join([*lines, "</ul>", "</body></html>", ""]), kind="text/html")
 
-    def file_answer(self, path: str, info: os.stat_result, request: Request) -> Answer:
-        entry = self.entries.get(path)
-        if entry is not None and entry.stamp == stamp_of(info):
-            return answer_with(entry, request, None)
-        if not stat.S_ISREG(info.st_mode):  # to open a pipe would block
-            return page(404)
+    def names_in(self, place: str, path: str) -> list[str]:
+        """What a client may ask for in the folder, which a request calls `path`; folders with a slash at the end."""
+        names = []
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(open(path, "rb", buffering=0))
-            answer = answer_with(self.entry_of(path, file), request, file)
+            folder: str | int = place
+            if os.scandir in os.supports_fd:
+                folder = self.open_place(place, stat.S_IFDIR)
+                stack.callback(os.close, folder)
+            for item in stack.enter_context(os.scandir(folder)):
+                with contextlib.suppress(OSError):  # a link to nowhere
+                    if item.is_symlink():
+                        self.place_of(path + item.name)
+                    if not is_hidden(item.name):
+                        names.append(item.name + ("/" if item.is_dir() else ""))
+        return sorted(names)
+
+    def file_answer(self, place: str, path: str, request: Request) -> Answer:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(place, "rb", buffering=0, opener=self.open_file))
+            answer = answer_with(self.entry_of(self.root + path, file), request, file)
             if answer.file is not None:
                 stack.pop_all()  # the connection closes it
         return answer
+
+    def open_file(self, place: str, _: int) -> int:
+        return self.open_place(place, stat.S_IFREG)
+
+    def open_place(self, place: str, kind: int) -> int:
+        """Open what is at a place without links. A link that somebody has put in the way meanwhile is an error."""
+        if os.open not in os.supports_dir_fd:  # Windows
+            if stat.S_IFMT(os.stat(place).st_mode) != kind:
+                raise FileNotFoundError(place)
+            return os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        root = os.path.realpath(self.root)
+        *folders, last = os.path.relpath(place, root).split(os.sep)
+        passing = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+        folder = os.open(root, passing)
+        try:
+            for name in folders:
+                above, folder = folder, os.open(name, passing, dir_fd=folder)
+                os.close(above)
+            if stat.S_IFMT(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode) != kind:
+                raise FileNotFoundError(place)  # a pipe, a device: to open one may do something
+            return os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def entry_of(self, path: str, file: BinaryIO) -> Entry:
         info = os.fstat(file.fileno())  # of the file that is open: the name can have got another one since

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What handlers push is gathered until the end of the tick: nobody can tell, except who counts system calls."""
+"""Whether what handlers push leaves at once or is gathered until the end of the tick: what follows comes after it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ from chat_support import (
 )
 from cyncore import Loop
 from support import Peers, run_script
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["at once", "gathered"])
+def gathers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Every test of this file is one of both."""
+    monkeypatch.setattr(Lines, "gather_pushes", request.param, raising=False)
+    return bool(request.param)
 
 
 class Answering(Lines):
@@ -121,7 +128,7 @@ def answer_then(act: Any) -> type[Lines]:
     return Acting
 
 
-@pytest.mark.parametrize(("act", "want"), [
+ACTS: list[tuple[Any, bytes]] = [
     (lambda channel: channel.close(), b"first "),
     (lambda channel: channel.handle_close(), b"first "),
     (lambda channel: (channel.push(b"second"), channel.close()), b"first second"),
@@ -134,12 +141,34 @@ def answer_then(act: Any) -> type[Lines]:
     (lambda channel: (channel.close_when_done(), channel.push(b"never")), b"first "),
     (lambda channel: (channel.del_channel(), channel.socket.close()), b"first "),
     (lambda channel: os.close(channel.socket.detach()), b"first "),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("act", "want"), ACTS)
 def test_pushed_before_something_else_leaves_before_it(loop: Loop, peers: Peers, act: Any, want: bytes) -> None:
     channel, far = peers.channel(answer_then(act), loop.map)
     far.sendall(b"go\n")
     assert receive_all(loop, far) == want
     channel.calls.clear()
+    for _ in range(2):
+        poll(loop)
+    channel.socket.close()  # where it was only shut down
+    channel.close()
+
+
+@pytest.mark.parametrize(("act", "want"), ACTS)
+def test_what_waits_for_the_next_piece_leaves_before_something_else(
+    loop: Loop, peers: Peers, act: Any, want: bytes
+) -> None:
+    class Once(Lines):
+        def on_end(self) -> None:
+            if self.lines == [b"go"]:
+                self.push(b"first ")
+                act(self)
+
+    channel, far = peers.channel(Once, loop.map)
+    far.sendall(b"go\nnext\n")
+    assert receive_all(loop, far) == want
     for _ in range(2):
         poll(loop)
     channel.socket.close()  # where it was only shut down

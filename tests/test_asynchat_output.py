@@ -5,11 +5,24 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from typing import Any
 
 import pytest
 
-from chat_support import Lines, asynchat, beyond_the_old, feed, fill, poll, poll_until, receive, receive_all, waiting
+from chat_support import (
+    OLD,
+    Lines,
+    asynchat,
+    beyond_the_old,
+    feed,
+    fill,
+    poll,
+    poll_until,
+    receive,
+    receive_all,
+    waiting,
+)
 from cyncore import Loop
 from support import Peers
 
@@ -456,6 +469,101 @@ def test_error_of_send_is_an_error_of_the_channel(loop: Loop, peers: Peers, numb
     channel, _ = peers.channel(Failing, loop.map)
     channel.push(b"data")
     assert channel.calls == [f"error {OSError(number, 'failed')!r}"]
+    channel.close()
+
+
+FAILURES = [
+    OSError(errno.ENOBUFS, "no buffers"),
+    OSError(errno.EINTR, "interrupted"),
+    OSError(errno.EAGAIN, "no room"),
+    ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "wants to write"),
+    ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "wants to read"),
+]
+
+
+class Failing(socket.socket):
+    """Raises ``failure`` at the next send, once."""
+
+    failure: BaseException | None = None
+
+    def send(self, *arguments: Any) -> int:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        return super().send(*arguments)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_failing_socket_did_not_take_leaves_later(
+    loop: Loop, peers: Peers, failure: BaseException, raises: bool
+) -> None:
+    class Raising(Lines):
+        def handle_error(self) -> None:
+            if raises:
+                raise
+            super().handle_error()
+
+    near, far = peers.pair()
+    sock = Failing(fileno=near.detach())
+    peers.keep(sock)
+    channel = Raising(sock, loop.map)
+    sock.failure = failure
+    try:
+        channel.push(b"data")
+    except OSError as error:
+        assert error is failure  # noqa: PT017
+    assert receive(loop, far, 4) == b"data"
+    assert set(channel.calls) <= {f"error {failure!r}"}
+    channel.close()
+
+
+def test_push_that_fails_in_a_handler_is_told_at_once(loop: Loop, peers: Peers) -> None:
+    class Gone(Lines):
+        def on_end(self) -> None:
+            far.close()
+            self.push(b"data")
+            self.calls.append("pushed")
+
+    channel, far = peers.channel(Gone, loop.map)
+    feed(loop, far, b"go\n")
+    assert channel.calls == [b"go", "end", "close", "pushed"]
+
+
+class OwnQueue(Lines):
+    producer_fifo: Any = None
+
+
+@pytest.mark.parametrize("kind", [Lines, OwnQueue])
+def test_what_waits_without_a_connection_makes_no_events(loop: Loop, peers: Peers, kind: type[Lines]) -> None:
+    """The old one polled as fast as it could. Whoever connects later sends it."""
+    channel, far = peers.channel(kind, loop.map)
+    channel.connected = False
+    channel.push(b"data")
+    channel.close_when_done()
+    if not OLD:
+        assert sum(loop.poll() for _ in range(5)) == 0
+    channel.connected = True
+    assert receive(loop, far, 10) == b"data"
+    assert not loop.map
+
+
+@pytest.mark.parametrize("name", ["handle_write", "initiate_send", "handle_write_event", "writable"])
+@pytest.mark.parametrize("own", ["class", "instance"])
+def test_methods_of_its_own_may_make_a_connection_of_a_write_event(
+    loop: Loop, peers: Peers, name: str, own: str
+) -> None:
+    def connect(channel: Any) -> Any:
+        channel.connected = True
+        return getattr(Lines, name)(channel)
+
+    kind = type("Own", (Lines,), {name: connect} if own == "class" else {})
+    channel, far = peers.channel(kind, loop.map)
+    channel.connected = False
+    channel.producer_fifo.append(b"data")
+    if own == "instance":
+        setattr(channel, name, lambda: connect(channel))
+    assert receive(loop, far, 4) == b"data"
     channel.close()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What handlers push in a tick leaves in one system call, counted by strace in a process of its own."""
+"""In how many system calls what is pushed leaves, counted by strace in a process of its own."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ class Answering(asynchat.async_chat):
         self.push(self._get_data())
         self.push(b">")
 
+class Once(Answering):
+    def found_terminator(self):
+        self.push(b"<" + self._get_data() + b">")
+
+class Gathering(Answering):
+    gather_pushes = True
+
 loop = Loop()
 def made(kind=Answering):
     near, far = socket.socketpair()
@@ -62,40 +69,102 @@ def sends(source: str, folder: Path) -> list[list[str]]:
     return found[1:]
 
 
-def test_all_answers_to_a_channel_leave_in_one_call(tmp_path: Path) -> None:
+def test_each_push_of_a_handler_is_a_call(tmp_path: Path) -> None:
     [calls] = sends(
         """
-far.send(b"one\\ntwo\\nthree\\nfour\\n")
+far.send(b"one\\n")
+mark("answers")
+loop.poll()
+assert far.recv(1000) == b"<one>"
+""",
+        tmp_path,
+    )
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(("kind", "count"), [("Once", 1), ("Answering", 3), ("Gathering", 1)])
+def test_answers_to_lines_that_came_together_leave_with_the_first_push_of_the_last(
+    tmp_path: Path, kind: str, count: int
+) -> None:
+    [calls] = sends(
+        f"""
+channel.__class__ = {kind}
+far.send(b"one\\ntwo\\nthree\\nfour\\nfi")
 mark("answers")
 loop.poll()
 assert far.recv(1000) == b"<one><two><three><four>"
 """,
         tmp_path,
     )
-    assert len(calls) == 1
+    assert len(calls) == count
 
 
-def test_pushes_of_many_channels_to_one_leave_in_one_call(tmp_path: Path) -> None:
+def test_answers_to_counted_pieces_that_came_together_leave_in_one_call(tmp_path: Path) -> None:
     [calls] = sends(
         """
-class Telling(Answering):
+class Counted(Once):
     def found_terminator(self):
-        channel.push(b"told")
-fars = [made(Telling)[1] for _ in range(20)]
-for other in fars:
-    other.send(b"tell\\n")
-mark("tell")
+        self.set_terminator(3)
+        super().found_terminator()
+channel.__class__ = Counted
+channel.set_terminator(3)
+far.send(b"onetwosixte")
+mark("answers")
 loop.poll()
-assert far.recv(1000) == b"told" * 20
+assert far.recv(1000) == b"<one><two><six>"
 """,
         tmp_path,
     )
     assert len(calls) == 1
 
 
-def test_pushes_of_queued_calls_leave_in_one_call(tmp_path: Path) -> None:
+def test_more_pieces_than_one_call_sends_leave_in_as_few_as_it_takes(tmp_path: Path) -> None:
     [calls] = sends(
         """
+channel.__class__ = Once
+far.send(b"line\\n" * 640)
+mark("answers")
+loop.poll()
+assert far.recv(10000) == b"<line>" * 640
+""",
+        tmp_path,
+    )
+    assert len(calls) <= 11
+
+
+GATHERED = """
+class Telling(Answering):
+    def found_terminator(self):
+        for _ in range(5):
+            channel.push(b"told")
+fars = [made(Telling)[1] for _ in range(10)]
+for other in fars:
+    other.send(b"tell\\n")
+mark("tell")
+loop.poll()
+assert far.recv(1000) == b"told" * 50
+"""
+
+
+@pytest.mark.parametrize(("first", "count"), [
+    ("", 50),
+    ("channel.__class__ = Gathering", 1),
+    ("channel.gather_pushes = True", 1),
+    ("asynchat.async_chat.gather_pushes = True", 1),
+    ("Gathering.gather_pushes = property(lambda self: True); channel.__class__ = Gathering", 1),
+    ("channel.__class__ = Gathering; channel.gather_pushes = False", 50),
+    ("channel.__class__ = Gathering; channel.gather_pushes = False; del channel.gather_pushes", 1),
+])  # fmt: skip
+def test_pushes_of_other_channels_leave_at_once_or_together(tmp_path: Path, first: str, count: int) -> None:
+    [calls] = sends(f"{first}\n{GATHERED}", tmp_path)
+    assert len(calls) == count
+
+
+@pytest.mark.parametrize(("gathers", "count"), [(False, 10), (True, 1)])
+def test_pushes_of_queued_calls_leave_at_once_or_together(tmp_path: Path, gathers: bool, count: int) -> None:
+    [calls] = sends(
+        f"""
+channel.gather_pushes = {gathers}
 for _ in range(10):
     loop.call_soon(channel.push, b"soon")
 mark("soon")
@@ -104,13 +173,37 @@ assert far.recv(1000) == b"soon" * 10
 """,
         tmp_path,
     )
+    assert len(calls) == count
+
+
+def test_pushes_of_another_thread_leave_in_one_call(tmp_path: Path) -> None:
+    [calls] = sends(
+        """
+import threading
+def push():
+    for _ in range(10):
+        channel.push(b"data")
+def run():
+    thread = threading.Thread(target=push)
+    thread.start()
+    thread.join()
+loop.call_soon(run)
+mark("thread")
+loop.poll()
+loop.poll()
+assert far.recv(1000) == b"data" * 10
+""",
+        tmp_path,
+    )
     assert len(calls) == 1
 
 
-def test_producers_and_pushes_leave_in_one_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gathers", "count"), [(False, 3), (True, 1)])
+def test_a_producer_s_parts_leave_in_one_call(tmp_path: Path, gathers: bool, count: int) -> None:
     [calls] = sends(
-        """
+        f"""
 class Mixed(Answering):
+    gather_pushes = {gathers}
     def found_terminator(self):
         self.push(b"head ")
         self.push_with_producer(asynchat.simple_producer(b"body " * 300, 512))
@@ -123,12 +216,13 @@ assert far.recv(10000) == b"head " + b"body " * 300 + b"tail"
 """,
         tmp_path,
     )
-    assert len(calls) == 1
+    assert len(calls) == count
 
 
 def test_one_answer_a_tick_is_one_call(tmp_path: Path) -> None:
     ticks = sends(
         """
+channel.__class__ = Once
 for _ in range(5):
     far.send(b"one\\n")
     mark("tick")
@@ -157,10 +251,11 @@ for _ in range(5):
     assert polled == []
 
 
-def test_close_after_a_push_is_one_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "count"), [("Answering", 3), ("Gathering", 1)])
+def test_close_after_pushes_makes_no_more_calls(tmp_path: Path, kind: str, count: int) -> None:
     [calls] = sends(
-        """
-class Parting(Answering):
+        f"""
+class Parting({kind}):
     def found_terminator(self):
         super().found_terminator()
         self.close()
@@ -173,7 +268,27 @@ assert far.recv(1000) == b""
 """,
         tmp_path,
     )
-    assert len(calls) == 1
+    assert len(calls) == count
+
+
+def test_what_nobody_can_take_is_tried_no_more_often_than_it_is_pushed(tmp_path: Path) -> None:
+    """And a channel without a connection, which has something queued, costs no system call at all."""
+    pushes, polled = sends(
+        """
+channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+while not channel.producer_fifo:
+    channel.push(bytes(1000))
+mark("push")
+for _ in range(10):
+    channel.push(b"more")
+mark("poll")
+for _ in range(10):
+    loop.poll()
+""",
+        tmp_path,
+    )
+    assert len(pushes) <= 10
+    assert polled == []
 
 
 def test_large_queue_leaves_in_calls_of_the_size_that_the_class_says(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cyncore._check import main
+from cyncore._check import check, main
 from support import ENGINE_FOLDER
 
 SPINS = """\
@@ -318,3 +318,55 @@ def test_server_that_is_made_with_decoded_data_elsewhere_needs_no_options(
     server = "import smtpd\nclass A(smtpd.SMTPServer):\n def process_message(self, a, b, c, d): pass\n"
     main_ = "from server import A\nA(('', 0), None, decode_data=True)\n"
     assert run(capsys, write(tmp_path, server=server, main=main_)) == (0, [])
+
+
+# TLS
+
+
+TLS = """\
+import ssl, asyncore
+
+class Client(asyncore.dispatcher):
+    def begin(self, context):
+        {body}
+"""
+
+
+def found(folder: Path, body: str) -> list[tuple[str, str]]:
+    write(folder, main=TLS.format(body=body))
+    return [(one.code, one.message) for one in check([str(folder)]).findings if one.code in ("CYN202", "CYN203")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "at_once"),
+    [
+        ("self.socket", True),
+        ("self.socket, server_side=True", True),
+        ("self.socket, do_handshake_on_connect=True", True),
+        ("self.socket, do_handshake_on_connect=False", False),
+        ("self.socket, True, False", False),
+        ("self.socket, do_handshake_on_connect=context.waits", False),
+        ("self.socket, **options", False),
+        ("*given", False),
+    ],
+)
+def test_handshake_that_is_made_at_once_is_told(tmp_path: Path, arguments: str, at_once: bool) -> None:
+    for call in ("context.wrap_socket", "ssl.SSLContext().wrap_socket"):
+        ((code, message),) = found(tmp_path, f"self.socket = {call}({arguments})")
+        assert (code, "shakes hands at once" in message) == ("CYN202", at_once)
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ("self.socket.setblocking(True); self.socket.do_handshake(); self.socket.setblocking(False)", ["CYN203"]),
+        ("self.socket.settimeout(10); self.socket.do_handshake()", ["CYN203"]),
+        ("self.socket.settimeout(None); self.socket.do_handshake()", ["CYN203"]),
+        ("self.socket.setblocking(0); self.socket.do_handshake()", []),
+        ("self.socket.settimeout(0); self.socket.do_handshake()", []),
+        ("self.socket.do_handshake()", []),
+        ("while self.socket.do_handshake(): pass", ["CYN203"]),
+    ],
+)
+def test_handshake_that_waits_is_told(tmp_path: Path, body: str, codes: list[str]) -> None:
+    assert [code for code, _ in found(tmp_path, body)] == codes

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import ssl
 import tracemalloc
 from typing import Any
 
@@ -189,3 +192,132 @@ def test_debug_shows_what_is_sent(loop: Loop, peers: Peers, capsys: pytest.Captu
     channel.send(b"data")
     assert capsys.readouterr().out == "info: sending b'data'\n"
     channel.close()
+
+
+# What a socket that fails did not take
+
+
+class Failing(socket.socket):
+    """Raises ``failure`` at the next send, once."""
+
+    failure: BaseException | None = None
+
+    def send(self, *arguments: Any) -> int:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        return super().send(*arguments)
+
+
+FAILURES = [
+    OSError(errno.ENOBUFS, "no buffers"),
+    OSError(errno.EINTR, "interrupted"),
+    OSError(errno.EIO, "failed"),
+    ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "wants to write"),
+    ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "wants to read"),
+    ValueError("failed"),
+    KeyboardInterrupt(),
+]
+
+
+def failing(loop: Loop, peers: Peers, kind: type[Sender], failure: BaseException) -> tuple[Any, socket.socket]:
+    near, far = peers.pair()
+    sock = Failing(fileno=near.detach())
+    peers.keep(sock)
+    channel = kind(sock, loop.map)
+    sock.failure = failure
+    return channel, far
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize("before", [b"", b"before "])
+def test_send_that_fails_raises_and_what_it_was_given_leaves_later(
+    loop: Loop, peers: Peers, failure: BaseException, before: bytes
+) -> None:
+    channel, far = failing(loop, peers, Sender, failure)
+    channel.out_buffer = before
+    with pytest.raises(type(failure)):
+        channel.send(b"data")
+    assert channel.out_buffer == before + b"data"
+    assert drain(loop, far, len(before) + 4) == before + b"data"
+    channel.close()
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.EWOULDBLOCK])
+def test_send_to_a_socket_without_room_raises_nothing_and_leaves_later(loop: Loop, peers: Peers, error: int) -> None:
+    channel, far = failing(loop, peers, Sender, OSError(error, "no room"))
+    channel.send(b"data")
+    assert channel.out_buffer == b"data"
+    assert drain(loop, far, 4) == b"data"
+    channel.close()
+
+
+def test_message_that_a_plain_socket_refuses_is_kept(loop: Loop) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.connect(receiver.getsockname())
+        channel = Sender(sender, loop.map)
+        with pytest.raises(OSError, match=os.strerror(errno.EMSGSIZE)):
+            channel.send(bytes(70_000))
+        assert channel.out_buffer == bytes(70_000)
+        channel.close()
+
+
+def test_handle_close_finds_what_was_not_sent(loop: Loop, peers: Peers) -> None:
+    """As one that connects again and goes on does."""
+
+    class Keeping(Sender):
+        kept = b""
+
+        def handle_close(self) -> None:
+            self.kept = self.out_buffer
+            self.close()
+
+    channel, far = peers.channel(Keeping, loop.map)
+    far.close()
+    channel.send(b"data")
+    assert channel.kept == b"data"
+
+
+def test_own_initiate_send_that_sends_nothing_is_called_again_by_a_write_event(loop: Loop, peers: Peers) -> None:
+    class Throttled(Sender):
+        turns = 0
+
+        def initiate_send(self) -> None:
+            self.turns += 1
+            if self.turns > 2:
+                super().initiate_send()
+
+    channel, far = peers.channel(Throttled, loop.map)
+    channel.send(b"data")
+    assert drain(loop, far, 4) == b"data"
+    channel.close()
+
+
+# Without a socket, or with a closed one
+
+
+@pytest.mark.parametrize("kind", [asyncore.dispatcher, asyncore.dispatcher_with_send])
+def test_send_without_a_socket_names_the_channel(loop: Loop, kind: Any) -> None:
+    channel = kind(None, loop.map)
+    channel.name = "nobody"
+    with pytest.raises(AttributeError, match=r"has no send\(\)") as raised:  # as the old module, which named nobody
+        channel.send(b"data")
+    assert repr(channel) in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [asyncore.dispatcher, asyncore.dispatcher_with_send])
+def test_send_on_a_closed_channel_calls_handle_close_and_raises_nothing(loop: Loop, peers: Peers, kind: Any) -> None:
+    """As before: the program is told what it should have known."""
+
+    class Closed(kind):  # type: ignore[misc, valid-type]
+        closed = 0
+
+        def handle_close(self) -> None:
+            self.closed += 1
+
+    channel, _ = peers.channel(Closed, loop.map)
+    channel.close()
+    assert not channel.send(b"data")
+    assert channel.closed == 1

@@ -12,13 +12,24 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from example_support import PATIENCE, Server, command, require_ipv6, serving_http, tool, tool_environment, until
+from example_support import (
+    EXAMPLES,
+    PATIENCE,
+    Server,
+    command,
+    require_ipv6,
+    serving_http,
+    tool,
+    tool_environment,
+    until,
+)
 
 MEBIBYTE = 1024 * 1024
 TEXT = b"0123456789" * 10
@@ -80,6 +91,10 @@ class Client:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("site")
     (root / "secret").write_bytes(b"not to be served")
+    (root / "beside" / "sub").mkdir(parents=True)
+    (root / "beside" / "page").write_bytes(b"not to be served")
+    (root / "site-too").mkdir()
+    (root / "site-too" / "page").write_bytes(b"not to be served")
     site = root / "site"
     (site / "sub" / "deep").mkdir(parents=True)
     (site / "indexed").mkdir()
@@ -91,6 +106,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "packed.txt.gz").write_bytes(gzip.compress(TEXT))
     (site / "sub" / "http:x").write_bytes(b"colon")
     os.mkfifo(site / "pipe")
+    for name in (".env", ".git/config", "sub/.hidden", ".well-known/page", ".well-known/.hidden", ".open/page"):
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_bytes(b"dotted")
+    link = {
+        "out": "../secret",
+        "out-folder": "../beside",
+        "out-absolute": root / "secret",
+        "out-like": "../site-too",
+        "sub/out-index": "../../beside/page",
+        "round": "round",
+        "broken": "none",
+        "to-hidden": ".env",
+        "to-hidden-folder": ".open",
+        "to-text": "text.txt",
+        "sub/to-big": site / "big.bin",
+        "to-sub": "sub",
+        "there-and-back": "../site/text.txt",
+    }
+    for name, target in link.items():
+        (site / name).symlink_to(target)
+    (site / "folder-index" / "index.html").mkdir(parents=True)
+    (site / "out-index").mkdir()
+    (site / "out-index" / "index.html").symlink_to("../../secret")
     for path in (site / "text.txt", site / "big.bin"):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     return site
@@ -283,6 +321,111 @@ def test_nothing_above_the_folder(client: Client) -> None:
     for target in ("/../secret", "/%2e%2e/secret", "/..%2fsecret", "/sub/../../secret", "/sub/..%2f..%2fsecret"):
         assert client.ask(target).status == 404, target
     assert client.ask("/../text.txt").body == TEXT  # '..' at the top stays there
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/.env", "/%2eenv", "/.git/config", "/.git/", "/.git", "/sub/.hidden", "/sub/../.env", "/.well-known/.hidden"],
+)
+def test_nothing_whose_name_begins_with_a_dot(client: Client, target: str) -> None:
+    assert client.ask(target).status == 404
+    assert client.ask(target, "Range: bytes=0-1").status == 404
+
+
+def test_well_known_is_what_it_says(client: Client) -> None:
+    assert client.ask("/.well-known/page").body == b"dotted"
+    assert client.ask("/.well-known").status == 301
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/out",
+        "/out-absolute",
+        "/out-folder",  # a redirect would tell that there is a folder
+        "/out-folder/",
+        "/out-folder/page",
+        "/out-folder/sub",
+        "/out-like/page",
+        "/sub/out-index",
+        "/to-sub/out-index",
+        "/to-hidden",
+        "/to-hidden-folder/page",
+        "/round",
+        "/round/x",
+        "/broken",
+    ],
+)
+def test_no_link_leads_out_of_the_folder(client: Client, target: str) -> None:
+    assert client.ask(target).status == 404
+
+
+def test_links_within_the_folder_are_followed(client: Client) -> None:
+    assert client.ask("/to-text").body == TEXT
+    assert client.ask("/sub/to-big").body == BIG
+    assert client.ask("/there-and-back").body == TEXT
+    assert client.ask("/to-sub").status == 301
+    assert client.ask("/to-sub/http%3Ax").body == b"colon"
+
+
+def test_listings_name_only_what_is_served(client: Client) -> None:
+    names = set(re.findall(r'href="\./([^"]*)"', client.ask("/").body.decode()))
+    assert {"text.txt", "to-text", "to-sub/", ".well-known/", "indexed/", "there-and-back"} <= names
+    assert not {name for name in names if name.startswith((".", "out", "round", "to-hidden", "broken"))} - {
+        ".well-known/",
+        "out-index/",
+    }
+    assert "hidden" not in client.ask("/sub/").body.decode()
+
+
+def test_an_index_that_leads_out_is_none(client: Client) -> None:
+    response = client.ask("/out-index/")
+    assert (response.status, "<h1>Folder /out-index/</h1>" in response.body.decode()) == (200, True)
+    assert "index.html" not in response.body.decode()
+
+
+def test_an_index_that_is_a_folder_is_listed(client: Client) -> None:
+    assert '<a href="./index.html/">' in client.ask("/folder-index/").body.decode()
+
+
+def test_a_file_that_becomes_a_link_is_not_served_any_more(client: Client, folder: Path) -> None:
+    path = folder / "turning"
+    path.unlink(missing_ok=True)  # of the other program's turn
+    path.write_bytes(b"for all")
+    os.utime(path, (1, 1))
+    until(lambda: client.ask("/turning").body == b"for all", "it is served")
+    path.unlink()
+    path.symlink_to("../secret")
+    until(lambda: client.ask("/turning").status == 404, "it is not served")
+
+
+def test_a_link_that_is_put_in_the_way_meanwhile_is_not_followed(folder: Path) -> None:
+    """Between the look where a path leads and the opening of it, somebody exchanges a folder for a link."""
+    check = f"""
+import os, http_server
+site = http_server.Site({str(folder)!r})
+folder = {str(folder / "exchanged")!r}
+os.mkdir(folder)
+with open(os.path.join(folder, "page"), "w") as file:
+    file.write("for all")
+request = http_server.parse_request(b"GET /exchanged/page HTTP/1.0")
+assert site.answer(request).body == b"for all"
+resolve = site.place_of
+
+def place_of(path):
+    place = resolve(path)
+    os.rename(folder, folder + "-away")
+    os.symlink("../beside", folder)
+    return place
+
+site.place_of = place_of
+assert os.path.exists(os.path.join(folder, "page"))
+print(site.answer(request).status)
+print(open(os.path.join(folder, "page")).read())
+"""
+    words = [sys.executable, "-c", "import cyncore\ncyncore.install()\n" + check]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, cwd=EXAMPLES)
+    assert (done.stdout, done.stderr) == ("404\nnot to be served\n", "")
 
 
 def test_content_types(client: Client) -> None:

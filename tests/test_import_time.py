@@ -63,6 +63,7 @@ def test_every_public_name_can_be_imported() -> None:
 def test_the_old_modules_are_attributes_of_the_package() -> None:
     script = "import cyncore\nprint(cyncore.asyncore.__name__, cyncore.asynchat.__name__, cyncore.smtpd.__name__)"
     assert run_script(script) == "cyncore.asyncore cyncore.asynchat cyncore.smtpd\n"
+    assert run_script("import cyncore\nprint(cyncore.wasyncore.__name__)") == "cyncore.wasyncore\n"
 
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:

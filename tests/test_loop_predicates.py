@@ -409,3 +409,92 @@ def test_a_key_that_is_no_descriptor_costs_its_object_only(loop: Loop, peers: Pe
     assert good.got == b"x"
     assert -1 not in loop.map
     assert [word.split()[0] for word in bad.seen] == ["error"]
+
+
+class Meddler(Asked):
+    """Does something to another channel while it is asked itself, once."""
+
+    meddle: Any = None
+
+    def readable(self) -> bool:
+        meddle, self.meddle = self.meddle, None
+        if meddle is not None:
+            meddle()
+        return True
+
+
+def test_what_a_predicate_leaves_to_be_sent_by_a_channel_asked_before_leaves_in_this_tick(
+    loop: Loop, peers: Peers
+) -> None:
+    buffered, far = peers.channel(dispatcher_with_send, loop.map)
+    meddler, _ = peers.channel(Meddler, loop.map)
+    left = []
+
+    def send_more_than_fits() -> None:
+        buffered.send(b"x" * 4_000_000)
+        left.append(len(buffered.out_buffer))
+        far.setblocking(False)
+        while True:
+            try:
+                far.recv(1 << 20)
+            except BlockingIOError:
+                break
+
+    loop.poll(0)
+    meddler.meddle = send_more_than_fits
+    assert loop.poll(1) == 1
+    assert 0 < len(buffered.out_buffer) < left[0]
+
+
+def test_channel_that_a_predicate_of_another_resumes_has_its_event_in_this_tick(loop: Loop, peers: Peers) -> None:
+    channel, far = peers.channel(Recorder, loop.map)
+    meddler, _ = peers.channel(Meddler, loop.map)
+    channel.pause_reading()
+    loop.poll(0)
+    far.send(b"x")
+    meddler.meddle = channel.resume_reading
+    assert loop.poll(1) == 1
+
+
+def test_channel_that_a_predicate_of_another_closes_is_not_asked_any_more(loop: Loop, peers: Peers) -> None:
+    meddler, _ = peers.channel(Meddler, loop.map)
+    victim, _ = peers.channel(Asked, loop.map)
+    loop.poll(0)
+    asked = victim.asked
+    meddler.meddle = victim.close
+    loop.poll(0)
+    assert victim.asked == asked
+
+
+@pytest.mark.parametrize("where", ["class", "instance"])
+def test_handler_of_urgent_data_that_comes_late_is_called(where: str, loop: Loop) -> None:
+    class Late(Asked):
+        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as far:
+        channel = Late(server.accept()[0], loop.map)
+        loop.poll(0)
+        loop.poll(0)
+        urgent: list[bytes] = []
+        holder: Any = Late if where == "class" else channel
+        holder.handle_expt = lambda *_: urgent.append(channel.socket.recv(1, socket.MSG_OOB))
+        far.send(b"!", socket.MSG_OOB)
+        poll_until(loop, lambda: urgent)
+        assert urgent == [b"!"]
+        channel.close()
+
+
+@pytest.mark.parametrize("where", ["class", "instance"])
+def test_predicate_that_comes_late_is_asked(where: str, loop: Loop, peers: Peers) -> None:
+    class Late(Recorder):
+        pass
+
+    channel, far = peers.channel(Late, loop.map)
+    loop.poll(0)
+    loop.poll(0)
+    holder: Any = Late if where == "class" else channel
+    holder.readable = lambda *_: False
+    far.send(b"x")
+    assert loop.poll(0) == 0
+    del holder.readable
+    assert loop.poll(5) == 1

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import pytest
 
-from cyncore import Loop
+from cyncore import Loop, asynchat, asyncore, socket_map
 from support import Peers, Recorder
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
@@ -127,3 +127,177 @@ def test_a_signal_handler_may_queue_a_call(loop: Loop, peers: Peers) -> None:
         loop.run()
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+# What a signal's handler may do: docs/loop.md says it
+
+
+@contextmanager
+def at_a_signal(does: Callable[[], object]) -> Iterator[None]:
+    """Sends SIGALRM to this process shortly; its handler calls ``does``."""
+    before = signal.signal(signal.SIGALRM, lambda number, frame: does())
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def idle(loop: Loop, peers: Peers) -> Loop:
+    """A loop with a channel that nothing happens to. Ends its runs after a while, as a test should not hang."""
+    peers.channel(Recorder, loop.map)
+    loop.call_later(20, loop.stop)
+    return loop
+
+
+def test_stop_in_a_signal_handler_ends_the_wait(idle: Loop) -> None:
+    stopped = []
+    with at_a_signal(lambda: (stopped.append(1), idle.stop())):
+        idle.run(forever=True)
+    assert stopped
+    assert idle.next_deadline() is not None  # the limit has not ended it
+
+
+def test_stop_in_a_signal_handler_ends_asyncore_s_loop(peers: Peers) -> None:
+    peers.channel(Recorder, None)
+    with at_a_signal(lambda: Loop.of(socket_map).stop()):
+        asyncore.loop(timeout=20)
+    assert len(socket_map) == 1
+    asyncore.close_all()
+
+
+def test_wake_in_a_signal_handler_ends_the_wait(idle: Loop) -> None:
+    with at_a_signal(idle.wake):
+        assert idle.poll(None) == 0
+    assert idle.next_deadline() is not None
+
+
+@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe"])
+def test_what_a_signal_handler_queues_is_called_at_once(idle: Loop, method: str) -> None:
+    with at_a_signal(lambda: getattr(idle, method)(idle.stop)):
+        idle.run()
+    assert idle.next_deadline() is not None
+
+
+def test_timer_of_a_signal_handler_shortens_the_wait(idle: Loop) -> None:
+    with at_a_signal(lambda: idle.call_later(0.05, idle.stop)):
+        idle.run()
+    assert idle.next_deadline() is not None
+
+
+def test_push_in_a_signal_handler_leaves_although_the_loop_waits(idle: Loop, peers: Peers) -> None:
+    channel, peer = peers.channel(asynchat.async_chat, idle.map)
+    told: list[bytes] = []
+
+    def push() -> None:
+        channel.push(b"told")
+        peer.settimeout(5)
+        told.append(peer.recv(100))
+        idle.stop()
+
+    with at_a_signal(push):
+        idle.run()
+    assert told == [b"told"]
+    channel.close()
+
+
+def test_channel_that_a_signal_handler_closes_is_gone(loop: Loop, peers: Peers) -> None:
+    channel, _ = peers.channel(Recorder, loop.map)
+    with at_a_signal(channel.close):
+        loop.run()  # which ends with its last channel
+    assert channel.seen == []
+
+
+def test_answer_that_a_signal_handler_changes_counts(idle: Loop, peers: Peers) -> None:
+    class Writer(Recorder):
+        wants = False
+
+        def writable(self) -> bool:
+            return self.wants
+
+        def handle_write(self) -> None:
+            self.seen.append("write")
+            idle.stop()
+
+    channel, _ = peers.channel(Writer, idle.map)
+    with at_a_signal(lambda: setattr(channel, "wants", True)):
+        idle.run()
+    assert channel.seen == ["write"]
+    channel.close()
+
+
+def test_poll_in_a_signal_handler_serves_and_run_is_refused(idle: Loop, peers: Peers) -> None:
+    channel, peer = peers.channel(Recorder, idle.map)
+    came: list[object] = []
+
+    def serve() -> None:
+        with pytest.raises(RuntimeError, match="runs already"):
+            idle.run()
+        peer.send(b"x")
+        came.append(idle.poll(5))
+        idle.stop()
+
+    with at_a_signal(serve):
+        idle.run()
+    assert (came, channel.got) == ([1], b"x")
+    channel.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncore.ExitNow, ValueError])
+def test_what_a_signal_handler_raises_leaves_a_wait(idle: Loop, error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error
+
+    with at_a_signal(fail), pytest.raises(error):
+        idle.run()
+    assert not idle.running
+    idle.call_soon(idle.stop)
+    idle.run()
+
+
+class Waiting(Recorder):
+    """A handler that a signal will interrupt."""
+
+    def handle_read(self) -> None:
+        self.recv(100)
+        self.seen.append("begun")
+        threading.Event().wait(20)
+        self.seen.append("not interrupted")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_a_signal_handler_raises_in_a_handler(idle: Loop, peers: Peers, error: type[BaseException]) -> None:
+    channel, peer = peers.channel(Waiting, idle.map)
+    came: list[str] = []
+    peer.send(b"x")
+
+    def fail() -> None:
+        idle.call_soon(came.append, "queued")
+        raise error("of the signal")
+
+    with at_a_signal(fail):
+        if error is KeyboardInterrupt:
+            with pytest.raises(KeyboardInterrupt):
+                idle.run()
+            assert channel.seen == ["begun"]
+            channel.close()
+        else:
+            idle.call_later(0.2, idle.stop)
+            idle.run()
+            assert channel.seen == ["begun", "error ValueError('of the signal')"]
+    idle.poll(0)
+    assert came == ["queued"]
+
+
+def test_loop_of_another_thread_is_stopped_by_a_signal_handler(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    with at_a_signal(loop.stop):
+        thread.join(20)
+    ended = not thread.is_alive()
+    loop.stop()
+    thread.join()
+    assert ended

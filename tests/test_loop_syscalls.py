@@ -45,7 +45,7 @@ os._exit(0)
 
 
 # With "?", as not every machine has the older ones.
-WAITS = {"epoll": "?epoll_wait,epoll_pwait", "poll": "?poll,ppoll", "select": "?select,pselect6"}
+WAITS = {"epoll": "?epoll_wait,epoll_pwait,?epoll_pwait2", "poll": "?poll,ppoll", "select": "?select,pselect6"}
 
 
 def test_loop_that_waits_for_single_events_asks_once_for_each(loop: Loop, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import smtplib
 import subprocess
 import sys
@@ -29,13 +30,15 @@ print(__name__, main.__dict__ is globals(), main.__spec__ is None, __builtins__ 
 """
 
 
-def run(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: object, cwd: Path | str | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs ``python -m cyncore WORDS``."""
     return python("-m", "cyncore", *words, cwd=cwd, env=env)
 
 
 def python(
-    *words: object, cwd: Path | None = None, env: dict[str, str] | None = None
+    *words: object, cwd: Path | str | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs Python itself, which is what `run` must look like."""
     command = [sys.executable, *map(str, words)]
@@ -232,6 +235,78 @@ def test_m_without_a_module_shows_the_usage() -> None:
     done = run("-m")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: ")
+
+
+# Copies that the program brings along
+
+COPY = """
+socket_map = {}
+class dispatcher: pass
+def poll(): pass
+def loop(): pass
+"""
+NAMES_OF_COPIES = "from package import asyncore, events; print(asyncore.__name__, events.__name__)"
+
+
+def write_copies(folder: Path) -> None:
+    """A package with two copies of asyncore, one of which is not called so."""
+    for name, text in {"__init__": "", "asyncore": COPY, "events": COPY, "program": NAMES_OF_COPIES}.items():
+        write(folder / "package" / f"{name}.py", text)
+
+
+def test_copies_that_are_named_are_replaced(tmp_path: Path) -> None:
+    write_copies(tmp_path)
+    script = write(tmp_path / "old.py", f"import sys; print(sys.argv[1:]); {NAMES_OF_COPIES}")
+    done = run("--replace", "package.asyncore", "--replace=package.events", script, "--replace", "x", cwd="/")
+    assert (done.stdout, done.stderr) == ("['--replace', 'x']\ncyncore.asyncore cyncore.asyncore\n", "")
+
+
+def test_copies_of_a_module_that_runs_are_replaced(tmp_path: Path) -> None:
+    write_copies(tmp_path)
+    copies = ["--replace", "package.asyncore", "--replace", "package.events"]
+    done = run(*copies, "-m", "package.program", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("cyncore.asyncore cyncore.asyncore\n", "")
+
+
+def test_copies_in_a_folder_or_an_archive_that_runs_are_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    write_copies(folder)
+    write(folder / "__main__.py", f"import sys; {NAMES_OF_COPIES}; print(len(sys.path))")
+    expected = python(folder, cwd=tmp_path).stdout.splitlines()[1]
+    archive = shutil.make_archive(str(tmp_path / "program"), "zip", folder)
+    for program in folder, archive:
+        done = run("--replace=package.asyncore", "--replace=package.events", program, cwd=tmp_path)
+        assert (done.stdout, done.stderr) == (f"cyncore.asyncore cyncore.asyncore\n{expected}\n", "")
+
+
+def test_copy_that_cannot_be_replaced_is_named_and_nothing_runs(tmp_path: Path) -> None:
+    write_copies(tmp_path)
+    done = run("--replace", "package.gone", "-m", "package.program", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "cyncore: there is no module package.gone to be replaced\n"
+
+
+@pytest.mark.parametrize("words", [["--replace"], ["--replace", "package.asyncore"], ["--replacing", "x", "y"]])
+def test_half_an_option_shows_the_usage_and_fails(words: list[str]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize("end", ["", "import sys; sys.exit(3)", "raise ValueError"])
+def test_copies_that_stay_are_told_of_once_however_the_program_ends(tmp_path: Path, end: str) -> None:
+    write_copies(tmp_path)
+    script = write(tmp_path / "old.py", f"{NAMES_OF_COPIES}; import package.asyncore\n{COPY}\n{end}")
+    done = run(script)
+    assert done.stdout == "package.asyncore package.events\n"
+    told = [line for line in done.stderr.splitlines() if "is a copy of asyncore" in line]
+    assert [line.split()[0] for line in told] == ["package.asyncore", "package.events"]
+
+
+def test_program_itself_and_cyncore_s_own_modules_are_no_copies(tmp_path: Path) -> None:
+    write(tmp_path / "old.py", f"import cyncore.wasyncore\n{COPY}")
+    for words in ["old.py"], ["-m", "old"]:
+        assert run(*words, cwd=tmp_path).stderr == ""
 
 
 # Our own modules under -m

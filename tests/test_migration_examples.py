@@ -77,6 +77,8 @@ def test_there_are_the_command_lines_that_are_tested_here() -> None:
         "python -m cyncore program.py --its options",
         "python -m cyncore -m package.program",
         "python -m cyncore check .",
+        "python -m cyncore -m waitress --listen=127.0.0.1:8080 module:app",
+        "python -m cyncore --replace package.asyncore --replace package.asynchat program.py",
     ]
 
 
@@ -105,7 +107,10 @@ def test_changed_imports() -> None:
 
 def test_install() -> None:
     check = "\ncyncore.install()\nprint(asyncore.__name__, asynchat.__name__, smtpd.__name__)"
-    assert run_script(block("cyncore.install()") + check) == "cyncore.asyncore cyncore.asynchat cyncore.smtpd\n"
+    assert (
+        run_script(block("cyncore.install()\n\nimport asynchat") + check)
+        == "cyncore.asyncore cyncore.asynchat cyncore.smtpd\n"
+    )
 
 
 def test_install_refuses_and_replaces() -> None:
@@ -129,30 +134,58 @@ def test_library_takes_cyncore_where_it_is() -> None:
     assert run_script(block("except ImportError:") + check) == "cyncore.asyncore cyncore.asynchat\n"
 
 
-def test_copy_is_replaced_before_its_package_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").write_text("from .server import loop\n", encoding="utf-8")
-    (tmp_path / "package" / "asyncore.py").write_text("raise RuntimeError('the copy')\n", encoding="utf-8")
-    (tmp_path / "package" / "server.py").write_text(
+def copies(folder: Path) -> None:
+    """A package with copies that nobody may import, and users of them in every way that the page names."""
+    package = folder / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .server import loop\n", encoding="utf-8")
+    for name in "asyncore", "asynchat":
+        (package / f"{name}.py").write_text("raise RuntimeError('the copy')\n", encoding="utf-8")
+    (package / "server.py").write_text(
         "from package import asyncore\nfrom . import asyncore as same\nimport package.asyncore as third\n"
-        "from package.asyncore import loop\nassert same is third is asyncore\n",
+        "from package.asyncore import loop\nassert same is third is asyncore\n"
+        "import package.asyncore, package.asynchat\nassert package.asyncore.dispatcher is asyncore.dispatcher\n",
         encoding="utf-8",
     )
-    check = f"\nsys.path.insert(0, {str(tmp_path)!r})\nimport package\nprint(package.loop is cyncore.asyncore.loop)"
-    assert run_script(block('sys.modules["package.asyncore"]') + check) == "True\n"
 
 
-def test_copy_named_in_full_is_replaced_in_its_package_too(tmp_path: Path) -> None:
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "__init__.py").touch()
-    (tmp_path / "package" / "asyncore.py").write_text("raise RuntimeError('the copy')\n", encoding="utf-8")
-    (tmp_path / "package" / "server.py").write_text(
-        "import package.asyncore\nloop = package.asyncore.loop\n", encoding="utf-8"
-    )
-    assert "`package.asyncore = cyncore.asyncore`" in PAGE
-    check = f"\nsys.path.insert(0, {str(tmp_path)!r})\nimport package\npackage.asyncore = cyncore.asyncore\n"
-    check += "import package.server\nprint(package.server.loop is cyncore.asyncore.loop)"
-    assert run_script(block('sys.modules["package.asyncore"]') + check) == "True\n"
+COPIES_TELL = "import package\nprint(package.loop.__module__, package.asyncore.__name__, package.asynchat.__name__)\n"
+COPIES_TOLD = "cyncore.asyncore cyncore.asyncore cyncore.asynchat\n"
+
+
+def test_copies_are_replaced_by_the_command(tmp_path: Path) -> None:
+    copies(tmp_path)
+    (tmp_path / "program.py").write_text(COPIES_TELL, encoding="utf-8")
+    done = run_command(COMMANDS[4], tmp_path)
+    assert (done.stdout, done.stderr) == (COPIES_TOLD, "")
+
+
+def test_copies_are_replaced_before_their_package_is_imported(tmp_path: Path) -> None:
+    copies(tmp_path)
+    start = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
+    assert run_script(start + block("replace_copies=") + COPIES_TELL) == COPIES_TOLD
+
+
+def test_whoever_runs_a_copy_that_stays_is_told_once(tmp_path: Path) -> None:
+    copies(tmp_path)
+    copy = "socket_map = {}\nclass dispatcher: ...\ndef poll(): ...\ndef loop(): ...\n"
+    for name in "asyncore", "asynchat":
+        (tmp_path / "package" / f"{name}.py").write_text(copy, encoding="utf-8")
+    (tmp_path / "program.py").write_text(COPIES_TELL, encoding="utf-8")
+    done = run_command("python -m cyncore program.py", tmp_path)
+    assert done.stderr.count("package.asyncore is a copy of asyncore with a loop of its own") == 1
+
+
+def test_waitress_is_served_by_the_command(tmp_path: Path) -> None:
+    source = "import waitress.server\nprint(waitress.server.BaseWSGIServer.__mro__[1].__module__, flush=True)\n"
+    (tmp_path / "module.py").write_text(f"{source}raise SystemExit(7)  # before it serves\n", encoding="utf-8")
+    done = run_command(COMMANDS[3], tmp_path)
+    assert (done.stdout, done.returncode) == ("cyncore.wasyncore\n", 7)
+
+
+def test_waitress_after_install() -> None:
+    check = "\nprint(waitress.server.wasyncore.__name__)"
+    assert run_script(block("import waitress") + check) == "cyncore.wasyncore\n"
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

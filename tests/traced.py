@@ -28,15 +28,19 @@ def can_trace() -> bool:
     return done.returncode == 0
 
 
-def trace(source: str, calls: str, folder: Path) -> list[str]:
-    """Its calls of these names (with commas between them) and its children's, a line each."""
+def trace(source: str, calls: str, folder: Path, inject: str = "") -> list[str]:
+    """Its calls of these names (with commas between them) and its children's, a line each.
+
+    ``inject``: what strace is to put in the place of some calls, as its option of that name has it.
+    """
     if not cyncore.native:
         pytest.skip("only the compiled engine makes a promise of it")
     if not can_trace():
         pytest.skip("no strace here")
     told = folder / "trace"
+    options = ["-f", "-e", f"trace={calls}", *(["-e", f"inject={inject}"] if inject else []), "-o", str(told)]
     done = subprocess.run(
-        [str(STRACE), "-f", "-e", f"trace={calls}", "-o", str(told), sys.executable, "-W", "error", "-c", source],
+        [str(STRACE), *options, sys.executable, "-W", "error", "-c", source],
         env={**os.environ, "PYTHONPATH": ENGINE_FOLDER},
         capture_output=True,
         text=True,

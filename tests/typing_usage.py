@@ -12,6 +12,7 @@ from typing import Any
 
 import cyncore
 import cyncore.asyncore as asyncore
+import cyncore.wasyncore as wasyncore
 
 HELLO = b"hello"
 
@@ -86,6 +87,20 @@ class OldEcho(asyncore.dispatcher_with_send):
 
     def handle_expt(self) -> None:
         raise asyncore.ExitNow
+
+
+class Channel(wasyncore.dispatcher):
+    """As waitress has them."""
+
+    def handle_write(self) -> None:
+        sent: int = self.send(HELLO, do_close=False)
+        self.logger.info("sent %d", sent)
+        self.log_info(self.compact_traceback()[3], "error")
+        wasyncore.loop(use_poll=True, map={}, timeout=0.0)
+
+    def mistakes(self) -> None:
+        self.send(HELLO, "yes")  # type: ignore[arg-type]
+        cyncore.install(replace_copies=[1])  # type: ignore[list-item]
 
 
 class Wrong(cyncore.dispatcher):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from . import asynchat as asynchat
     from . import asyncore as asyncore
     from . import smtpd as smtpd
+    from . import wasyncore as wasyncore
     from ._names import InstallError as InstallError
     from ._names import install as install
 else:
@@ -39,7 +40,7 @@ else:
             from ._names import InstallError, install
 
             return install if name == "install" else InstallError
-        if name not in ("asynchat", "asyncore", "smtpd"):
+        if name not in ("asynchat", "asyncore", "smtpd", "wasyncore"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = f"{__name__}.{name}"
         __import__(module)  # importlib is not loaded yet, and more than this needs

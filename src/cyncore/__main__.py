@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """``python -m cyncore SCRIPT [ARG...]`` and ``python -m cyncore -m MODULE [ARG...]``: an old program on cyncore's loop.
 
-The program finds cyncore's modules under the names ``asyncore``, ``asynchat`` and ``smtpd``, and everything else
-(``sys.argv``, ``sys.path[0]``, ``__main__``) as Python itself would have set it.
+The program finds cyncore's modules under the names ``asyncore``, ``asynchat`` and ``smtpd``, and under those of copies
+that ``--replace`` names or cyncore knows; everything else (``sys.argv``, ``sys.path[0]``, ``__main__``) it finds as
+Python itself would have set it.
 """
 
 from __future__ import annotations
@@ -15,22 +16,29 @@ import runpy
 import sys
 import types
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from . import Loop, __version__, install, native
+from . import InstallError, Loop, __version__, install, native
+from ._copies import tell_of_all
 
 USAGE = """\
-usage: python -m cyncore (SCRIPT | -m MODULE) [ARG...]
+usage: python -m cyncore [--replace MODULE]... (SCRIPT | -m MODULE) [ARG...]
        python -m cyncore check [OPTION...] PATH...
-       python -m cyncore --version"""
+       python -m cyncore --version
+
+--replace MODULE: a copy of asyncore, asynchat or smtpd that the program brings along (package.module), to be
+replaced by cyncore's. That of waitress is without being named."""
 
 
-def run_module(name: str, args: list[str]) -> None:
+def run_module(name: str, args: list[str], copies: list[str]) -> None:
     """Runs ``name`` as ``python -m`` does: found from the current folder first, ``sys.argv[0]`` its file."""
+    replace(copies)
     sys.argv = [name, *args]  # runpy puts the file's name in place of the first
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
-def run_script(path: str, args: list[str]) -> None:
+def run_script(path: str, args: list[str], copies: list[str]) -> None:
     """Runs a file, or a folder or archive with a ``__main__`` in it, as ``python PATH`` does."""
     sys.argv = [path, *args]
     if os.path.isfile(path):
@@ -41,8 +49,11 @@ def run_script(path: str, args: list[str]) -> None:
         # `-m` put the current folder there; a script has its own, and for the others runpy sees to it.
         sys.path[:1] = [os.path.dirname(os.path.realpath(path))] if from_source else []
     if not from_source:
+        with _first_on_path(path):  # as runpy will have it
+            replace(copies)
         runpy.run_path(path, run_name="__main__")
         return
+    replace(copies)
     with io.open_code(path) as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
     # A module of its own that stays: runpy's would be gone before the program's exit handlers run.
@@ -50,6 +61,24 @@ def run_script(path: str, args: list[str]) -> None:
     program.__dict__.update(__file__=os.path.abspath(path), __builtins__=builtins, __cached__=None)
     sys.modules["__main__"] = program
     exec(code, program.__dict__)
+
+
+def replace(copies: list[str]) -> None:
+    """Has cyncore's modules take the place of those copies. Ends the process, with 2, where one cannot be replaced."""
+    try:
+        install(replace=True, replace_copies=copies)
+    except InstallError as error:
+        print(f"cyncore: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def _first_on_path(path: str) -> Iterator[None]:
+    sys.path.insert(0, path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
 
 
 def _safe_path() -> bool:
@@ -81,8 +110,9 @@ def main(argv: list[str]) -> int:
         from ._check import main as check
 
         return check(argv[1:])
-    module = argv[:1] == ["-m"]
-    words = argv[1:] if module else argv
+    words, copies = _without_options(argv)
+    module = words[:1] == ["-m"]
+    words = words[1:] if module else words
     if not words or (not module and words[0].startswith("-")):
         print(USAGE, file=sys.stderr)
         return 2
@@ -90,8 +120,23 @@ def main(argv: list[str]) -> int:
         print(f"cyncore: can't open file {words[0]!r}: no such file", file=sys.stderr)
         return 2
     install(replace=True)  # whoever starts a program like this wants cyncore, whatever start-up files have imported
-    (run_module if module else run_script)(words[0], words[1:])
+    try:
+        (run_module if module else run_script)(words[0], words[1:], copies)
+    finally:
+        tell_of_all(by_name=False)  # of what is called nothing like asyncore, and was not noticed before
     return 0
+
+
+def _without_options(argv: list[str]) -> tuple[list[str], list[str]]:
+    """``argv`` from the program on, and the copies that stand before it after ``--replace``."""
+    words, copies = argv, []
+    while words:
+        option, equals, name = words[0].partition("=")
+        if option != "--replace" or not (equals or words[1:]):
+            break
+        copies.append(name if equals else words[1])
+        words = words[1:] if equals else words[2:]
+    return words, copies
 
 
 if __name__ == "__main__":

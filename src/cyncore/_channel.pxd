@@ -46,6 +46,7 @@ cdef class LoopBase:
 
     cdef readonly object map          # fd -> channel, as its users see it
     cdef char *scratch                # recv reads into it
+    cdef int depth                    # ticks in progress, nested ones counted
     cdef int put(self, int fd, Channel channel) except -1
     cdef int take_out(self, int fd) except -1
     cdef int detach(self, int fd) except -1
@@ -82,6 +83,7 @@ cdef class Channel(Root):
     cdef int number                   # _fileno, -1: None
     cdef int touched_at               # place in loop.touched, or in the part of it that is being asked
     cdef unsigned said                # what its predicates answered last
+    cdef unsigned own                 # which of _traits.OWN_NAMES it carries itself
     cdef unsigned asked_run           # loop.runs when they were asked last
     cdef int recent_at                # place in loop.recent
     cdef unsigned idle_passes         # how often they were asked as one of those without another answer
@@ -90,7 +92,7 @@ cdef class Channel(Root):
     cdef object address               # addr, once it was asked for or assigned
     cdef cyn_peer peer                # what `addr` is made of when somebody asks; family 0: nothing
 
-    cdef int attribute_changed(self, object name) except -1
+    cdef int attribute_changed(self, object name, bint is_set) except -1
     cdef object its_socket(self)
     cdef object its_map(self)
     cdef object method_of_socket(self, str name)

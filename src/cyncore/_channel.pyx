@@ -119,11 +119,18 @@ cdef frozenset LOST_IN_BACKLOG = frozenset(
         "EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET",
         "EHOSTUNREACH", "ENETUNREACH",
     })
-cdef frozenset WATCHED_NAMES = frozenset({
-    "readable", "writable", "handle_read", "handle_write", "handle_read_event", "handle_write_event",
-    "handle_expt_event", "handle_expt", "handle_accept", "connected", "accepting", "connecting", "closing", "__class__",
-    "set_socket", "add_channel", "socket",
-})
+cdef enum:  # what is to be done when an attribute is set; below: it is of the handlers and predicates, and that is its bit
+    WATCH_STATE = 32
+    WATCH_CLASS = 33
+    WATCH_STEPS = 34
+    WATCH_SOCKET = 35
+cdef dict WATCHED_NAMES = {
+    **{name: at for at, name in enumerate(_traits.OWN_NAMES)},
+    **dict.fromkeys(("connected", "accepting", "connecting", "closing"), WATCH_STATE),
+    **dict.fromkeys(("set_socket", "add_channel"), WATCH_STEPS),
+    "__class__": WATCH_CLASS,
+    "socket": WATCH_SOCKET,
+}
 
 # What is known of the layout of sockets holds for Python's own class alone. None: there is no such class.
 cdef object PLAIN_SOCKET = _patched.plain_socket()
@@ -299,34 +306,40 @@ cdef class Channel(Root):
         if self.asked_at >= 0 and not self.flags & (TOUCHED | ASKING):
             self.loop.mark(self)  # its predicates may look at that
         if cyn_names_may_have(name):
-            self.attribute_changed(name)
+            self.attribute_changed(name, True)
 
     def __delattr__(self, name):
         generic_delete(self, name, NULL)
         if self.asked_at >= 0 and not self.flags & (TOUCHED | ASKING):
             self.loop.mark(self)
         if cyn_names_may_have(name):
-            self.attribute_changed(name)
+            self.attribute_changed(name, False)
 
-    cdef int attribute_changed(self, object name) except -1:
-        if name in WATCHED_NAMES:
-            if name == "__class__":
-                if self.loop is not None:
-                    self.loop.reclass(self)
-            elif name == "set_socket" or name == "add_channel":
-                self.flags |= OWN_STEPS
-            elif name == "socket":
-                if self.loop is not None and self.defines & SHADOWS and self.its_socket() is not None:
-                    self.loop.renew(self)  # as the property does it
-            elif name[0] in "hrw":
+    cdef int attribute_changed(self, object name, bint is_set) except -1:
+        cdef object found = WATCHED_NAMES.get(name)
+        cdef int watch
+        if found is None:
+            return 0
+        watch = found
+        if watch < WATCH_STATE:
+            self.own = self.own | 1 << watch if is_set else self.own & ~(1 << watch)
+            self.flags &= ~(MUTED | INSTANCE)
+            if self.own:
                 self.flags |= INSTANCE
-                self.flags &= ~MUTED
-                if self.loop is not None:
-                    self.classify()
-                    self.settle()
-            elif self.loop is not None and self.defines & STATE:
+            if self.loop is not None:
+                self.classify()
+                self.settle()
+        elif watch == WATCH_STATE:
+            if self.loop is not None and self.defines & STATE:
                 self.flags &= ~MUTED
                 self.settle()
+        elif watch == WATCH_CLASS:
+            if self.loop is not None:
+                self.loop.reclass(self)
+        elif watch == WATCH_STEPS:
+            self.flags |= OWN_STEPS
+        elif self.loop is not None and self.defines & SHADOWS and self.its_socket() is not None:
+            self.loop.renew(self)  # as the property does it
         return 0
 
     # State
@@ -402,7 +415,7 @@ cdef class Channel(Root):
         cdef object sock = self.its_socket()
         method = getattr(sock, name, None)
         if method is None:
-            raise AttributeError(f"{type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
         return method
 
     cdef bint is_as_before(self, object sock) except -1:
@@ -645,7 +658,7 @@ cdef class Channel(Root):
             return 0
         self.defines = self.traits.flags
         if self.flags & INSTANCE:
-            self.defines = traits_of_instance(self, self.defines)
+            self.defines = traits_of_instance(self.own, self.defines)
         if self.sock is None or self.defines & SHADOWS:
             self.move_socket()
         if self.defines & (ASK_READ | ASK_WRITE | ASK_STATE):

@@ -19,7 +19,10 @@ cdef class ChatChannel(Intake):
     cdef int put_handed(self, int when) except -1
     cdef int queue_handed(self) except -1
     cdef int put_item(self, object item, Py_ssize_t size, int when) except -1
-    cdef int put_here(self, object item, Py_ssize_t size, int when) except -1
+    cdef int put_here(self, object item, Py_ssize_t size, int when, bint gathers) except -1
+    cdef int tell_failed(self, int error) except -1
+    cdef int send_now(self, bytes data, Py_ssize_t size) except -1
+    cdef bint can_write(self) except -1
     cdef bint has_room_for(self, Py_ssize_t size) except -1
     cdef bint output_left(self) except -1
     cdef int send_all(self) except -1

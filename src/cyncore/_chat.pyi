@@ -12,6 +12,7 @@ class ChatChannel(BufferedChannel):
     incoming: list[Any]
     # behaves as one
     producer_fifo: deque[Any]
+    gather_pushes: bool
     _collected: int
     def _start_buffers(self) -> None: ...
     def set_terminator(self, term: bytes | bytearray | memoryview | str | int | None) -> None: ...

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""ChatChannel: what `_intake` cuts up, and a queue of output that leaves in one system call a tick.
+"""ChatChannel: what `_intake` cuts up, and a queue of output.
 
 Facts that shape it:
 - A program may put anything into `producer_fifo`, or another queue in its place, in any callback.
 - A producer is asked for more only when there is room for it, and may do anything while it is asked.
 - Other threads push, too: what they do is handed to the thread that runs the loop.
+- A handler may block behind a push until its peer has answered, so what is pushed is sent at once: by the shortest way,
+  past the queue, where that is empty. It is held back only while the next piece of input is there already.
 """
 
 import os
@@ -17,6 +19,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 from ._channel cimport (
     CONNECTED,
+    CONNECTING,
     DIRECT,
     DISCONNECTED,
     GATHERED,
@@ -31,9 +34,10 @@ from ._channel cimport (
     LoopBase,
     _fileno,
 )
-from ._csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
+from ._csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from ._fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
 from ._intake cimport (
+    GATHERS,
     INSTANCE_WAYS,
     OTHER_QUEUE,
     OWN_INITIATE,
@@ -41,11 +45,9 @@ from ._intake cimport (
     OWN_WRITE,
     SLOWLY,
     Intake,
-    Py_TYPE,
     refresh,
-    version_of,
 )
-from ._traits cimport ASK_WRITE, BUFFERED
+from ._traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
 
 from . import _intake, _plain_chat
 
@@ -57,12 +59,26 @@ cdef inline int _when(ChatChannel self) except -1:
     return SEND_NOW if self.loop is None else self.loop.sending()
 
 
-cdef inline bint _is_usual(ChatChannel self) noexcept:
+cdef inline bint _is_usual(ChatChannel self) except -1:
     """Is what is pushed just put into the queue? So it is where nothing but the class's handlers is the program's."""
     return (
-        self.ways_version != 0 and self.ways_version == version_of(Py_TYPE(self)) and self.chat.max_outgoing < 0
+        refresh(self) == 0 and self.chat.max_outgoing < 0
         and not self.ways & (SLOWLY | OTHER_QUEUE | OWN_INITIATE | INSTANCE_WAYS)
     )
+
+
+cdef inline bint _gathers(ChatChannel self) except -1:
+    if self.ways & INSTANCE_WAYS:
+        return bool(getattr(self, "gather_pushes", False))
+    return self.ways & GATHERS != 0
+
+
+cdef inline bint _waits(ChatChannel self) except -1:
+    """Is what a handler of the loop pushes now to wait, for more of it?"""
+    if self.behind and not self.flags & OUTPUT and self.piece_follows():
+        self.is_held = True
+        return True
+    return _gathers(self)
 
 
 cdef inline int _sent_later(ChatChannel self) except -1:
@@ -124,7 +140,7 @@ cdef class ChatChannel(Intake):
         if isinstance(value, Fifo):
             value = None
         self.other_queue = value
-        self.ways_version = 0
+        self.ways_stamp = self.ways_version = 0
         self.classify()
         self.output_changed()
 
@@ -134,7 +150,7 @@ cdef class ChatChannel(Intake):
         if self.fifo is not None:
             self.producer_fifo = None
         self.other_queue = None
-        self.ways_version = 0
+        self.ways_stamp = self.ways_version = 0
         refresh(self)
         if self.ways & SLOWLY:
             for name, empty in (("ac_in_buffer", bytes), ("incoming", list), ("producer_fifo", deque)):
@@ -146,6 +162,21 @@ cdef class ChatChannel(Intake):
         self.ac_in_buffer = b""
         del self.incoming[:]
         self.producer_fifo.clear()
+
+    cdef unsigned interest(self) except? 0xFFFFFFFF:
+        cdef unsigned wanted = BufferedChannel.interest(self)
+        if wanted & CYN_WRITE and not self.flags & (CONNECTED | CONNECTING) and not self.can_write():
+            wanted &= ~CYN_WRITE
+        return wanted
+
+    cdef bint can_write(self) except -1:
+        """Is there a connection, or one to come, or has the class methods of its own that may make one?"""
+        if self.defines & STATE and (self.state(CONNECTED, "connected") or self.state(CONNECTING, "connecting")):
+            return True
+        refresh(self)
+        if self.ways & (OWN_WRITE | OWN_INITIATE) or self.defines & WRITE_EVENT:
+            return True
+        return type(self).writable is not BufferedChannel.writable or "writable" in getattr(self, "__dict__", ())
 
     # Output
 
@@ -186,8 +217,9 @@ cdef class ChatChannel(Intake):
     def push(self, data):
         """Sends ``data`` (bytes, bytearray or memoryview; a copy is made of what may change).
 
-        In a handler of the loop it is gathered, and leaves when all handlers of this tick have run; anywhere else, at
-        once. What the socket does not take waits. From another thread than the running loop's, it is handed to that.
+        It leaves at once, or with what the last `found_terminator` pushes where several pieces of input came together;
+        with `gather_pushes`, when all handlers of this tick have run. What the socket does not take waits. From another
+        thread than the running loop's, it is handed to that.
         TypeError for anything else. Where more than `max_outgoing` bytes would wait, ``data`` is not sent, and
         `handle_error` is called with `LimitExceeded` being handled.
         """
@@ -200,11 +232,46 @@ cdef class ChatChannel(Intake):
         size = PyBytes_GET_SIZE(data)
         if size:
             when = _when(self)
-            if when == SENT_LATER and self.fifo is not None and _is_usual(self):
-                put_last(self.fifo, data)
+            if when != SENT_LATER or not _is_usual(self):
+                self.put_item(data, size, when)
+            elif _waits(self):
+                put_last(self.queue() if self.fifo is None else self.fifo, data)
                 _sent_later(self)
             else:
-                self.put_item(data, size, when)
+                self.send_now(data, size)
+
+    cdef int send_now(self, bytes data, Py_ssize_t size) except -1:
+        """Past the queue, where nothing is in that and nobody has a say in it."""
+        cdef Fifo fifo = self.queue() if self.fifo is None else self.fifo
+        cdef Py_ssize_t sent = 0
+        cdef int fd = -1, error = 0
+        if (
+            fifo.is_empty() and self.flags & (DIRECT | CONNECTED | OUTPUT | LEAVING) == DIRECT | CONNECTED
+            and not self.defines & STATE and not self.ways & OWN_SEND and not self.is_sending
+            and size <= self.chat.out_size
+        ):
+            fd = _fileno(self.sock)
+        if fd < 0:
+            put_last(fifo, data)
+            return self.send_queue(False, False, True)
+        sent = cyn_send(fd, PyBytes_AS_STRING(data), <size_t> size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent == size:
+            return 0
+        error = errno
+        put_last(fifo, data)
+        if sent >= 0:
+            fifo.sent(sent)
+            return self.output_changed()
+        return self.tell_failed(error)
+
+    cdef int tell_failed(self, int error) except -1:
+        self.is_sending = True
+        try:
+            self.send_failed(error)
+        finally:
+            self.is_sending = False
+            self.output_changed()
+        return 0
 
     def push_with_producer(self, producer):
         """Queues an object whose ``more()`` gives the next bytes to send, and empty ones at its end. Else as `push`."""
@@ -257,7 +324,7 @@ cdef class ChatChannel(Intake):
         self.handed_size = 0
         while self.handed:
             item = self.handed.popleft()
-            self.put_here(item, PyBytes_GET_SIZE(item) if PyBytes_CheckExact(item) else 0, when)
+            self.put_here(item, PyBytes_GET_SIZE(item) if PyBytes_CheckExact(item) else 0, when, True)
         return 0
 
     cdef int queue_handed(self) except -1:
@@ -272,19 +339,20 @@ cdef class ChatChannel(Intake):
     cdef int put_item(self, object item, Py_ssize_t size, int when) except -1:
         cdef LoopBase loop = self.loop
         if when == SENT_LATER:
-            return self.put_here(item, size, when)  # what was handed over has its turn among the loop's calls
+            return self.put_here(item, size, when, False)  # what was handed over has its turn among the loop's calls
         if when == NOT_OURS:
             if self.handed is None:
                 self.handed = deque()
             return self.hand_over(item, size)
         try:
             self.put_handed(when)  # a thread's earlier pushes come before its later ones, wherever the loop is
-            return self.put_here(item, size, when)
+            return self.put_here(item, size, when, False)
         finally:
             if loop is not None:
                 loop.sent()
 
-    cdef int put_here(self, object item, Py_ssize_t size, int when) except -1:
+    cdef int put_here(self, object item, Py_ssize_t size, int when, bint gathers) except -1:
+        """`gathers`: more may follow, and nobody waits for this."""
         cdef Fifo fifo
         refresh(self)
         if self.ways & (SLOWLY | OTHER_QUEUE):
@@ -298,7 +366,7 @@ cdef class ChatChannel(Intake):
         if self.ways & OWN_INITIATE and item is not None:
             self.initiate_send()
             return self.output_changed()
-        if when == SENT_LATER:
+        if when == SENT_LATER and (gathers or (_gathers(self) if item is None else _waits(self))):
             return _sent_later(self)
         if item is not None:
             return self.send_queue(False, False, True)
@@ -377,13 +445,21 @@ cdef class ChatChannel(Intake):
                 sent = cyn_send(fd, PyBytes_AS_STRING(<object> item), <size_t> size, MSG_DONTWAIT | MSG_NOSIGNAL)
                 if sent == size:
                     return fifo.wipe()
+                if sent < 0:
+                    return self.tell_failed(errno)  # which another attempt might not find again
                 if sent > 0:
                     fifo.sent(sent)
                     return self.output_changed()
-        self.send_queue(True, False, at_end)
+        self.send_queue(True, False, at_end and _gathers(self))
         if not at_end and self.flags & OUTPUT and not self.is_sending and not self.ways & (OTHER_QUEUE | SLOWLY):
             return self.send_all()
         return 0
+
+    cdef int send_held(self) except -1:
+        self.is_held = False
+        if not self.flags & GATHERED or _gathers(self):
+            return 0  # it has left, or more is to go with it
+        return self.send_queue(True, False, False)
 
     cdef int send_all(self) except -1:
         """What the program does next comes after all of it, or as much as the socket takes."""
@@ -414,7 +490,8 @@ cdef class ChatChannel(Intake):
                     self.send_fifo(room, closes)
         finally:
             self.is_sending = False
-        return self.output_changed()
+            self.output_changed()  # whatever was raised: what is left is to be sent
+        return 0
 
     def _sending_ends(self):
         self.is_sending = False

@@ -35,6 +35,7 @@ cdef class Loop(Registry):
     cdef int run_call(self, Handle handle) except -1
 
     cdef int settle_outside(self, bint ask_all) except -1
+    cdef int set_alarm(self) except -1
     cdef int flush_gathered(self) except -1
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint ask_all, int need) except -1

@@ -84,10 +84,8 @@ cdef extern from *:
     /* The loop whose tick is in progress in this thread, the innermost one, or NULL. Each tick holds its own loop and the
      * one that it has put aside, and puts that back only while it ticks still: ticks of greenlets end in any order. */
     static __thread void *cyn_ticking;
-    static inline void cyn_set_ticking(void *loop) { cyn_ticking = loop; }
     """
     void *cyn_ticking
-    void set_ticking "cyn_set_ticking" (void *loop) noexcept
 
 cdef extern from *:
     """
@@ -116,6 +114,7 @@ cdef unsigned LOOKED = 16             # one of so many ticks looks before it wai
 cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
 
 cdef int64_t ASK_AGAIN = 1_000_000  # ns until those are asked whom predicates go on touching, doubled each time
+cdef int64_t RETRY = 100_000_000      # ns until the kernel is asked again for what it had no room for
 cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
@@ -205,6 +204,7 @@ cdef class Loop(Registry):
         calls = Calls()
         self.late = []
         self.gathered = []
+        self.again = ASK_AGAIN
         self.serve(map, backend)
         self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
@@ -321,7 +321,8 @@ cdef class Loop(Registry):
             return 0
         try:
             delivered = self.tick(limit, True, 0)
-            self.settle_outside(False)  # so that another loop that hosts this one sees what is wanted now
+            if self.hosted:
+                self.settle_outside(False)  # so that the other loop sees what is wanted now
             return delivered
         finally:
             self.leave(turn)
@@ -362,9 +363,10 @@ cdef class Loop(Registry):
             _home = None
 
     def fileno(self):
-        """The descriptor that is readable when events wait, for another loop to host this one with ``poll(0)``.
+        """The descriptor that is readable whenever ``poll(0)`` has something to do, for another loop to host this one.
 
-        Deadlines are not in it: see `next_deadline`. OSError (ENOTSUP) with the poll and select backends.
+        That is: where events wait, a timer is due, a call is queued, or a channel was changed outside of `poll`. In the
+        child of a fork ask for it again. OSError (ENOTSUP) with the poll and select backends.
         """
         self.check("fileno")
         cdef int fd = self.poller_fd()
@@ -384,6 +386,25 @@ cdef class Loop(Registry):
         finally:
             self.depth -= 1
             self.now = 0
+        if self.hosted:
+            self.set_alarm()
+        return 0
+
+    cdef int set_alarm(self) except -1:
+        """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
+        cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
+        if are_queued(self.calls):
+            due = 1  # at once: on the kernel's clock that has passed
+        elif self.touched:
+            due = min(due, cyn_clock() + self.again)
+            self.again = min(self.again * 2, ASK_SELDOM)
+        else:
+            self.again = ASK_AGAIN
+        if self.is_refused():
+            due = min(due, cyn_clock() + RETRY)
+        cdef int rc = self.ring_at(due)
+        if rc < 0:
+            raise failure(-rc, f"{self!r} cannot set the alarm for the loop that hosts it")
         return 0
 
     def next_deadline(self):
@@ -437,12 +458,17 @@ cdef class Loop(Registry):
         handle.callback = callback
         handle.args = args
         self.calls.add(handle)
+        if self.hosted and self.depth == 0:
+            self.wake()
         return handle
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         if not callable(callback):
             raise TypeError(f"the callback cannot be called: {callback!r}")
-        return self.calls.add_timer(when, callback, args, self.earliest)
+        handle = self.calls.add_timer(when, callback, args, self.earliest)
+        if self.hosted and self.depth == 0:
+            self.set_alarm()
+        return handle
 
     cdef int read_ahead(self, Channel channel) except -1:
         return self.deliver_pending(channel)
@@ -564,17 +590,18 @@ cdef class Loop(Registry):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
+        cdef void **ticking = &cyn_ticking  # the thread's, which a greenlet does not leave
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
-        if cyn_ticking is not NULL:
-            outer = <Loop> cyn_ticking
+        if ticking[0] is not NULL:
+            outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # whoever made this tick may wait for the answer
         self.depth += 1
         self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
-        set_ticking(<void *> self)
+        ticking[0] = <void *> self
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
@@ -602,7 +629,7 @@ cdef class Loop(Registry):
                     self.flush_gathered()
             finally:
                 self.depth -= 1
-                set_ticking(<void *> outer if outer is not None and outer.depth else NULL)
+                ticking[0] = <void *> outer if outer is not None and outer.depth else NULL
                 self.now = 0  # a tick around this one has its own time
 
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1:
@@ -693,16 +720,16 @@ cdef class Loop(Registry):
     cdef bint prepare_wait(self, bint again) except -1:
         """Looks at what has changed since the last settle, and asks who must be asked. Was there anything to do?"""
         cdef unsigned long known = self.kinds_revision
-        cdef bint asked = False
+        cdef bint asked = False, news = False
         if self.kinds_runs != self.runs:
             self.kinds_runs = self.runs
             self.again = ASK_AGAIN
             self.check_kinds()
         if self.asked and not self.sweeping:
             if self.recent and self.recent_runs != self.runs:
-                self.ask_recent()
+                news = self.ask_recent()
                 asked = True
-            if self.is_stale():
+            if self.is_stale() and not (news and len(self.asked) > FEW):  # what has changed is likely to be ready
                 self.sweep_on(tick_time(self))
                 asked = True
         if again or asked or self.touched or self.kinds_revision != known or is_map_changed(self):

@@ -24,6 +24,8 @@ cdef extern from "cyn_poller.h" nogil:
 
     struct cyn_poller:
         const cyn_backend *backend
+        int refusal
+        int refused_fd
 
     unsigned cyn_fork_epoch
     const char *const *cyn_poller_names
@@ -34,8 +36,9 @@ cdef extern from "cyn_poller.h" nogil:
     int cyn_poller_want(cyn_poller *p, int fd, unsigned mask)
     int cyn_poller_remove(cyn_poller *p, int fd)
     int cyn_poller_settle(cyn_poller *p, int audit)
-    int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int timeout)
+    int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int64_t timeout)
     int cyn_poller_fd(const cyn_poller *p)
+    int cyn_poller_alarm(cyn_poller *p, int64_t when)
 
 cdef extern from "cyn_slots.h" nogil:
     struct cyn_slot:

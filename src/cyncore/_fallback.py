@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The engine in plain Python: where nothing is compiled, and the oracle of the tests.
 
-The rules are those of docs/design.md, kept in the plainest way: every tick reads the whole map and tells the kernel
-everything, so that there is no state to be wrong about. The files beside this one hold a noun each: `_fallback_slot`
-(an entry of the map), `_fallback_channel`, `_fallback_calls`, `_fallback_poller`, `_fallback_turn` (whose thread it
-is) and `_fallback_arguments`.
+The rules are those of docs/design.md, kept in a plain way: every tick compares the map with what it was and asks
+everyone if Python code ran, in one pass that also says what each is to be watched for. The files beside this one hold
+a noun each: `_fallback_slot` (an entry of the map), `_fallback_channel`, `_fallback_calls`, `_fallback_poller`,
+`_fallback_turn` (whose thread it is) and `_fallback_arguments`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from errno import EBADF, EOPNOTSUPP
+from operator import is_
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, WeakValueDictionary
@@ -32,8 +33,8 @@ from ._fallback_arguments import (
 )
 from ._fallback_calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
 from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
-from ._fallback_poller import NVAL, POLLERS, READ, Wake
-from ._fallback_slot import Slot
+from ._fallback_poller import NVAL, POLLERS, READ, Wake, Wants
+from ._fallback_slot import Kinds, Slot, interests, survey
 from ._fallback_turn import Turn
 from ._patched import is_patched, wait
 from ._report import ERROR, report
@@ -68,13 +69,20 @@ class Loop:
         self._poller = next(iter(POLLERS.values())) if self._backend == "python" else POLLERS[self._backend]
         self.debug = debug_wanted() if debug is None else bool(debug)
         self._slots: dict[int, Slot] = {}
+        self._taken: tuple[list[int], list[Any]] | None = None  # descriptors and channels that the slots were made of
+        self._kinds = Kinds()
+        self._states_known = False  # do the slots hold the states in which the channels were asked last?
+        self._wants = Wants()
+        self._held: list[int] | None = None  # sockets that hold data; None: `_wants` is not up to date
+        self._touched = False  # has a predicate changed what others want?
+        self._quiet: list[Slot] = []  # listeners that have paused
         self._calls = Calls()
         self._turn = Turn()
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
         self._waits = 0
         self._owed = False  # has Python code run since everyone was asked?
         self._gathered: list[Any] = []  # channels with output to be sent before the next wait
-        self._gathered_pid = self._tick_pid = os.getpid()
+        self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self._waiting = False
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
@@ -218,6 +226,8 @@ class Loop:
                 if isinstance(channel, Channel) and channel._loop is self:
                     channel._loop = None
             self._slots.clear()
+            self._taken = None
+            self._quiet.clear()
         finally:
             self._turn.give_back()
 
@@ -299,6 +309,7 @@ class Loop:
 
     def _after_fork(self) -> None:
         """In the child: the wake-up must not reach the parent, and another thread's turn will never end."""
+        self._wants.put(self._wake.fd, 0)
         self._wake.close()
         self._wake = Wake()
         self._wake_lock = threading.RLock()
@@ -321,7 +332,7 @@ class Loop:
         if outer is not None:
             outer._flush()  # whoever made this tick may wait for the answer
         _thread.ticking = self
-        self._tick_pid = os.getpid()
+        self._tick_pid = _pid
         try:
             return self._steps(timeout, sweep, alive)
         finally:
@@ -347,11 +358,19 @@ class Loop:
                 events = self._wait(timeout, alive)
             finally:
                 self._waiting = False
-        if waits and not events and self._stops == stops and self._calls.timer_due(self.time()):
+        if (
+            waits
+            and not events
+            and self._stops == stops
+            and not self._calls.empty()
+            and self._calls.timer_due(self.time())
+        ):
             self._run_calls(stops)  # what ended the wait need not wait for the next tick
         return self._dispatch(events, stops)
 
     def _run_calls(self, stops: int) -> None:
+        if self._calls.empty():
+            return
         mark = self._calls.begin(self.time())
         while self._stops == stops and (handle := self._calls.take(mark)) is not None:
             self._owed = True
@@ -366,7 +385,7 @@ class Loop:
 
     def _sending(self) -> str:
         """When is output to leave that this thread has for a channel? NOW: the turn is taken until `_sent`."""
-        ticking = getattr(_thread, "ticking", None) is self and self._tick_pid == os.getpid()
+        ticking = getattr(_thread, "ticking", None) is self and self._tick_pid == _pid
         if ticking and not self._waiting and not self._flushing:
             return LATER
         return NOW if self._turn.take(0) else ELSEWHERE
@@ -375,12 +394,12 @@ class Loop:
         self._turn.give_back()
 
     def _gather(self, channel: Any) -> None:
-        self._gathered_pid = os.getpid()
+        self._gathered_pid = _pid
         self._gathered.append(channel)
 
     def _is_copy(self) -> bool:
         """Was what is gathered gathered by another thread of the parent, before a fork?"""
-        return bool(self._gathered) and self._gathered_pid != os.getpid()
+        return bool(self._gathered) and self._gathered_pid != _pid
 
     def _flush(self) -> None:
         """One channel's trouble does not keep the others' output back."""
@@ -416,10 +435,11 @@ class Loop:
             channel.handle_error()
         slot = self._slots.get(channel._fileno)
         if slot is not None:
-            slot.stale = True
+            slot.touch()
 
     def _settle(self, sweep: bool) -> None:
         """Takes over the map as it is, and asks the predicates that are to be asked."""
+        self._kinds = Kinds()
         self._read_map()
         everyone, self._owed = sweep or self._owed, False
         for _ in range(_ROUNDS):
@@ -429,6 +449,8 @@ class Loop:
 
     def _read_map(self) -> bool:
         """Makes the slots those of the map. Returns whether that changed any."""
+        if self._is_taken():
+            return False
         items = {fd: channel for fd, channel in list(self._map.items()) if fd is not None}  # no descriptor yet
         changed = False
         for fd, channel in list(items.items()):
@@ -438,15 +460,32 @@ class Loop:
             slot = self._slots.get(fd)
             if slot is None or slot.obj is not channel:
                 changed = True
+                self._forget(fd)
                 self._slots[fd] = Slot(fd, channel)
                 if isinstance(channel, Channel) and channel._loop is None:
                     channel._loop = self
         for fd in self._slots.keys() - items.keys():
             changed = True
             self._forget(fd)
+        self._taken = list(items), list(items.values())
         return changed
 
+    def _is_taken(self) -> bool:
+        """Is the map as it was when it was read last? Compared by identity: channels may be equal to others."""
+        if self._taken is None or type(self._map) is not dict:
+            return False
+        fds, channels = self._taken
+        if not len(fds) == len(self._map) == len(self._slots):
+            return False
+        return fds == list(self._map) and all(map(is_, channels, list(self._map.values())))
+
     def _ask(self, everyone: bool) -> None:
+        if everyone:
+            self._states_known = self._touched = False
+            self._held = survey(self._slots, self._map, self._kinds, self._wants)
+            return
+        self._held = None
+        everyone, self._states_known = not self._states_known, True
         for slot in list(self._slots.values()):
             if self._current(slot):
                 slot.settle(everyone)
@@ -470,11 +509,12 @@ class Loop:
     def _wait_once(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]] | None:
         """What is ready; None: nothing, but a signal came."""
         slots = dict(self._slots)
-        wants = {fd: mask for fd, slot in slots.items() if (mask := slot.interest())}
-        held = [fd for fd, slot in slots.items() if slot.holds_data()]
+        held, self._held = self._held, None
+        if held is None or self._touched:
+            held = interests(slots, self._wants)
         self._waits += 1
         limit = 0.0 if held or not alive() else self._longest_wait(timeout)
-        ready, woken = self._ask_kernel(wants, limit)
+        ready, woken = self._ask_kernel(limit)
         if limit != 0.0 and not ready:
             self._owed = True  # other threads had the time to change what predicates say
         self._owed = self._owed or woken is not None
@@ -482,16 +522,20 @@ class Loop:
             ready[fd] = ready.get(fd, 0) | READ
         if woken is False and not ready:
             return None
+        for fd in ready.keys() - slots.keys():  # another thread has taken it out meanwhile
+            self._wants.put(fd, 0)
+            del ready[fd]
         return [(slots[fd], mask) for fd, mask in ready.items()]
 
-    def _ask_kernel(self, wants: dict[int, int], timeout: float | None) -> tuple[dict[int, int], bool | None]:
+    def _ask_kernel(self, timeout: float | None) -> tuple[dict[int, int], bool | None]:
         """What is ready, and whether `wake` was called; False: a signal came, None: neither."""
         wake = self._wake.fd
-        wants = {**wants, wake: READ}
+        if self._wants.get(wake) != READ:
+            self._wants.put(wake, READ)
         if is_patched():  # others who share the thread have their turn
-            wait(timeout, wants)
+            wait(timeout, dict(self._wants))
             timeout = 0.0
-        ready = self._poller(wants, timeout)
+        ready = self._poller(self._wants, timeout)
         if not ready.pop(wake, 0):
             return ready, None
         return ready, self._wake.clear()
@@ -507,8 +551,11 @@ class Loop:
 
     def _moments(self) -> list[float]:
         """When something is to be done even if nothing is ready: the next timer, and the ends of listeners' pauses."""
-        now = self.time()
-        moments = [slot.quiet_until for slot in self._slots.values() if slot.quiet_until > now]
+        moments = []
+        if self._quiet:
+            now = self.time()
+            self._quiet = [slot for slot in self._quiet if slot.quiet_until > now and self._is_known(slot)]
+            moments = [slot.quiet_until for slot in self._quiet]
         timer = self._calls.next_timer()
         return moments if timer is None else [timer, *moments]
 
@@ -527,6 +574,8 @@ class Loop:
                 delivered += 1
             else:
                 delivered += slot.deliver(ready, self._current)
+                if slot.quiet_until > 0.0:
+                    self._quiet.append(slot)
         return delivered
 
     def _remove(self, slot: Slot) -> None:
@@ -539,10 +588,24 @@ class Loop:
                 self._forget(slot.fd)
 
     def _current(self, slot: Slot) -> bool:
-        return self._slots.get(slot.fd) is slot and self._map.get(slot.fd) is slot.obj
+        return self._is_known(slot) and self._map.get(slot.fd) is slot.obj
+
+    def _is_known(self, slot: Slot) -> bool:
+        return self._slots.get(slot.fd) is slot
 
     def _forget(self, fd: int) -> None:
-        self._slots.pop(fd, None)
+        slot = self._slots.pop(fd, None)
+        if slot is not None:
+            slot.gone = True
+            self._wants.put(fd, 0)
+        self._taken = None
+
+    def _touch(self, fd: int | None) -> None:
+        """What the channel wants has changed without a question."""
+        self._touched = True
+        slot = self._slots.get(-1 if fd is None else fd)
+        if slot is not None:
+            slot.usual = False
 
     def _occupied(self) -> bool:
         return bool(self._map) or self._calls.queued() or self._calls.next_timer() is not None
@@ -552,12 +615,14 @@ _loops: WeakValueDictionary[int, Loop] = WeakValueDictionary()  # by the id of t
 _kept: list[Loop] = []  # the one of socket_map
 _everyone: WeakSet[Loop] = WeakSet()
 _table_lock = threading.RLock()
+_pid = os.getpid()  # of this process; kept, because it is a system call that every tick would need
 _thread = threading.local()  # .ticking: the loop whose tick is in progress in this thread, the innermost one
 
 
 def _after_fork() -> None:
-    global _table_lock
+    global _table_lock, _pid
     _table_lock = threading.RLock()
+    _pid = os.getpid()
     for loop in list(_everyone):
         loop._after_fork()
 

@@ -88,6 +88,10 @@ class Calls:
             return self._soon.popleft()[1]
         return None
 
+    def empty(self) -> bool:
+        """Is there neither a call nor a timer?"""
+        return not self._soon and not self._timers
+
     def queued(self) -> bool:
         """Is there a call for the next batch, whatever the time?"""
         return bool(self._soon)

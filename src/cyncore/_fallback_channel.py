@@ -61,9 +61,12 @@ def defines(obj: Any, name: str) -> bool:
 
     A default that only says "unhandled" counts as none: `dispatcher` marks those.
     """
-    if name in getattr(obj, "__dict__", ()):
-        return True
-    method = getattr(type(obj), name, None)
+    return name in getattr(obj, "__dict__", ()) or kind_defines(type(obj), name)
+
+
+def kind_defines(kind: type, name: str) -> bool:
+    """`defines` for a class."""
+    method = getattr(kind, name, None)
     if method is None or method is getattr(Channel, name, None):
         return False
     return getattr(method, "unhandled", None) is not True
@@ -179,11 +182,19 @@ class Channel:
         """No more read events until `resume_reading`, whatever `readable` says."""
         self._check_thread("pause_reading")
         self._paused = True
+        self._touched()
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`."""
         self._check_thread("resume_reading")
         self._paused = False
+        self._touched()
+
+    def _touched(self) -> None:
+        """What it wants has changed without a question."""
+        loop = self._loop
+        if loop is not None:
+            loop._touch(self._fileno)
 
     def _check_thread(self, method: str) -> None:
         if self._loop is not None:
@@ -201,12 +212,13 @@ class Channel:
     def _method_of(self, sock: Any, name: str) -> Any:
         method = getattr(sock, name, None)
         if method is None:
-            raise AttributeError(f"{type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
         return method
 
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
-        self._muted_in = None
+        if self._muted_in is not None:
+            self._muted_in = None
         self._recv_said = ""
         try:
             data: bytes = self._method_of(self._plain_socket(), "recv")(buffer_size)
@@ -309,6 +321,7 @@ class BufferedChannel(Channel):
 
     def _output_waits(self, waits: bool) -> None:
         self._output = waits
+        self._touched()
 
     def writable(self) -> bool:
         """Does output wait, or is the channel not connected yet?"""

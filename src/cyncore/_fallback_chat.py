@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ChatChannel in plain Python: the queue that is gathered during a tick; the rest is `_plain_chat`'s."""
+"""ChatChannel in plain Python: when what is pushed leaves; the rest is `_plain_chat`'s."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ class _Made:
         return made
 
 
+def _tell(channel: Any) -> None:
+    """Calls `found_terminator`, during which more input may be there already."""
+    channel._input_depth = channel._loop._turn.depth if channel._loop is not None else 0
+    channel._held_now = False
+    try:
+        channel.found_terminator()
+    finally:
+        channel._input_depth = 0
+
+
 def _waiting(channel: Any) -> int:
     fifo = channel.producer_fifo
     return fifo.waiting if isinstance(fifo, Fifo) else _plain_chat.waiting(channel)
@@ -44,9 +54,13 @@ class ChatChannel(BufferedChannel):
     use_encoding: Any = 0
     encoding = "latin-1"
     max_outgoing: int | None = None
+    gather_pushes: Any = False
 
     _collected = 0  # bytes handed on since the last terminator; -1: the rest of the line is dropped
-    _gathered = False  # does output wait for the end of the tick?
+    _gathered = False  # does output wait for the end of the tick, or for the next piece of input?
+    _held_back = False  # for the latter?
+    _held_now = False  # was some of it pushed by the present found_terminator?
+    _input_depth = 0  # of the tick whose input is being handed on, in a found_terminator
     _fifo: Any = None
     _leaving = False
     _is_sending = False
@@ -124,6 +138,8 @@ class ChatChannel(BufferedChannel):
         if self._collected < 0 and term != self.terminator:
             self._collected = 0  # who has refused a line has found another way to go on
         self.terminator = term
+        if self._held_now and self._input_depth and not self._piece_follows():
+            self._send_held()
 
     def get_terminator(self) -> Any:
         """What `set_terminator` was told; of a number, what is left of it."""
@@ -131,7 +147,27 @@ class ChatChannel(BufferedChannel):
 
     def handle_read(self) -> None:
         """Takes what came and hands it on, piece by piece, up to each terminator."""
-        _plain_chat.read(self)
+        try:
+            _plain_chat.read(self, _tell)
+        finally:
+            if self._held_back:
+                self._send_held()
+
+    def _piece_follows(self) -> bool:
+        """Is it certain that `found_terminator` is called again as soon as the present call of it returns?
+
+        Not in a loop that runs within it, which may last.
+        """
+        loop = self._loop
+        if loop is None or not 0 < self._input_depth == loop._turn.depth:
+            return False
+        return type(self).get_terminator is ChatChannel.get_terminator and _plain_chat.piece_follows(self)
+
+    def _send_held(self) -> None:
+        """What was held back for a piece of input that has come, or does not come any more."""
+        self._held_back = self._held_now = False
+        if self._gathered and not self.gather_pushes:
+            self._send(True, False)
 
     def _collect_incoming_data(self, data: bytes) -> None:
         """Appends ``data`` to `incoming`."""
@@ -153,10 +189,22 @@ class ChatChannel(BufferedChannel):
 
     @property
     def _output(self) -> bool:  # type: ignore[override]
-        return bool(self.producer_fifo if self._has_own_queue() else self._fifo)
+        own = self._has_own_queue()  # a plain attribute, perhaps
+        return bool(self.producer_fifo if own else self._fifo) and self._can_write()
+
+    def _can_write(self) -> bool:
+        """Is there a connection, or one to come, or has the class methods of its own that may make one?"""
+        return bool(self.connected or self.connecting) or any(
+            name in getattr(self, "__dict__", ()) or getattr(type(self), name) is not getattr(ChatChannel, name)
+            for name in ("initiate_send", "handle_write", "handle_write_event", "writable")
+        )
 
     def push(self, data: Any) -> None:
-        """Sends ``data`` (bytes, bytearray or memoryview): in a handler at the end of the tick, elsewhere at once."""
+        """Sends ``data`` (bytes, bytearray or memoryview).
+
+        It leaves at once, or with what the last `found_terminator` pushes where several pieces of input came together;
+        with `gather_pushes`, when all handlers of this tick have run.
+        """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"push() sends bytes, a bytearray or a memoryview, not {type(data)!r}")
         if len(data):
@@ -184,17 +232,26 @@ class ChatChannel(BufferedChannel):
             if loop is not None and when == NOW:
                 loop._sent()
 
-    def _put_here(self, item: Any, when: str) -> None:
+    def _put_here(self, item: Any, when: str, gathers: bool = False) -> None:
+        """``gathers``: more may follow, and nobody waits for this."""
         loop = self._loop
         if not self._fits(item) and not _plain_chat.has_room(self, item, _waiting):
             return
-        if loop is not None and when == LATER and self.connected and self._sends_itself():
-            (self._fifo if self._gathered else self.producer_fifo).append(item)
-            if not self._gathered:
-                self._gathered = True
-                loop._gather(self)
-        else:
-            _plain_chat.put(self, item)
+        later = when == LATER and self.connected and self._sends_itself() and (gathers or self._is_to_wait(item))
+        (self._fifo if self._gathered else self.producer_fifo).append(item)
+        if loop is None or not later:
+            if item is not None:
+                self.initiate_send()
+        elif not self._gathered:
+            self._gathered = True
+            loop._gather(self)
+
+    def _is_to_wait(self, item: Any) -> bool:
+        """Is what a handler of the loop pushes now to wait, for more of it?"""
+        if item is not None and (self._gathered or not self._fifo) and self._piece_follows():
+            self._held_back = self._held_now = True
+            return True
+        return bool(self.gather_pushes)
 
     def _fits(self, item: Any) -> bool:
         """May it surely be queued? Without a look at `producer_fifo`, which sends what is gathered."""
@@ -241,14 +298,14 @@ class ChatChannel(BufferedChannel):
 
     def _put_handed(self, when: str) -> None:
         while self._handed:
-            self._put_here(self._take_first(), when)
+            self._put_here(self._take_first(), when, True)
 
     def _sends_itself(self) -> bool:
         own = type(self).initiate_send is not ChatChannel.initiate_send
         return not own and not self._has_own_queue() and "initiate_send" not in getattr(self, "__dict__", ())
 
     def _unsent(self) -> bool:
-        return self._gathered or bool(self._handed)
+        return (self._gathered or bool(self._handed)) and not self._is_sending
 
     def _flush(self, leaving: bool = False, at_end: bool = False) -> None:
         """``leaving``: the channel is being closed, what fails now need not be told. ``at_end``: of the tick."""
@@ -260,7 +317,7 @@ class ChatChannel(BufferedChannel):
             self.producer_fifo.append(self._take_first())  # `_gathered` is not set here
         self._leaving = leaving
         try:
-            self._send(True, at_end)
+            self._send(True, at_end and bool(self.gather_pushes))
             while not at_end and self._fifo and self._fifo[0] is not None and not self._blocked:
                 before = len(self._fifo), self._fifo[0]
                 self._send(True, False)  # what the program does next comes after all of it

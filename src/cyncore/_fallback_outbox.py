@@ -59,7 +59,7 @@ class OutboxChannel(BufferedChannel):
         return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
 
     def _output_waits(self, waits: bool) -> None:
-        pass  # the buffer says so itself
+        self._touched()  # the buffer says so itself
 
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
@@ -70,31 +70,34 @@ class OutboxChannel(BufferedChannel):
         out = self._out
         with memoryview(out) as whole:
             chunk = bytes(whole[:_CHUNK])
-        sent = _dispatcher.send(self, chunk)
-        if out is self._out:  # handle_close, called by send, may have given us another buffer
-            # Removing from the front of a bytearray only moves its start, so the whole stays linear.
-            del out[:sent]
-            self._output_waits(bool(out))
+        sent = 0
+        try:
+            sent = _dispatcher.send(self, chunk)
+        finally:  # what a socket that failed did not take is sent when there is room
+            if out is self._out:  # handle_close, called by send, may have given us another buffer
+                # Removing from the front of a bytearray only moves its start, so the whole stays linear.
+                del out[:sent]
+                self._output_waits(bool(out))
 
     def handle_write(self) -> None:
         """There is room: `initiate_send`."""
         self.initiate_send()
 
     def send(self, data: Any) -> None:  # type: ignore[override]
-        """Queues ``data`` (bytes-like) and sends what the socket takes now."""
+        """Queues ``data`` (bytes-like) and sends what the socket takes now.
+
+        What the socket raises, if it is more than that it has no room, is raised; ``data`` is queued all the same.
+        """
         if self.debug:
             self.log_info(f"sending {data!r}")
         if self._has_own_buffer():
             self.out_buffer = self._own_buffer() + data
             self.initiate_send()
             return
-        if self._out or type(data) is not bytes or type(self).initiate_send is not OutboxChannel.initiate_send:
-            self._out += data
-            self.initiate_send()
-            return
-        # Nothing waits before it: what the socket takes at once need not go through the buffer.
         out = self._out
-        sent = _dispatcher.send(self, data)
-        if sent < len(data) and out is self._out:
-            out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
-            self._output_waits(True)
+        out += data
+        try:
+            self.initiate_send()
+        finally:  # of the class's own, perhaps, which has left it all
+            if out is self._out:
+                self._output_waits(bool(out))

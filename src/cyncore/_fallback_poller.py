@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Readiness of descriptors by ``select.poll`` or ``select.select``, and the descriptor that ends a wait.
 
-A poller here is a function: it is told everything that is wanted at every wait, and remembers nothing. So there is
-nothing to keep in step with the kernel, and nothing that a fork could share.
+A poller here is a function that is given all that is wanted at every wait. A thread's poll object is kept, and told
+what is different; the kernel keeps nothing between waits, so there is nothing that a fork could share.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from ._patched import own_select
@@ -38,11 +38,28 @@ def _clamped(timeout: float | None) -> float | None:
     return None if timeout is None else min(timeout, _LONGEST)
 
 
+class Wants(dict[int, int]):
+    """The interest in each descriptor, and which have ``changed`` since a poller has seen it."""
+
+    def __init__(self) -> None:
+        self.changed: set[int] = set()
+        self.seen_by: Any = None
+
+    def put(self, fd: int, mask: int) -> None:
+        self.changed.add(fd)
+        if mask:
+            self[fd] = mask
+        else:
+            self.pop(fd, None)
+
+
 class _Registered(threading.local):
     """The poll object of a thread, and what it is registered with: none of it is the kernel's."""
 
     poller: Any = None
     wants: dict[int, int]
+    last: Wants | None = None  # where these were taken from
+    busy = False  # it waits: who asks now is a signal's handler, or another greenlet
 
 
 _registered = _Registered()
@@ -50,35 +67,64 @@ _registered = _Registered()
 
 def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
     """Waits with poll(2), which rounds up to whole milliseconds."""
+    if _registered.busy:
+        poller = select.poll()
+        for number, interest in list(wants.items()):
+            poller.register(number, _flags(interest))
+        return _polled(poller, timeout)
     if _registered.poller is None:
         _registered.poller = select.poll()
         _registered.wants = {}
-    poller = _registered.poller
-    if wants != _registered.wants:
-        for fd, mask in wants.items():
-            if _registered.wants.get(fd) != mask:
-                flags = select.POLLIN if mask & READ else 0
-                flags |= select.POLLOUT if mask & WRITE else 0
-                flags |= select.POLLPRI if mask & PRI else 0
-                poller.register(fd, flags)
-        for fd in _registered.wants.keys() - wants.keys():
+    poller, known = _registered.poller, _registered.wants
+    changed = wants.changed if isinstance(wants, Wants) else set()
+    if not (isinstance(wants, Wants) and wants.seen_by is poller and _registered.last is wants):
+        changed.update(wants, known)
+    _registered.last = None
+    while changed:
+        fd = changed.pop()  # other threads may add some meanwhile
+        mask = wants.get(fd)
+        if mask == known.get(fd):
+            continue
+        if mask is None:
             poller.unregister(fd)
-        _registered.wants = dict(wants)
-    ready: dict[int, int] = {}
+            del known[fd]
+        else:
+            poller.register(fd, _flags(mask))
+            known[fd] = mask
+    if isinstance(wants, Wants):
+        wants.seen_by = poller
+        _registered.last = wants
+    _registered.busy = True
+    try:
+        return _polled(poller, timeout)
+    finally:
+        _registered.busy = False
+
+
+def _polled(poller: Any, timeout: float | None) -> dict[int, int]:
     timeout = _clamped(timeout)
-    for fd, flags in poller.poll(None if timeout is None else timeout * 1000):
-        mask = READ if flags & select.POLLIN else 0
-        mask |= WRITE if flags & select.POLLOUT else 0
-        mask |= PRI if flags & select.POLLPRI else 0
-        mask |= ERR if flags & select.POLLERR else 0
-        mask |= HUP if flags & select.POLLHUP else 0
-        mask |= NVAL if flags & select.POLLNVAL else 0
-        ready[fd] = mask
-    return ready
+    found = poller.poll(None if timeout is None else timeout * 1000)
+    return {fd: _mask(flags) for fd, flags in found}
+
+
+def _flags(mask: int) -> int:
+    flags = select.POLLIN if mask & READ else 0
+    flags |= select.POLLOUT if mask & WRITE else 0
+    return flags | (select.POLLPRI if mask & PRI else 0)
+
+
+def _mask(flags: int) -> int:
+    mask = READ if flags & select.POLLIN else 0
+    mask |= WRITE if flags & select.POLLOUT else 0
+    mask |= PRI if flags & select.POLLPRI else 0
+    mask |= ERR if flags & select.POLLERR else 0
+    mask |= HUP if flags & select.POLLHUP else 0
+    return mask | (NVAL if flags & select.POLLNVAL else 0)
 
 
 def by_select(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
     """Waits with select(2), which fails as a whole for one bad descriptor: that one is looked for, and reported."""
+    wants = dict(wants)  # it may change while we wait
     try:
         return _select(wants, timeout)
     except (OSError, ValueError):  # EBADF, or a number that select(2) has no bit for
@@ -114,14 +160,21 @@ POLLERS: Final[dict[str, Poller]] = {
 
 def readable_now(fd: int) -> bool:
     """Is there something to read or to accept, right now?"""
-    best = next(iter(POLLERS.values()))
-    return bool(best({fd: READ}, 0.0).get(fd, 0) & READ)
+    return bool(_ready_now(fd, READ) & READ)
 
 
 def gone_now(fd: int) -> bool:
     """Is there an error or a hang-up, right now?"""
-    best = next(iter(POLLERS.values()))
-    return bool(best({fd: 0}, 0.0).get(fd, 0) & (GONE | NVAL))
+    return bool(_ready_now(fd, 0) & (GONE | NVAL))
+
+
+def _ready_now(fd: int, interest: int) -> int:
+    """What is ready of one descriptor. Not by the thread's poll object, which would have to forget all others."""
+    if not hasattr(select, "poll"):
+        return by_select({fd: interest}, 0.0).get(fd, 0)
+    poller = select.poll()
+    poller.register(fd, _flags(interest))
+    return sum(_mask(flags) for _, flags in poller.poll(0))
 
 
 class Wake:
@@ -175,27 +228,9 @@ class Wake:
                 os.write(self._others, signals)
         return b"\0" in found
 
-    @contextmanager
-    def told_of_signals(self) -> Iterator[None]:
+    def told_of_signals(self) -> _Told:
         """In here a signal ends the wait once its handler has run; by itself Python would go on waiting (PEP 475)."""
-        ours = self._ends[1] if isinstance(self._ends[1], int) else self._ends[1].fileno()
-        try:
-            others = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
-        except ValueError:  # no handler runs in this thread
-            yield
-            return
-        before = self._others
-        if others != ours:
-            self._others = others
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            _put_back(others, ours)
-            if self._others >= 0 and self.clear():
-                self.set()
-            self._others = before
+        return _Told(self)
 
     def __del__(self) -> None:
         # Not the loop's: while that of an object runs, another thread may still find the object by a weak reference.
@@ -211,6 +246,39 @@ class Wake:
                 os.close(end)
             else:
                 end.close()
+
+
+class _Told:
+    """`Wake.told_of_signals`."""
+
+    __slots__ = ("_before", "_others", "_ours", "_wake")
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+
+    def __enter__(self) -> None:
+        wake = self._wake
+        end = wake._ends[1]
+        self._ours = end if isinstance(end, int) else end.fileno()
+        self._before = wake._others
+        try:
+            self._others: int | None = signal.set_wakeup_fd(self._ours, warn_on_full_buffer=False)
+        except ValueError:  # no handler runs in this thread
+            self._others = None
+            return
+        if self._others != self._ours:
+            wake._others = self._others
+        wake._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        if self._others is None:
+            return
+        wake = self._wake
+        wake._inside -= 1
+        _put_back(self._others, self._ours)
+        if wake._others >= 0 and wake.clear():
+            wake.set()
+        wake._others = self._before
 
 
 def _put_back(others: int, ours: int) -> None:

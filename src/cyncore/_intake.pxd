@@ -21,6 +21,7 @@ cdef enum:
     OTHER_QUEUE = 64    # `producer_fifo` is an object of the program's
     SLOWLY = 128        # has an attribute or a get_terminator in the way of what is done here
     INSTANCE_WAYS = 256  # the instance has some of this, not its class
+    GATHERS = 512       # what its handlers push leaves at the end of the tick
 
 cdef enum:              # kinds of terminator
     UNSET = 0
@@ -29,10 +30,16 @@ cdef enum:              # kinds of terminator
     TEXT = 3            # bytes
     IMPOSSIBLE = 4
 
+cdef enum:              # of the input that comes behind the piece whose found_terminator runs
+    NOTHING = 0         # none, or no such call
+    SOMETHING = 1       # nobody has looked yet
+    A_PIECE = 2         # a whole piece, whose found_terminator follows at once
+
 
 cdef class ChatTraits:
     cdef type kind
-    cdef unsigned version
+    cdef Traits base               # of the same class: they tell when it is to be read again
+    cdef unsigned long stamp       # theirs, when it was read; 0: never
     cdef unsigned ways
     cdef object collect            # plain functions, or None: to be looked up
     cdef object found
@@ -45,7 +52,8 @@ cdef class ChatTraits:
 cdef class Intake(BufferedChannel):
     cdef ChatTraits chat
     cdef unsigned ways
-    cdef unsigned ways_version     # of the class when `ways` was taken from it; 0: to be taken
+    cdef unsigned ways_version     # of the class when `ways` was found to hold; 0: to be looked at
+    cdef unsigned long ways_stamp  # of the chat's traits when `ways` was taken from them; 0: to be taken
     cdef bytes in_data             # what was received and not handed on begins at in_at
     cdef Py_ssize_t in_at
     cdef Py_ssize_t in_end         # its size
@@ -55,6 +63,11 @@ cdef class Intake(BufferedChannel):
     cdef bytes until_text          # the same, as bytes to be searched for
     cdef int until_kind
     cdef Py_ssize_t until_size     # its length, or the bytes that are left
+    cdef Py_ssize_t next_at        # where its terminator begins behind in_at, if that is known; -1: it is not
+    cdef int behind                # what comes next,
+    cdef int depth                 # in a tick as deep as this
+    cdef bint is_held              # was something pushed that waits for that?
+    cdef signed char gathers       # `gather_pushes` of the instance; -1: as the class says
 
     cdef int look_again(self) except -1
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2
@@ -63,6 +76,9 @@ cdef class Intake(BufferedChannel):
     cdef object received(self)
     cdef int take_in(self) except -1
     cdef int too_much(self, str what, Py_ssize_t most) except -1
+    cdef int look_behind(self) except -1
+    cdef bint piece_follows(self) noexcept
+    cdef int send_held(self) except -1
 
 
 cdef inline int refresh(Intake channel) except -1:

@@ -17,7 +17,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
 from ._channel cimport BufferedChannel, watch
-from ._traits cimport cyn_call_one
+from ._traits cimport cyn_call_one, follow, traits_of
 
 from . import _plain_chat
 from ._plain_chat import LimitExceeded
@@ -56,7 +56,7 @@ cdef dict OWN = {
 cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
 cdef frozenset WATCHED = frozenset(OWN) | {
     "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "max_incoming",
-    "max_outgoing", "__class__",
+    "max_outgoing", "gather_pushes", "__class__",
 }
 
 watch(WATCHED)
@@ -69,6 +69,7 @@ def set_base(base):
     """Tells which class's own methods and attributes are those that the engine knows."""
     global _base
     _base = base
+    follow(base, (WATCHED | frozenset(BUFFERS) | {"_collect_incoming_data"}) - {"__class__"})
 
 
 cdef object _plain(type kind, str name):
@@ -110,8 +111,13 @@ cdef class ChatTraits:
                 value = None
             sizes.append(_size(value, usual))
         self.in_size, self.out_size, self.max_incoming, self.max_outgoing = sizes
+        gathers = getattr(kind, "gather_pushes", False)
+        if hasattr(type(gathers), "__get__"):
+            ways |= INSTANCE_WAYS
+        elif gathers:
+            ways |= GATHERS
         self.ways = ways
-        self.version = version_of(<PyTypeObject *> kind)
+        self.stamp = self.base.stamp
         return 0
 
 
@@ -120,10 +126,10 @@ cdef ChatTraits _traits_of(type kind):
     if traits is None or traits.kind is not kind:  # of a class whose __dict__ was copied to make this one
         traits = ChatTraits.__new__(ChatTraits)
         traits.kind = kind
+        traits.base = traits_of(kind)
         traits.read_class()
         if kind is not _base:
             setattr(kind, ATTRIBUTE, traits)
-            traits.version = 0  # moved on by that
     return traits
 
 
@@ -132,29 +138,43 @@ cdef class Intake(BufferedChannel):
 
     # What its class, and it itself, define
 
+    def __cinit__(self):
+        self.gathers = -1
+
     cdef int look_again(self) except -1:
         cdef ChatTraits chat = self.chat
         if chat is None or <void *> chat.kind is not <void *> Py_TYPE(self):
             chat = self.chat = _traits_of(type(self))
-            self.ways_version = 0
-        if chat.version == 0 or chat.version != version_of(<PyTypeObject *> chat.kind):
+            self.ways_stamp = 0
+        chat.base.check()
+        if chat.stamp != chat.base.stamp:
             chat.read_class()
-        if self.ways_version == 0 or self.ways_version != chat.version:
+        if self.ways_stamp != chat.stamp:
             self.ways = chat.ways | (self.ways & INSTANCE_WAYS)
-            self.ways_version = chat.version
+            if self.gathers >= 0:
+                self.ways = self.ways | GATHERS if self.gathers else self.ways & ~GATHERS
+            self.ways_stamp = chat.stamp
             if self.ways & INSTANCE_WAYS:
                 own = getattr(self, "__dict__", ())
                 for name, way in OWN.items():
                     if name in own:
                         self.ways |= way
+        self.ways_version = version_of(<PyTypeObject *> chat.kind)
         return 0
 
-    cdef int attribute_changed(self, object name) except -1:
-        BufferedChannel.attribute_changed(self, name)
+    cdef int attribute_changed(self, object name, bint is_set) except -1:
+        BufferedChannel.attribute_changed(self, name, is_set)
         if name in WATCHED:
-            self.ways |= INSTANCE_WAYS
-            self.ways_version = 0
+            if name == "gather_pushes":  # which costs the channel none of its speed
+                self.gathers = -1
+                if name in getattr(self, "__dict__", ()):
+                    self.gathers = bool(self.gather_pushes)
+            else:
+                self.ways |= INSTANCE_WAYS
+            self.ways_stamp = self.ways_version = 0
             refresh(self)
+            if self.loop is not None:
+                self.settle()
         return 0
 
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2:
@@ -204,7 +224,7 @@ cdef class Intake(BufferedChannel):
             self.until_kind = IMPOSSIBLE
         if self.collected < 0 and before != value:
             self.collected = 0  # who has refused a line has found another way to go on
-        return 0
+        return self.look_behind()
 
     def set_terminator(self, term):
         """Sets what ends the next piece of input: bytes (and str where `use_encoding` is set); a number of bytes; or,
@@ -228,6 +248,7 @@ cdef class Intake(BufferedChannel):
     @ac_in_buffer.setter
     def ac_in_buffer(self, value):
         _hold(self, bytes(value) if value else None)
+        self.look_behind()
 
     @property
     def incoming(self):
@@ -298,7 +319,45 @@ cdef class Intake(BufferedChannel):
         if self.in_at < self.in_end:
             data = self.in_data[self.in_at:] + data
         _hold(self, data)
-        return _hand_on(self, was_open)
+        self.depth = 0 if self.loop is None else self.loop.depth
+        self.next_at = -1
+        try:
+            return _hand_on(self, was_open)
+        finally:
+            self.behind = NOTHING
+            if self.is_held:
+                self.send_held()
+
+    cdef int look_behind(self) except -1:
+        """What was a whole piece of input when this found_terminator pushed may be none any more."""
+        if self.behind == A_PIECE:
+            self.behind = SOMETHING
+            if self.is_held and not self.piece_follows():
+                self.send_held()
+        return 0
+
+    cdef bint piece_follows(self) noexcept:
+        """Is it certain that found_terminator is called again as soon as the present call of it returns?
+
+        Not in a loop that runs within it, which may last.
+        """
+        cdef char *start
+        cdef Py_ssize_t size = self.in_end - self.in_at
+        if self.behind == SOMETHING:
+            self.behind = NOTHING
+            if size > 0 and not self.ways & SLOWLY:
+                if self.until_kind == TEXT:
+                    start = PyBytes_AS_STRING(self.in_data) + self.in_at
+                    self.next_at = _find(start, size, text_of(<PyObject *> self.until_text), self.until_size)
+                    if self.next_at >= 0:
+                        self.behind = A_PIECE
+                elif self.until_kind == COUNTED and 0 < self.until_size <= size:
+                    self.behind = A_PIECE
+        return self.behind == A_PIECE and self.loop is not None and self.loop.depth == self.depth
+
+    cdef int send_held(self) except -1:
+        """What was held back for a piece of input that has come, or does not come any more."""
+        return 0
 
     cdef int too_much(self, str what, Py_ssize_t most) except -1:
         try:
@@ -361,7 +420,10 @@ cdef bint _hand_on_line(Intake self, bint was_open) except -1:
     cdef Py_ssize_t begin = self.in_at, length = self.until_size, size = self.in_end - begin, at
     cdef char *start = PyBytes_AS_STRING(data) + begin
     cdef char *wanted = text_of(<PyObject *> self.until_text)
-    at = _find(start, size, wanted, length)
+    at = self.next_at
+    if at < 0:
+        at = _find(start, size, wanted, length)
+    self.next_at = -1
     if at >= 0:
         if at:
             _collect(self, PyBytes_FromStringAndSize(start, at), True)
@@ -487,10 +549,14 @@ cdef inline int _found(Intake self) except -1:
         self.collected = 0  # of the line that was refused
         return 0
     self.collected = 0
+    self.behind = SOMETHING if self.in_at < self.in_end else NOTHING
     if self.ways & INSTANCE_WAYS or self.chat.found is None:
         PyObject_CallMethodNoArgs(self, "found_terminator")
     else:
         cyn_call_one(self.chat.found, self)
+    if self.behind != A_PIECE:
+        self.next_at = -1  # not looked for, or changed meanwhile
+    self.behind = NOTHING
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The old names: ``asyncore``, ``asynchat`` and ``smtpd``, bound to cyncore's modules by `install`.
+"""The old names: ``asyncore``, ``asynchat`` and ``smtpd``, bound to cyncore's modules by `install`, and copies' names.
 
 Facts of the import system, and what follows from them:
 
@@ -11,6 +11,8 @@ Facts of the import system, and what follows from them:
   found. So the loader hands out cyncore's own module from the start, never one that is replaced in the end.
 - The import system marks a module with the spec that it was found by, and `importlib.reload` goes by the mark. So the
   loader puts cyncore's own spec back.
+- A module inside a package is an attribute of that too, which the import system sets when the module is imported. So
+  the name of a copy inside a package is bound by an import of it alone, through the finder.
 - `runpy` asks the loader of the spec for the code by the name that it was given, and loaders refuse any name but their
   own. So the specs here have one that knows both.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 import importlib
 import sys
 from _thread import RLock
+from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 
 TYPE_CHECKING = False
@@ -34,11 +37,18 @@ NAMES = ("asyncore", "asynchat", "smtpd")
 # smtpd costs more to import than the others together, and most programs have no use for it.
 _AT_ONCE = NAMES[:2]
 
+# The copy that has a stand-in of its own, and how its program is called.
+_WAITRESS = "waitress.wasyncore"
+
+# What the finder gives for a name: which of cyncore's modules.
+_given = {name: name for name in NAMES}
+
 _lock = RLock()
 
 
 class InstallError(RuntimeError):
-    """Another copy of an old module is in use, so that binding its name would leave a program with two loops.
+    """Names cannot be bound: another copy is in use, so that binding its name would leave a program with two loops, or
+    what was given to be replaced is nothing that cyncore has a module for.
 
     ``uses`` has the names that are taken, each with what uses the other copy, one sentence a use.
     """
@@ -48,49 +58,99 @@ class InstallError(RuntimeError):
         self.uses = uses
 
 
-def install(*, replace: bool = False) -> None:
+def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> None:
     """Binds the names ``asyncore``, ``asynchat`` and ``smtpd`` to cyncore's modules, for the whole process.
 
     From then on ``import asyncore`` anywhere gives the module `cyncore.asyncore` itself, and so for the other two.
     smtpd is imported when it is asked for first. Calling this again does nothing. May be called from any thread.
 
+    ``waitress.wasyncore``, the copy of asyncore that waitress brings along, is bound to `cyncore.wasyncore` in the same
+    way, unless it is in use already: then it stays, and the log says so. ``replace_copies`` names other copies inside
+    packages, in full (``"package.asyncore"``): each is bound to the one of the three modules that its name, or what it
+    defines, says it is a copy of. InstallError where there is no such module, or nothing says that; TypeError for one
+    string. Packages are not imported for that. Of a copy of asyncore that stays, the log (``cyncore``) tells once.
+
     Where one of the names is bound to another copy already (of the standard library, of a distribution, or vendored):
 
     - A copy that was only imported is replaced.
-    - A copy *in use* is not: InstallError says by whom, and none of the three names is bound. In use means that there
+    - A copy *in use* is not: InstallError says by whom, and none of the names is bound. In use means that there
       are channels in its ``socket_map``, classes derived from its classes, instances of them, or modules that hold it
       or something defined in it (``import asyncore`` and ``from asyncore import dispatcher`` alike), or that it is
-      being imported at the moment. What the copies to be replaced do with each other does not count. A reference that
-      only a function or an object holds is not found.
+      being imported at the moment. What the copies to be replaced do with each other does not count, nor does the
+      attribute of a package that is the copy inside it. A reference that only a function or an object holds is not
+      found.
     - With ``replace`` it is replaced nevertheless. Whoever holds the other copy keeps it, and classes derived from it
       stay on its loop, which cyncore's does not run.
 
     There is no way back: modules that were imported in between would keep cyncore's.
     """
     with _lock:
-        bound = {name: importlib.import_module(f"{__package__}.{name}") for name in _AT_ONCE}
-        others = _others()
+        wanted = {name: name for name in NAMES}
+        if replace_copies:
+            from . import _copies  # few programs have any
+
+            wanted.update(_copies.chosen(replace_copies))
+        for name in _AT_ONCE:
+            importlib.import_module(f"{__package__}.{name}")
+        others = _others(wanted)
         if others and not replace:
             _refuse_if_used(others)
-        if not any(type(finder) is _Finder for finder in sys.meta_path):
+        if _WAITRESS not in wanted and not _keeps_its_own():
+            wanted[_WAITRESS] = "wasyncore"
+        _given.update(wanted)
+        if not any(map(is_ours, sys.meta_path)):
             sys.meta_path.insert(0, _Finder())
-        for name in NAMES:
-            module = bound.get(name) or sys.modules.get(f"{__package__}.{name}")
-            if module is None:
-                sys.modules.pop(name, None)  # the finder gives it when it is asked for
-            else:
-                answer_to_both(module)
-                sys.modules[name] = module
+        for name, own in wanted.items():
+            _bind(name, sys.modules.get(f"{__package__}.{own}"))
+        if any(map(_may_be_a_copy, list(sys.modules))):
+            from . import _copies
+
+            _copies.tell_of_all(by_name=True)
 
 
-def _others() -> dict[str, Any]:
-    """What stands under the old names in ``sys.modules`` and is not cyncore's."""
-    found = {name: sys.modules.get(name) for name in NAMES}
+def _bind(name: str, module: Any) -> None:
+    """Gives ``name`` to one of cyncore's modules; where that is not imported (None), the finder does when asked."""
+    package, _, last = name.rpartition(".")
+    before = sys.modules.get(name)
+    if package:
+        if before is not None and (before is not module or getattr(sys.modules.get(package), last, None) is not module):
+            del sys.modules[name]
+            if package in sys.modules:
+                importlib.import_module(name)  # which gives the package its attribute too
+    elif module is None:
+        sys.modules.pop(name, None)
+    else:
+        answer_to_both(module)
+        sys.modules[name] = module
+
+
+def _others(wanted: dict[str, str]) -> dict[str, Any]:
+    """What stands under the names in ``sys.modules`` and is not the one of cyncore's modules that is wanted there."""
+    found = {name: sys.modules.get(name) for name in wanted}
     return {
         name: module
         for name, module in found.items()
-        if module is not None and module is not sys.modules.get(f"{__package__}.{name}")
+        if module is not None and module is not sys.modules.get(f"{__package__}.{wanted[name]}")
     }
+
+
+def _keeps_its_own() -> bool:
+    """Is waitress' own copy in use? Whoever asked for the other names has made no mistake: it is told, and no error."""
+    others = _others({_WAITRESS: "wasyncore"})
+    if not others:
+        return False
+    from . import _copies, _uses
+
+    if not _uses.uses(others):
+        return False
+    _copies.tell_of_known(_WAITRESS, "waitress")
+    return True
+
+
+def _may_be_a_copy(name: str) -> bool:
+    if "asyncore" not in name:  # nearly all, and every import asks
+        return False
+    return "asyncore" in name.rpartition(".")[2] and name not in _given and not name.startswith(f"{__package__}.")
 
 
 def _refuse_if_used(others: dict[str, Any]) -> None:
@@ -155,20 +215,30 @@ class _AliasSpec(ModuleSpec):
 
 
 class _Finder:
-    """Finds the old names."""
+    """Finds the names that are bound, and looks at what else may be a copy of asyncore."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if fullname not in NAMES:
-            return None
+        name = _given.get(fullname)
+        if name is None:
+            if not _may_be_a_copy(fullname):
+                return None
+            from . import _copies
+
+            return _copies.watched(fullname, path, target)
         from importlib.util import find_spec
 
-        own = find_spec(f"{__package__}.{fullname}")
+        own = find_spec(f"{__package__}.{name}")
         if own is None:
             return None
         return _AliasSpec(fullname, own)
 
     def invalidate_caches(self) -> None:
         """Nothing is kept here."""
+
+
+def is_ours(finder: Any) -> bool:
+    """Is it the finder that `install` puts there?"""
+    return type(finder) is _Finder
 
 
 def answer_to_both(module: ModuleType) -> None:

@@ -4,12 +4,18 @@
 
 A program may override `initiate_send`, assign `out_buffer`, or do either in a handle_close that a send has called: so
 the short way, past the buffer, is taken only where nobody has a say in it, and the buffer is compared after every send.
+What the socket has not taken is in the buffer before anybody is told that it failed: a handle_close that connects again
+finds it there, and what a send raises loses nothing.
 """
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
+import os
 
-from ._channel cimport OUTPUT, BufferedChannel, Channel
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+
+from ._channel cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT, BufferedChannel, Channel, _fileno
+from ._csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from ._traits cimport OWN_OUT, cyn_type_version, traits_of
 
 from . import _traits
@@ -28,13 +34,13 @@ def set_dispatcher(kind):
     _dispatcher = kind
 
 
-cdef object _send(BufferedChannel channel, object data):
-    """``dispatcher.send(channel, data)``: a program may have put another function there."""
+cdef bint _sends_itself() except -1:
+    """Is ``dispatcher.send`` ours? A program may have put another function there."""
     global _version, _is_channels
     if _version == 0 or _version != cyn_type_version(_dispatcher):
         _is_channels = _dispatcher.send is Channel.send
         _version = cyn_type_version(_dispatcher)
-    return channel.send_some(data) if _is_channels else _dispatcher.send(channel, data)
+    return _is_channels
 
 
 cdef bytearray _out(BufferedChannel channel):
@@ -79,26 +85,34 @@ cdef class OutboxChannel(BufferedChannel):
     def initiate_send(self):
         """Sends what the socket takes now."""
         cdef bytearray out
+        cdef Py_ssize_t sent = 0
         if _is_own(self):
-            count = _send(self, _own_buffer(self)[:CHUNK])
+            buffer = _own_buffer(self)[:CHUNK]
+            count = self.send_some(buffer) if _sends_itself() else _dispatcher.send(self, buffer)
             self.out_buffer = _own_buffer(self)[count:]
             return
         out = _out(self)
         chunk = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(out), min(PyByteArray_GET_SIZE(out), CHUNK))
-        cdef Py_ssize_t sent = _send(self, chunk)
-        if out is self.out:  # handle_close, called by send, may have given us another buffer
-            # Removing from the front of a bytearray only moves its start, so the whole stays linear.
-            del out[:sent]
-            self._output_waits(PyByteArray_GET_SIZE(out) > 0)
+        try:
+            sent = self.send_some(chunk) if _sends_itself() else _dispatcher.send(self, chunk)
+        finally:  # what a socket that failed did not take is sent when there is room
+            if out is self.out:  # handle_close, called by send, may have given us another buffer
+                # Removing from the front of a bytearray only moves its start, so the whole stays linear.
+                del out[:sent]
+                self._output_waits(PyByteArray_GET_SIZE(out) > 0)
 
     def handle_write(self):
         """There is room: `initiate_send`."""
         self.initiate_send()
 
     def send(self, data):
-        """Queues ``data`` (bytes-like) and sends what the socket takes now."""
+        """Queues ``data`` (bytes-like) and sends what the socket takes now.
+
+        What the socket raises, if it is more than that it has no room, is raised; ``data`` is queued all the same.
+        """
         cdef bytearray out
         cdef Py_ssize_t sent
+        cdef int fd, error
         if self.debug:
             self.log_info(f"sending {data!r}")
         if _is_own(self):
@@ -110,16 +124,42 @@ cdef class OutboxChannel(BufferedChannel):
             PyByteArray_GET_SIZE(out)
             or not PyBytes_CheckExact(data)
             or type(self).initiate_send is not _initiate_send
+            or not self.flags & DIRECT
+            or not _sends_itself()
         ):
-            out += data
-            self.initiate_send()
+            _queue(self, data)
             return
         # Nothing waits before it: what the socket takes at once need not go through the buffer.
-        sent = _send(self, data)
-        if sent < len(data) and out is self.out:
-            out[:0] = memoryview(data)[sent:]  # before what handle_close, called by send, may have queued
-            if not self.flags & OUTPUT:
-                self._output_waits(True)
+        fd = _fileno(self.sock)
+        sent = -1
+        error = EAGAIN
+        if fd >= 0:
+            sent = cyn_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+            error = errno
+        if sent == PyBytes_GET_SIZE(data):
+            return
+        if sent < 0 and (error == EAGAIN or error == EINTR):
+            _queue(self, data)  # closed, or one with a time-out: its own method does as its mode demands
+            return
+        out += memoryview(data)[max(sent, 0):]
+        self._output_waits(True)
+        if sent >= 0:
+            return
+        if error not in DISCONNECTED:
+            raise OSError(error, os.strerror(error))
+        if not self.flags & LEAVING:
+            self.handle_close()
+
+
+cdef int _queue(OutboxChannel self, object data) except -1:
+    cdef bytearray out = self.out
+    out += data
+    try:
+        self.initiate_send()
+    finally:  # of the class's own, perhaps, which has left it all
+        if out is self.out:
+            self._output_waits(PyByteArray_GET_SIZE(out) > 0)
+    return 0
 
 
 _traits.set_outbox(OutboxChannel)

@@ -43,8 +43,8 @@ def size_in(channel: Any, name: str) -> Any:
 # Input
 
 
-def read(channel: Any) -> None:
-    """Takes what came and hands it on."""
+def read(channel: Any, told: Callable[[Any], None] | None = None) -> None:
+    """Takes what came and hands it on. ``told``: calls `found_terminator`, if it is not just to be called."""
     was_open = channel._fileno is not None
     try:
         data = channel.recv(size_in(channel, "ac_in_buffer_size"))
@@ -57,10 +57,10 @@ def read(channel: Any) -> None:
     if isinstance(data, str) and channel.use_encoding:
         data = data.encode(channel.encoding)
     channel.ac_in_buffer = channel.ac_in_buffer + data
-    deliver(channel, was_open)
+    deliver(channel, was_open, told)
 
 
-def deliver(channel: Any, was_open: bool) -> None:
+def deliver(channel: Any, was_open: bool, told: Callable[[Any], None] | None = None) -> None:
     """Hands on what can be: until nothing is left but, perhaps, the beginning of a terminator.
 
     ``was_open``: a channel that is closed now was closed meanwhile, and is told nothing more.
@@ -72,15 +72,25 @@ def deliver(channel: Any, was_open: bool) -> None:
             _collect(channel, channel.ac_in_buffer, False)
             channel.ac_in_buffer = b""
         elif isinstance(terminator, int):
-            _deliver_counted(channel, terminator, size, was_open)
+            _deliver_counted(channel, terminator, size, was_open, told)
         elif isinstance(terminator, (bytes, bytearray, memoryview)):
-            if not _deliver_line(channel, bytes(terminator), size, was_open):
+            if not _deliver_line(channel, bytes(terminator), size, was_open, told):
                 return
         else:
             raise TypeError(f"{channel!r}: a terminator is bytes, a number or None, not {terminator!r}")
 
 
-def _deliver_counted(channel: Any, count: int, size: int, was_open: bool) -> None:
+def piece_follows(channel: Any) -> bool:
+    """Is a whole piece in `ac_in_buffer`?"""
+    terminator = channel.get_terminator()
+    if not terminator:
+        return False
+    if isinstance(terminator, int):
+        return 0 < terminator <= len(channel.ac_in_buffer)
+    return isinstance(terminator, (bytes, bytearray, memoryview)) and bytes(terminator) in channel.ac_in_buffer
+
+
+def _deliver_counted(channel: Any, count: int, size: int, was_open: bool, told: Callable[[Any], None] | None) -> None:
     if count < 0:
         raise ValueError(f"{channel!r}: a terminator counts bytes, from 0 on: {count!r}")
     if size < count:
@@ -92,10 +102,12 @@ def _deliver_counted(channel: Any, count: int, size: int, was_open: bool) -> Non
     channel.ac_in_buffer = channel.ac_in_buffer[count:]
     channel.terminator = 0
     if was_open <= (channel._fileno is not None):
-        _found(channel)
+        _found(channel, told)
 
 
-def _deliver_line(channel: Any, terminator: bytes, size: int, was_open: bool) -> bool:
+def _deliver_line(
+    channel: Any, terminator: bytes, size: int, was_open: bool, told: Callable[[Any], None] | None
+) -> bool:
     """False: the rest may be the beginning of a terminator."""
     at = channel.ac_in_buffer.find(terminator)
     if at >= 0:
@@ -103,7 +115,7 @@ def _deliver_line(channel: Any, terminator: bytes, size: int, was_open: bool) ->
             _collect(channel, channel.ac_in_buffer[:at], True)
         channel.ac_in_buffer = channel.ac_in_buffer[at + len(terminator) :]
         if was_open <= (channel._fileno is not None):
-            _found(channel)
+            _found(channel, told)
         return True
     held = find_prefix_at_end(channel.ac_in_buffer, terminator)
     if held:
@@ -129,11 +141,15 @@ def _collect(channel: Any, data: bytes, line: bool) -> None:
     channel.collect_incoming_data(data)
 
 
-def _found(channel: Any) -> None:
+def _found(channel: Any, told: Callable[[Any], None] | None) -> None:
     refused = channel._collected < 0
     channel._collected = 0
-    if not refused:
+    if refused:
+        return
+    if told is None:
         channel.found_terminator()
+    else:
+        told(channel)
 
 
 def too_much(channel: Any, what: str, most: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who provides a top-level module: the file that an import finds, and the distribution that installed it.
+"""Who provides a module: the file that an import finds, and the distribution that installed it.
 
 For messages only: reading the metadata of everything that is installed takes its time.
 """
@@ -12,13 +12,13 @@ from importlib.machinery import PathFinder
 
 
 def distribution_of(name: str, path: str) -> str | None:
-    """The distribution that installed the file ``path`` of the top-level module ``name``, with its version.
+    """The distribution that installed the file ``path`` of the module ``name``, with its version.
 
     None where none did, or none says so.
     """
     from importlib import metadata
 
-    for candidate in dict.fromkeys(metadata.packages_distributions().get(name, [])):
+    for candidate in dict.fromkeys(metadata.packages_distributions().get(name.partition(".")[0], [])):
         distribution = metadata.distribution(candidate)
         for file in distribution.files or []:
             if os.path.realpath(str(distribution.locate_file(file))) == os.path.realpath(path):

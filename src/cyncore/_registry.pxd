@@ -46,12 +46,13 @@ cdef class Registry(LoopBase):
     cdef unsigned long long map_version
     cdef unsigned long owner_thread   # that runs the loop, or ran it last
     cdef int64_t now                  # the clock as this tick read it, 0: not since something took time; see tick_time
+    cdef int64_t refusal_told         # when a refusal of the kernel's was logged last
     cdef int64_t audit_at, sweep_at   # when the next audit, or piece of a sweep, is allowed while events keep coming
     cdef unsigned runs                # how often Python code ran of which a predicate might know
     cdef unsigned settled_runs, recent_runs, sweep_runs  # `runs` when that was done last
+    cdef int recent_next              # place in `recent` that was taken from an idle one last
     cdef Py_ssize_t sweep_next        # place in `asked` where the sweep goes on
     cdef Py_ssize_t sweep_left        # places that it has still to pass
-    cdef int depth                    # ticks in progress, nested ones counted
     cdef bint map_changed, own_change, watched
     cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
     cdef bint is_closed, is_open, waiting, wake_pending, sweeping, asking_recent
@@ -63,17 +64,20 @@ cdef class Registry(LoopBase):
     cdef int open_poller(self, object backend) except -1
     cdef int open_wake(self) except -1
     cdef int woken(self, bint lost) except -1
-    cdef int take_events(self, cyn_event *events, int room, int64_t nanoseconds) noexcept nogil
+    cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil
+    cdef bint is_refused(self) noexcept
+    cdef int ring_at(self, int64_t when) noexcept
     cdef int poller_fd(self) noexcept
 
     cdef int settle(self, bint ask_all) except -1
+    cdef int tell_refusal(self, int error, int fd) except -1
     cdef int ask_touched(self) except -1
     cdef int number_touched(self) except -1
     cdef int forget_touched(self, Channel channel) except -1
     cdef int ask(self, Channel channel) except -1
     cdef int note_recent(self, Channel channel) except -1
     cdef int forget_recent(self, Channel channel) except -1
-    cdef int ask_recent(self) except -1
+    cdef bint ask_recent(self) except -1
     cdef int close_recent(self) except -1
     cdef bint is_stale(self) noexcept
     cdef int ask_everyone(self) except -1

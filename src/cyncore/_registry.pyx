@@ -47,6 +47,7 @@ from ._csrc cimport (
     cyn_fcntl,
     cyn_fork_epoch,
     cyn_poller_add,
+    cyn_poller_alarm,
     cyn_poller_close,
     cyn_poller_fd,
     cyn_poller_names,
@@ -63,6 +64,7 @@ from ._csrc cimport (
 from ._traits cimport Traits, revision, traits_of
 
 from ._channel import ExitNow
+from ._report import WARNING, report
 
 cdef extern from *:
     """
@@ -99,12 +101,12 @@ cdef extern from *:
 cdef extern from *:
     """
     #ifdef Py_GIL_DISABLED
-    enum { cyn_marks_own_thread_only = 1 };
+    enum { cyn_threads_are_free = 1 };
     #else
-    enum { cyn_marks_own_thread_only = 0 };
+    enum { cyn_threads_are_free = 0 };
     #endif
     """
-    bint cyn_marks_own_thread_only
+    bint cyn_threads_are_free
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -129,6 +131,7 @@ while cyn_poller_names[_at] is not NULL:
 # The registry of every map in use, found by the map's address. A channel keeps its loop alive and a loop its map, so an
 # address in here is never that of another dict.
 cdef dict _serving = {}
+cdef void *_last = NULL  # the one that was found last; it takes itself out at its end
 cdef int _watcher = -1
 
 
@@ -148,8 +151,15 @@ def _forget_registry(reference):
 
 
 cdef Registry registry_of(object map):
+    global _last
+    cdef Registry found
+    if _last is not NULL and (<Registry> _last).map is map and not cyn_threads_are_free:
+        return <Registry> _last
     reference = _serving.get(<size_t> <PyObject *> map)
-    return None if reference is None else reference()
+    found = None if reference is None else reference()
+    if found is not None:
+        _last = <void *> found
+    return found
 
 
 cdef void _map_changed(PyObject *map) noexcept with gil:
@@ -181,6 +191,9 @@ cdef class Registry(LoopBase):
         self.is_closed = True  # until it has a map
 
     def __dealloc__(self):
+        global _last
+        if _last is <void *> self:
+            _last = NULL
         if self.is_open:
             cyn_poller_close(&self.poller)
         cyn_wake_close(&self.wake_fds)
@@ -214,6 +227,9 @@ cdef class Registry(LoopBase):
         cdef int fd
         for fd in range(len(self.owners)):
             self.detach(fd)
+        global _last
+        if _last is <void *> self:
+            _last = NULL
         self.is_closed = True
         self.is_open = False
         cyn_poller_close(&self.poller)
@@ -262,10 +278,14 @@ cdef class Registry(LoopBase):
         self.wake_fds.read_fd = self.wake_fds.write_fd = -1  # whose these numbers are now, nobody knows
         return self.open_wake()
 
-    cdef int take_events(self, cyn_event *events, int room, int64_t nanoseconds) noexcept nogil:
-        # Rounded up: a timer is never early, and a wait below a millisecond is no busy loop.
-        cdef int milliseconds = -1 if nanoseconds < 0 else <int> min((nanoseconds + 999_999) // 1_000_000, <int64_t> INT_MAX)
-        return cyn_poller_wait(&self.poller, events, room, milliseconds)
+    cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
+        return cyn_poller_wait(&self.poller, events, room, timeout)
+
+    cdef bint is_refused(self) noexcept:
+        return self.poller.refusal != 0
+
+    cdef int ring_at(self, int64_t when) noexcept:
+        return cyn_poller_alarm(&self.poller, when)
 
     cdef int poller_fd(self) noexcept:
         return cyn_poller_fd(&self.poller)
@@ -298,7 +318,8 @@ cdef class Registry(LoopBase):
                 self.sweep(PIECE)
         if ask_all:
             self.check_kinds()
-            self.ask_everyone()
+            if self.asked:
+                self.ask_everyone()
         elif self.awoke:
             self.awoke = False
             self.ask_recent()
@@ -308,6 +329,19 @@ cdef class Registry(LoopBase):
         rc = cyn_poller_settle(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
+        if self.poller.refusal:
+            self.tell_refusal(self.poller.refusal, self.poller.refused_fd)
+        return 0
+
+    cdef int tell_refusal(self, int error, int fd) except -1:
+        """The kernel has no room for what is wanted of a descriptor, and will be asked again: in the log, once a second."""
+        cdef int64_t now = cyn_clock()
+        if self.refusal_told and now - self.refusal_told < 1_000_000_000:
+            return 0
+        self.refusal_told = now
+        owner = self.owners[fd] if fd < len(self.owners) else None
+        report(WARNING, "%r fd %d cannot be watched yet: %s; trying again every 100 ms",
+               self if owner is None else owner, fd, os.strerror(error))
         return 0
 
     cdef int ask_touched(self) except -1:
@@ -372,11 +406,27 @@ cdef class Registry(LoopBase):
 
     cdef int note_recent(self, Channel channel) except -1:
         """It was active: an event, an assignment, another answer than before."""
+        cdef Channel other
+        cdef int tries
         channel.idle_passes = 0
-        if not channel.flags & RECENT and len(self.recent) < RECENT_MOST:
+        if channel.flags & RECENT:
+            return 0
+        if len(self.recent) < RECENT_MOST:
             self.recent.append(channel)
             channel.recent_at = <int> len(self.recent) - 1
             channel.flags |= RECENT
+            return 0
+        if self.asking_recent:
+            return 0
+        for tries in range(4):  # in the place of one that had nothing to say when it was asked last
+            self.recent_next = (self.recent_next + 1) % <int> len(self.recent)
+            other = <Channel> self.recent[self.recent_next]
+            if other.idle_passes:
+                other.flags &= ~RECENT
+                self.recent[self.recent_next] = channel
+                channel.recent_at = self.recent_next
+                channel.flags |= RECENT
+                break
         return 0
 
     cdef int forget_recent(self, Channel channel) except -1:
@@ -391,17 +441,19 @@ cdef class Registry(LoopBase):
         self.recent.pop()
         return 0
 
-    cdef int ask_recent(self) except -1:
-        """Asks the channels that were active lately, those that were asked since Python code ran excepted."""
+    cdef bint ask_recent(self) except -1:
+        """Asks the channels that were active lately, those that were asked since Python code ran excepted. Has one of
+        them another answer?
+        """
         cdef Channel channel
         cdef Py_ssize_t at = 0
-        cdef bint idle = False
+        cdef bint idle = False, news = False
         cdef unsigned said
         if self.recent_runs == self.runs or self.asking_recent:
-            return 0
+            return False
         self.recent_runs = self.runs
         if not self.recent:
-            return 0
+            return False
         self.asking_recent = True
         self.now = 0
         try:
@@ -415,13 +467,17 @@ cdef class Registry(LoopBase):
                 if channel.asked_run != self.runs:
                     said = channel.said
                     self.ask(channel)
-                    channel.idle_passes = 0 if channel.said != said else channel.idle_passes + 1
-                    idle = idle or channel.idle_passes > RECENT_PASSES
+                    if channel.said != said:
+                        news = True
+                        channel.idle_passes = 0
+                    else:
+                        channel.idle_passes += 1
+                        idle = idle or channel.idle_passes > RECENT_PASSES
         finally:
             self.asking_recent = False
             if idle:
                 self.close_recent()
-        return 0
+        return news
 
     cdef int close_recent(self) except -1:
         """Drops those that have left, and those that were idle for long."""
@@ -445,7 +501,7 @@ cdef class Registry(LoopBase):
 
     cdef int ask_everyone(self) except -1:
         """A whole sweep, at once."""
-        if self.sweeping or not self.asked:
+        if self.sweeping:
             return 0
         self.runs += 1  # also those who were asked a moment ago
         return self.sweep(-1)
@@ -547,11 +603,13 @@ cdef class Registry(LoopBase):
 
     cdef int mark(self, Channel channel) except -1:
         """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
-        if cyn_marks_own_thread_only and self.owner_thread != PyThread_get_thread_ident() and self.depth:
+        if cyn_threads_are_free and self.owner_thread != PyThread_get_thread_ident() and self.depth:
             return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
         self.touched.append(channel)
         channel.touched_at = <int> len(self.touched) - 1
         channel.flags |= TOUCHED
+        if self.hosted and self.depth == 0:
+            self.wake()
         return 0
 
     cdef int changed(self) except -1:

@@ -64,7 +64,7 @@ cdef class Traits:
     cdef unsigned long stamp   # moves on when the class is read again
     cdef tuple mro
     cdef tuple names           # that were read
-    cdef list dicts            # of the classes in `mro` that are open to change,
+    cdef list dicts            # of the classes in `mro`, but for `object`,
     cdef list held             # and what each has under these names
     cdef uint64_t *versions    # of the dicts
     cdef Py_ssize_t users      # channels in a loop
@@ -74,6 +74,7 @@ cdef class Traits:
     cdef object handle_write
     cdef int read(self) except -1
     cdef int read_class(self) except -1
+    cdef list found(self)
     cdef int read_names(self) except -1
     cdef int note_version(self) except -1
     cdef bint is_same(self) except -1
@@ -88,5 +89,5 @@ cdef inline bint is_current(Traits traits) noexcept:
 
 cdef Traits traits_of(type kind)
 cdef int follow(type base, object names) except -1
-cdef unsigned traits_of_instance(object channel, unsigned flags) except? 0xFFFFFFFF
+cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept
 cdef unsigned long revision() noexcept

@@ -85,14 +85,17 @@ cdef extern from *:
     static uint64_t cyn_dict_version(PyObject *dict) { return ((PyDictObject *)dict)->ma_version_tag; }
     #endif
 
-    /* The dict of a class that can be changed, or None. */
-    static PyObject *cyn_open_dict(PyTypeObject *kind) {
-        PyObject *dict = Py_None;
-        if (PyType_HasFeature(kind, Py_TPFLAGS_HEAPTYPE) && kind->tp_dict && PyDict_CheckExact(kind->tp_dict))
-            dict = kind->tp_dict;
-        Py_INCREF(dict);
-        return dict;
+    /* The dict of a class; none but the builtin ones keep it elsewhere. */
+    static PyObject *cyn_dict_of(PyTypeObject *kind) {
+        if (!kind->tp_dict || !PyDict_CheckExact(kind->tp_dict)) {
+            PyErr_Format(PyExc_TypeError, "the class %s has no dict", kind->tp_name);
+            return NULL;
+        }
+        Py_INCREF(kind->tp_dict);
+        return kind->tp_dict;
     }
+
+    static int cyn_has_attributes(PyObject *function) { return ((PyFunctionObject *)function)->func_dict != NULL; }
 
     /* Has the dict under each name what `held` has? `missing` stands for nothing. -1 with an exception. */
     static int cyn_holds(PyObject *dict, PyObject *names, PyObject *held, PyObject *missing) {
@@ -109,14 +112,17 @@ cdef extern from *:
     int cyn_class_watcher()
     int cyn_class_watch(int watcher, object dict) except -1
     uint64_t cyn_dict_version(object dict) noexcept
-    object cyn_open_dict(type kind)
+    object cyn_dict_of(type kind)
+    bint cyn_has_attributes(object function) noexcept
     int cyn_holds(object dict, tuple names, list held, object missing) except -1
     bint cyn_dicts_have_versions "(PY_VERSION_HEX < 0x030C0000)"
 
 # Set by _core, which defines the classes that everything is compared with.
 _base = None
-_buffered = None
+cdef list _usual = []  # what that has under each of _NAMES
+cdef object _buffered_writable = None
 _outbox = None  # set by _outbox
+cdef object _outbox_buffer = None
 
 cdef dict _HANDLERS = {
     "handle_read": READS,
@@ -127,12 +133,29 @@ cdef dict _HANDLERS = {
     "handle_expt_event": URGENT,
     "handle_accept": ACCEPTS,
 }
+# What a channel may carry itself, and what each of these comes to.
+OWN_NAMES = (*_HANDLERS, "readable", "writable")
+cdef enum:
+    _OWN_COUNT = 9
+    _OWN_WRITABLE = 256  # the last of them
+cdef unsigned[_OWN_COUNT] _own_flags
+for _at, _name in enumerate(OWN_NAMES):
+    _own_flags[_at] = {"readable": ASK_READ, "writable": ASK_WRITE, **_HANDLERS}[_name]
+assert len(OWN_NAMES) == _OWN_COUNT
 cdef tuple _STATES = ("connected", "accepting", "connecting", "closing")
 cdef tuple _SET = ("__setattr__", "set_socket", "add_channel", "socket", "addr", "_fileno", "_map")
 cdef frozenset _SHADOWED = frozenset({"socket", "_fileno", "_map"})
 cdef str _ATTRIBUTE = "_cyncore_traits"
 cdef dict _of_extension_types = {}  # they take no attributes, and live for ever
 cdef unsigned long _revision = 0
+cdef enum:  # places in _NAMES
+    _HANDLE_READ = 0
+    _HANDLE_WRITE = 2
+    _READABLE = 7
+    _WRITABLE = 8
+    _FIRST_STATE = 9
+    _FIRST_SET = 13
+    _OUT_BUFFER = 20
 cdef object _MISSING = object()
 cdef tuple _NAMES = ()
 cdef type _extra_base = None  # of the classes of which more is read,
@@ -142,7 +165,7 @@ cdef int _watcher = -1
 
 cdef int _begin() except -1:
     global _NAMES, _watcher
-    _NAMES = (*_HANDLERS, "readable", "writable", *_STATES, *_SET, "out_buffer")
+    _NAMES = (*OWN_NAMES, *_STATES, *_SET, "out_buffer")
     for name in _NAMES:
         cyn_follow(name)
     _watcher = cyn_class_watcher()
@@ -164,15 +187,17 @@ cdef int follow(type base, object names) except -1:
 
 def set_bases(base, buffered):
     """Tells which classes' own methods count as not defined."""
-    global _base, _buffered
+    global _base, _buffered_writable, _usual
     _base = base
-    _buffered = buffered
+    _usual = [_raw(base, name) for name in _NAMES]
+    _buffered_writable = _raw(buffered, "writable")
 
 
 def set_outbox(kind):
     """Tells the class whose `out_buffer` is the engine's own."""
-    global _outbox
+    global _outbox, _outbox_buffer
     _outbox = kind
+    _outbox_buffer = _raw(kind, "out_buffer")
 
 
 cdef unsigned long revision() noexcept:
@@ -180,8 +205,12 @@ cdef unsigned long revision() noexcept:
     return _revision
 
 
-cdef bint _is_default(object method, str name):
-    return method is None or method is getattr(_base, name, None) or getattr(method, "unhandled", None) is True
+cdef bint _is_default(object method, object usual):
+    if method is None or method is usual:
+        return True
+    if type(method) is FunctionType and not cyn_has_attributes(method):
+        return False
+    return getattr(method, "unhandled", None) is True
 
 
 cdef object _plain(object method):
@@ -194,50 +223,73 @@ cdef class Traits:
         free(self.versions)
 
     cdef int read_class(self) except -1:
+        """Takes over what `read_names` has found: as it is, for a staticmethod or a descriptor is left to be looked up."""
         cdef unsigned flags = 0
-        cdef type kind = self.kind
-        for name, flag in _HANDLERS.items():
-            if not _is_default(getattr(kind, name, None), name):
-                flags |= flag
-        if kind.readable is not _base.readable:
+        cdef Py_ssize_t at
+        cdef list found = self.found()
+        cdef list usual = _usual
+        for at in range(_OWN_COUNT - 2):
+            if not _is_default(found[at], usual[at]):
+                flags |= _own_flags[at]
+        if found[_READABLE] is not usual[_READABLE]:
             flags |= ASK_READ
-        if kind.writable is _buffered.writable:
+        if found[_WRITABLE] is _buffered_writable:
             flags |= BUFFERED
-        elif kind.writable is not _base.writable:
+        elif found[_WRITABLE] is not usual[_WRITABLE]:
             flags |= ASK_WRITE
-        if flags & BUFFERED and _outbox is not None and issubclass(kind, _outbox):
-            if kind.out_buffer is not _outbox.out_buffer:
+        for at in range(_FIRST_STATE, _FIRST_SET):
+            if found[at] is not usual[at]:
+                flags |= STATE | ASK_STATE if _is_computed(found[at]) else STATE
+        for at in range(_FIRST_SET, _OUT_BUFFER):
+            if found[at] is not usual[at]:
+                flags |= OWN_SET | SHADOWS if _NAMES[at] in _SHADOWED else OWN_SET
+        if flags & BUFFERED and _outbox is not None and found[_OUT_BUFFER] is not _outbox_buffer:
+            if issubclass(self.kind, _outbox):
                 flags = (flags & ~BUFFERED) | ASK_WRITE | OWN_OUT
-        for name in _STATES:
-            if getattr(kind, name) is not getattr(_base, name):
-                flags |= STATE | ASK_STATE if _is_computed(_raw(kind, name)) else STATE
-        for name in _SET:
-            if getattr(kind, name) is not getattr(_base, name):
-                flags |= OWN_SET | SHADOWS if name in _SHADOWED else OWN_SET
         self.flags = flags
-        # Found in the class as they are, not through it: a staticmethod or a descriptor is left to be looked up.
-        self.readable = _plain(_raw(kind, "readable"))
-        self.writable = _plain(_raw(kind, "writable"))
-        self.handle_read = _plain(_raw(kind, "handle_read"))
-        self.handle_write = _plain(_raw(kind, "handle_write"))
+        self.readable = _plain(found[_READABLE])
+        self.writable = _plain(found[_WRITABLE])
+        self.handle_read = _plain(found[_HANDLE_READ])
+        self.handle_write = _plain(found[_HANDLE_WRITE])
         return 0
 
+    cdef list found(self):
+        """What the class has under each name, its bases' included."""
+        cdef Py_ssize_t at
+        cdef list found = []
+        for at in range(len(_NAMES)):
+            for held in self.held:
+                value = (<list> held)[at]
+                if value is not _MISSING:
+                    break
+            else:
+                value = None
+            found.append(value)
+        return found
+
     cdef int read_names(self) except -1:
-        """Remembers what the open classes have under the names that matter."""
+        """Remembers what the classes have under the names that matter; what the next one has is known already."""
         cdef type kind = self.kind
         cdef Py_ssize_t at
+        cdef Traits base = None
+        cdef tuple mro = kind.__mro__
         self.epoch_now = &cyn_class_epoch if _watcher >= 0 else NULL
         self.stamp += 1
-        self.mro = kind.__mro__
+        if _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base):
+            base = traits_of(<type> mro[1])
+            if base.mro != mro[1:]:
+                base = None
         self.names = _NAMES
         if _extra_base is not None and issubclass(kind, _extra_base):
             self.names += _extra_names
-        self.dicts = []
-        for base in self.mro:
-            found = cyn_open_dict(<type> base)
-            if found is not None:
-                self.dicts.append(found)
-        self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in self.dicts]
+        if base is not None and base.names == self.names:
+            own = cyn_dict_of(kind)
+            self.dicts = [own, *base.dicts]
+            self.held = [[own.get(name, _MISSING) for name in self.names], *base.held]
+        else:
+            self.dicts = [cyn_dict_of(<type> one) for one in mro[:-1]]
+            self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in self.dicts]
+        self.mro = mro
         free(self.versions)
         self.versions = <uint64_t *> calloc(len(self.dicts) + 1, sizeof(uint64_t))
         if self.versions is NULL:
@@ -321,14 +373,10 @@ cdef Traits traits_of(type kind):
     return traits
 
 
-cdef unsigned traits_of_instance(object channel, unsigned flags) except? 0xFFFFFFFF:
-    """`flags` of the channel's class, corrected by what the channel itself defines."""
-    cdef dict own = channel.__dict__
-    for name, flag in _HANDLERS.items():
-        if name in own:
-            flags |= flag
-    if "readable" in own:
-        flags |= ASK_READ
-    if "writable" in own:
-        flags = (flags | ASK_WRITE) & ~BUFFERED
-    return flags
+cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept:
+    """`flags` of the channel's class, corrected by what the channel itself defines: a bit for each of `OWN_NAMES`."""
+    cdef int at
+    for at in range(_OWN_COUNT):
+        if own >> at & 1:
+            flags |= _own_flags[at]
+    return flags & ~BUFFERED if own & _OWN_WRITABLE else flags

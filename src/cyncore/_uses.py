@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import _provider
+from ._names import NAMES
 
 _SHOWN = 3  # of each kind of use; the rest is counted
 
@@ -30,7 +31,9 @@ def refusal(others: dict[str, Any], uses: dict[str, list[str]]) -> str:
     for name, sentences in uses.items():
         lines.append(f"  {name} is {_provider.described(name, getattr(others[name], '__file__', None))}:")
         lines += [f"    {sentence}" for sentence in sentences]
-    lines.append("Call cyncore.install() before anything imports these, or start the program with `python -m cyncore`.")
+    options = "".join(f" --replace {name}" for name in uses if name not in NAMES)
+    lines.append("Call cyncore.install() before anything imports these, or start the program with ")
+    lines[-1] += f"`python -m cyncore{options}`."
     lines.append("install(replace=True) binds the names all the same; what is listed here stays on the other copy.")
     return "\n".join(lines)
 
@@ -69,7 +72,9 @@ def _holders(wanted: set[int], others: dict[str, Any]) -> Iterator[str]:
     for name, module in list(sys.modules.items()):
         if any(module is other for other in others.values()):
             continue
-        held = [key for key, value in list(_namespace(module).items()) if id(value) in wanted]
+        items = list(_namespace(module).items())
+        # A package has what was imported inside it as an attribute, whether anybody uses it or not.
+        held = [key for key, value in items if id(value) in wanted and f"{name}.{key}" not in others]
         if held:
             yield f"{name} ({', '.join(held[:_SHOWN])})"
 

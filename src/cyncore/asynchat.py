@@ -49,6 +49,11 @@ class async_chat(ChatChannel, asyncore.dispatcher):
     max_outgoing: int | None = None
     """Bytes that may wait to be sent; None: any number. See `push`."""
 
+    gather_pushes: bool = False
+    """Does what handlers push wait until the end of the tick, to leave in one system call? For a class whose handlers
+    make several pushes and wait for nothing that their peer does. A channel may have it, too.
+    """
+
     use_encoding: Any = 0
     """Is str encoded where a terminator or a producer is one?"""
 

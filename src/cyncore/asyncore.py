@@ -119,7 +119,8 @@ def poll(timeout: float | None = 0.0, map: Any = None) -> None:
     ``map`` None: `socket_map`. An empty map returns at once. ValueError for a timeout below zero.
     """
     chosen = socket_map if map is None else map
-    Loop.of(chosen).run_map(timeout, 1)
+    if chosen or timeout is None or timeout < 0:
+        Loop.of(chosen).run_map(timeout, 1)  # an empty map need not get a loop that nobody keeps
 
 
 poll2 = poll3 = poll

@@ -45,6 +45,9 @@ else:
 
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
+# The old names of the modules that classes of these are shown with.
+_SHOWN_AS = {__name__: "asyncore"}
+
 
 def _strerror(err: int) -> str:
     """The system's text for an errno, or something printable for a number that is none."""
@@ -112,7 +115,7 @@ class dispatcher(Channel):
 
     def __repr__(self) -> str:
         kind = type(self)
-        module = "asyncore" if kind.__module__ == __name__ else kind.__module__
+        module = _SHOWN_AS.get(kind.__module__, kind.__module__)
         words = [f"{module}.{kind.__qualname__}"]
         if self.accepting and self.addr:
             words.append("listening")
@@ -189,9 +192,15 @@ class dispatcher(Channel):
         if err:
             raise OSError(err, _strerror(err))
         self.handle_connect()
-        if self.socket is sock and self._fileno is not None:  # handle_connect may have closed it
-            self.connected = True
-            self.connecting = False
+        if self._fileno is None:  # handle_connect has closed it
+            return
+        if self.socket is not sock:  # it has put TLS on it, or begun another connect
+            try:
+                self.socket.getpeername()
+            except (AttributeError, OSError):
+                return
+        self.connected = True
+        self.connecting = False
 
     @_unhandled
     def handle_expt_event(self) -> None:

@@ -131,6 +131,10 @@ class SMTPChannel(Guarded, Commands):
     # hold a thousand commands.
     ac_in_buffer_size = 4096
 
+    # The replies to all commands of one read, and the lines of one reply, are one packet. Where a message is processed,
+    # which may take its time, its own reply comes after that.
+    gather_pushes = True
+
     command_size_limit = 512
     command_size_limits: dict[str, int] = collections.defaultdict(  # noqa: RUF012
         lambda x=command_size_limit: x  # type: ignore[misc]

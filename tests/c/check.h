@@ -11,6 +11,8 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include "cyn_sys.h" /* first, for ppoll */
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +22,6 @@
 #include "cyn_backend.h"
 #include "cyn_poller.h"
 #include "cyn_slots.h"
-#include "cyn_sys.h"
 
 typedef void check_test(void);
 typedef void check_poller_test(struct cyn_poller *p);

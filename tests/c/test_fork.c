@@ -6,6 +6,8 @@
 
 #include <sys/wait.h>
 
+#include "cyn_timers.h"
+
 #ifdef CYN_COVERAGE
 void __gcov_dump(void);
 #endif
@@ -125,6 +127,56 @@ POLLER_TEST(descriptor_of_the_poller_in_the_child) {
 
 POLLER_TEST(grandchild_has_a_poller_of_its_own) {
     parent_does_not_notice(p, fork_again);
+}
+
+static int is_readable(const struct cyn_poller *p, int limit) {
+    struct pollfd outer = {.fd = cyn_poller_fd(p), .events = POLLIN};
+    return poll(&outer, 1, limit);
+}
+
+static int hear_the_alarm(struct cyn_poller *p, int fd) {
+    struct cyn_event event;
+    (void)fd;
+    if (cyn_poller_settle(p, 0) != 0 || is_readable(p, -1) != 1)
+        return 1;
+    return cyn_poller_wait(p, &event, 1, 0) != 0 || is_readable(p, 0) != 0;
+}
+
+static int take_the_alarm_back(struct cyn_poller *p, int fd) {
+    (void)fd;
+    return cyn_poller_alarm(p, CYN_NEVER) != 0 || cyn_poller_settle(p, 0) != 0 || is_readable(p, 0) != 0;
+}
+
+static int move_the_alarm(struct cyn_poller *p, int fd) {
+    (void)fd;
+    if (cyn_poller_settle(p, 0) != 0 || cyn_poller_alarm(p, cyn_clock() + 3600 * CYN_SECOND) != 0)
+        return 1;
+    return is_readable(p, 0) != 0;
+}
+
+static void alarm_of_the_parent_stays(struct cyn_poller *p, child_test *test) {
+    if (p->backend->reports_closed)
+        return;
+    CHECK_EQ(cyn_poller_alarm(p, cyn_clock()), 0);
+    CHECK_EQ(is_readable(p, -1), 1);
+    in_child(test, p, -1);
+    CHECK_EQ(is_readable(p, 0), 1);
+}
+
+POLLER_TEST(alarm_is_heard_in_the_child_too) {
+    alarm_of_the_parent_stays(p, hear_the_alarm);
+}
+
+POLLER_TEST(alarm_taken_back_in_the_child_is_not_the_parents) {
+    alarm_of_the_parent_stays(p, take_the_alarm_back);
+}
+
+POLLER_TEST(alarm_moved_in_the_child_is_not_the_parents) {
+    alarm_of_the_parent_stays(p, move_the_alarm);
+}
+
+POLLER_TEST(close_in_the_child_leaves_the_parents_alarm) {
+    alarm_of_the_parent_stays(p, close_at_once);
 }
 
 static int file_is_ready(struct cyn_poller *p, int fd) {

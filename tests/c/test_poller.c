@@ -52,7 +52,7 @@ POLLER_TEST(wait_ends_with_its_timeout) {
     check_pair(ends);
     check_watch(p, ends[0], CYN_READ);
     CHECK_EQ(cyn_poller_settle(p, 0), 1);
-    CHECK_EQ(cyn_poller_wait(p, &event, 1, 1), 0);
+    CHECK_EQ(cyn_poller_wait(p, &event, 1, 1000), 0);
 }
 
 POLLER_TEST(room_to_send_makes_writable) {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Rules about ``readable`` and ``writable``: CYN101 to CYN103, and CYN204.
 
-A class that defines neither is never asked. One that defines them is asked after each of its events, at every poll of
-the program's own, and in sweeps over all channels that take a twentieth of the loop's time at most.
+A class that defines neither is never asked. One that defines them is asked after each of its events and changes, at
+every poll of the program's own, and once more after whatever else happened in the loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .program import BUFFERED, CHAT
 from .report import Report
 from .syntax import Function, body_of, called_method, dotted, is_super, self_name, stored, within
 
-_ASKED = "is asked after each of the channel's events and in sweeps over all channels"
+_ASKED = "is asked after each of the channel's events, and again when others have had theirs"
 _LOGS = frozenset({"debug", "info", "warning", "error", "log", "log_info", "print", "exception", "critical"})
 
 

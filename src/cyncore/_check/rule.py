@@ -83,14 +83,14 @@ RULES = _table(
         "CYN202",
         FRAGILE,
         "TLS put in by hand",
-        "wrap with do_handshake_on_connect=False, call do_handshake() from handle_read and handle_write, and take"
-        " SSLWantReadError and SSLWantWriteError for 'later'",
+        "wrap with do_handshake_on_connect=False, call do_handshake() at once and again from handle_read and"
+        " handle_write, and take SSLWantReadError and SSLWantWriteError for 'later'",
     ),
     Rule(
         "CYN203",
         FRAGILE,
-        "a TLS handshake in a loop of its own",
-        "one do_handshake() an event, from handle_read and handle_write",
+        "a TLS handshake that waits for its peer",
+        "one do_handshake() at once, and one an event, from handle_read and handle_write",
     ),
     Rule(
         "CYN204",

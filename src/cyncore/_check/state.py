@@ -8,7 +8,7 @@ import builtins
 
 from .channel import HANDLERS, Channel
 from .report import Report
-from .syntax import Function, calls, dotted, self_name, stored, within
+from .syntax import Function, argument, calls, dotted, self_name, stored, within
 
 _HANDLERS = frozenset(HANDLERS)
 _LAYOUTS = frozenset(
@@ -65,15 +65,38 @@ def _tls(channel: Channel, function: Function, report: Report) -> None:
     label = f"{channel.cls.name}.{function.name}()"
     for call in calls(function):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if name == "wrap_socket" or channel.module.means(call.func, "ssl.wrap_socket"):
+        is_function = channel.module.means(call.func, "ssl.wrap_socket")  # of Python 3.11 and earlier
+        if name == "wrap_socket" or is_function:
             text = f"{label} puts TLS on a socket of the loop, whose handshake and errors are then the program's"
+            if _shakes_hands_at_once(call, 7 if is_function else 2):
+                text = (
+                    f"{label} puts TLS on a socket and shakes hands at once: where the socket blocks, every channel"
+                    " waits for the peer, and where it does not, that is a ValueError"
+                )
             report.add(channel.module, call, "CYN202", text)
-    for node in within(function):
-        if isinstance(node, ast.While):
-            for call in calls(node):
-                if isinstance(call.func, ast.Attribute) and call.func.attr == "do_handshake":
-                    text = f"{label} shakes hands in a loop of its own, and every other channel waits for the peer"
-                    report.add(channel.module, call, "CYN203", text)
+    repeated = {call for node in within(function) if isinstance(node, ast.While) for call in calls(node)}
+    blocks = any(_makes_it_block(call) for call in calls(function))
+    for call in calls(function):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "do_handshake" and (call in repeated or blocks):
+            how = "in a loop of its own" if call in repeated else "on a socket that it lets block"
+            text = f"{label} shakes hands {how}, and every other channel waits for the peer"
+            report.add(channel.module, call, "CYN203", text)
+
+
+def _makes_it_block(call: ast.Call) -> bool:
+    """``setblocking(True)``, or a timeout other than 0."""
+    if not isinstance(call.func, ast.Attribute) or len(call.args) != 1 or not isinstance(call.args[0], ast.Constant):
+        return False
+    value = call.args[0].value
+    return bool(value) if call.func.attr == "setblocking" else call.func.attr == "settimeout" and value != 0
+
+
+def _shakes_hands_at_once(call: ast.Call, place: int) -> bool:
+    """Is `do_handshake_on_connect`, at that place of the arguments, left at True? Not where that cannot be read."""
+    if any(isinstance(one, ast.Starred) for one in call.args) or any(one.arg is None for one in call.keywords):
+        return False
+    given = argument(call, place, "do_handshake_on_connect")
+    return given is None or (isinstance(given, ast.Constant) and bool(given.value))
 
 
 def _buffer(channel: Channel, function: Function, report: Report) -> None:

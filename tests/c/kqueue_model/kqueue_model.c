@@ -3,16 +3,20 @@
  * kqueue(2) as its man page tells it, on top of epoll. What it does not model: that closing a descriptor ends its
  * registrations even where a dup lives on (epoll's go on, so the poller's ghosts are tested here too).
  */
+#define _GNU_SOURCE 1 /* for ppoll */
 #include <sys/event.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { QUEUES = 16, IDENTS = 4096, FILTERS = 3, BATCH = 256 };
+enum { QUEUES = 16, IDENTS = 4096, FILTERS = 3, BATCH = 256, TIMER = -1 /* as an ident */ };
 
 static const struct {
     int filter;
@@ -24,7 +28,8 @@ static const struct {
 };
 
 static struct queue {
-    int fd; /* of an epoll instance; 0: free */
+    int fd;    /* of an epoll instance; 0: free */
+    int timer; /* a timerfd; 0: none */
     unsigned turn;
     struct {
         int there[FILTERS];
@@ -70,6 +75,41 @@ static struct queue *find(int fd) {
     return NULL;
 }
 
+/* A queue takes its timer along. */
+int close(int fd) {
+    pthread_mutex_lock(&lock);
+    struct queue *q = fd > 0 ? find(fd) : NULL;
+    if (q && q->timer)
+        syscall(SYS_close, q->timer);
+    if (q)
+        q->fd = q->timer = 0;
+    pthread_mutex_unlock(&lock);
+    return (int)syscall(SYS_close, fd);
+}
+
+static void stop_timer(struct queue *q) {
+    syscall(SYS_close, q->timer);
+    q->timer = 0;
+}
+
+/* One that is there is not started anew, as on the systems that are slowest to. */
+static int change_timer(struct queue *q, const struct kevent *wanted) {
+    if (wanted->flags & EV_DELETE) {
+        if (!q->timer)
+            return ENOENT;
+        stop_timer(q);
+        return 0;
+    }
+    if (q->timer)
+        return 0;
+    int64_t left = wanted->data * (wanted->fflags & NOTE_NSECONDS ? 1 : 1000000);
+    struct itimerspec spec = {.it_value = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000}};
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = TIMER};
+    q->timer = timerfd_create(CLOCK_MONOTONIC, 0);
+    timerfd_settime(q->timer, 0, &spec, NULL);
+    return epoll_ctl(q->fd, EPOLL_CTL_ADD, q->timer, &event) < 0 ? errno : 0;
+}
+
 static int tell_epoll(struct queue *q, int ident) {
     struct epoll_event event = {.data.fd = ident};
     for (int k = 0; k < FILTERS; k++)
@@ -84,6 +124,8 @@ static int tell_epoll(struct queue *q, int ident) {
 
 static int change(struct queue *q, const struct kevent *wanted) {
     int ident = (int)wanted->ident;
+    if (wanted->filter == EVFILT_TIMER)
+        return change_timer(q, wanted);
     for (int k = 0; k < FILTERS; k++) {
         if (kinds[k].filter != wanted->filter)
             continue;
@@ -102,6 +144,11 @@ static int change(struct queue *q, const struct kevent *wanted) {
 
 static int fire(struct queue *q, const struct epoll_event *event, struct kevent *out, int room) {
     int n = 0, ident = event->data.fd;
+    if (ident == TIMER) {
+        EV_SET(&out[0], 0, EVFILT_TIMER, 0, 0, 1, NULL);
+        stop_timer(q);
+        return 1;
+    }
     for (int i = 0; i < FILTERS && n < room; i++) {
         int k = (int)((q->turn + (unsigned)i) % FILTERS);
         if (!q->notes[ident].there[k] || !(event->events & kinds[k].fires))
@@ -129,8 +176,10 @@ int kevent(int queue, const struct kevent *changes, int change_count, struct kev
         return errno = EBADF, -1;
     if (change_count)
         return change_count;
-    int got = epoll_wait(queue, ready, room < BATCH ? room : BATCH,
-                         limit ? (int)(limit->tv_sec * 1000 + limit->tv_nsec / 1000000) : -1);
+    struct pollfd readable = {.fd = queue, .events = POLLIN};
+    if (ppoll(&readable, 1, limit, NULL) < 0)
+        return -1;
+    int got = epoll_wait(queue, ready, room < BATCH ? room : BATCH, 0);
     if (got < 0)
         return -1;
     pthread_mutex_lock(&lock);

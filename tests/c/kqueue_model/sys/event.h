@@ -9,13 +9,16 @@
 #include <time.h>
 
 enum { EVFILT_READ = -1, EVFILT_WRITE = -2 };
+#define EVFILT_TIMER (-7)
 #define EVFILT_EXCEPT (-15)
 #define EV_ADD 0x0001
 #define EV_DELETE 0x0002
+#define EV_ONESHOT 0x0010
 #define EV_RECEIPT 0x0040
 #define EV_ERROR 0x4000
 #define EV_EOF 0x8000
 #define NOTE_OOB 0x0002
+#define NOTE_NSECONDS 0x0004
 
 struct kevent {
     uintptr_t ident;
