@@ -97,6 +97,7 @@ cdef class Channel(Root):
     cdef object its_map(self)
     cdef object method_of_socket(self, str name)
     cdef int join(self, object map, int fd) except -1
+    cdef int leave(self, object map, int fd) except -1
     cdef int move_socket(self) except -1
     cdef bint is_as_before(self, object sock) except -1
     cdef bint state(self, unsigned flag, str name) except -1

@@ -133,7 +133,7 @@ cdef dict WATCHED_NAMES = {
 }
 
 # What is known of the layout of sockets holds for Python's own class alone. None: there is no such class.
-PLAIN_SOCKET = _patched.plain_socket()
+cdef object PLAIN_SOCKET = _patched.plain_socket()
 cdef unsigned _plain_version = 0  # of that class when its methods were looked at last
 cdef bint _is_own = False
 cdef object _C_SOCKET = _c_socket.socket
@@ -243,9 +243,10 @@ cdef object _new_socket(object family, object kind, object protocol, int fd):
     The Python class adds a few slots to the C class, and its ``__init__`` gives them their first values: those that
     `_learn_values` has seen. The descriptor is the socket's, or closed where that could not be made.
     """
+    cdef type plain = PLAIN_SOCKET
     made = None
     try:
-        made = PLAIN_SOCKET.__new__(PLAIN_SOCKET)
+        made = plain.__new__(plain)
         cyn_initialise(_C_SOCKET, made, (family, kind, protocol, fd))
     except BaseException:
         if made is None or _fileno(made) != fd:
@@ -287,6 +288,10 @@ cdef object _made_up(object channel):
         return PyObject_GenericGetAttr(channel, "_made_up")
     except AttributeError:
         return None
+
+
+cdef bint _is_descriptor(object key) except -1:
+    return isinstance(key, int) and 0 <= key <= INT_MAX
 
 
 cdef class Channel(Root):
@@ -393,8 +398,8 @@ cdef class Channel(Root):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
-    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `home` are None then, `number`
-    # is -1, and what the attribute says counts.
+    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `home` are None then,
+    # `number` is -1, and what the attribute says counts.
 
     cdef object its_socket(self):
         if self.sock is None and traits_of(type(self)).flags & SHADOWS:
@@ -559,13 +564,16 @@ cdef class Channel(Root):
         Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where the
         channel is in another loop; OSError (EBADF) where its descriptor is not open.
         """
-        key = self.number if self.number >= 0 else self._fileno
         if map is None:
             map = self.its_map()
             if type(map) is not dict and not hasattr(map, "__setitem__"):
                 raise TypeError(f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, "
                                 "or behave like one")
-        if isinstance(key, int) and 0 <= key <= INT_MAX:
+        if self.number >= 0:
+            self.join(map, self.number)
+            return
+        key = self._fileno
+        if _is_descriptor(key):
             self.join(map, key)
             return
         if key is None:
@@ -589,28 +597,33 @@ cdef class Channel(Root):
 
     def del_channel(self, map=None):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
-        cdef LoopBase loop
-        cdef int fd = -1
         if self.flags & UNSENT:
             self.flush_leaving()
-        loop = self.loop
-        key = self.number if self.number >= 0 else self._fileno
+        cdef int fd = self.number
         if map is None:
             map = self.its_map()
-        if isinstance(key, int) and 0 <= key <= INT_MAX:
-            fd = key
-        shadowed = self.number < 0
-        self.number = -1
-        entry = map.get(key) if map is not None else None
-        if entry is not None and (entry is self or (fd >= 0 and not isinstance(entry, Channel))):
-            if loop is not None and loop.map is map and fd >= 0:
+        if fd >= 0:
+            self.number = -1
+            self.leave(map, fd)
+            return
+        key = self._fileno
+        if _is_descriptor(key):
+            self.leave(map, key)
+        elif map is not None and map.get(key) is self:
+            del map[key]
+        self._fileno = None
+
+    cdef int leave(self, object map, int fd) except -1:
+        cdef LoopBase loop = self.loop
+        entry = map.get(fd) if map is not None else None
+        if entry is not None and (entry is self or not isinstance(entry, Channel)):
+            if loop is not None and loop.map is map:
                 loop.take_out(fd)
             else:
-                del map[key]
+                del map[fd]
         elif loop is not None and self.fd == fd and loop.map is map:
             loop.detach(fd)
-        if shadowed:
-            self._fileno = None
+        return 0
 
     # What is wanted
 

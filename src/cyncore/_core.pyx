@@ -13,7 +13,7 @@ import sys
 from _thread import TIMEOUT_MAX
 from collections.abc import MutableMapping
 
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EBADF, EINTR
@@ -65,6 +65,7 @@ from ._registry cimport (
     PIECES,
     SWEEP_SHARE,
     Registry,
+    cyn_map_version,
     failure,
     is_map_changed,
     map_size,
@@ -125,12 +126,22 @@ cdef Loop _home = None  # the loop of socket_map, which is kept for good
 
 
 cdef dict _of_select = vars(select)
+cdef unsigned long long _select_version = 0  # of that dict, when it was looked at last
+cdef bint _elsewhere = False                 # what was found
 
 
-cdef inline bint waits_elsewhere() noexcept:
+cdef inline bint waits_elsewhere() except -1:
     """Has gevent, or its like, put a wait of its own in the place of `select.select`?"""
-    cdef PyObject *found = PyDict_GetItem(_of_select, "select")
-    return found is not NULL and not PyCFunction_CheckExact(<object> found)
+    cdef unsigned long long version = cyn_map_version(_of_select)
+    return look_at_select(version) if version == 0 or version != _select_version else _elsewhere
+
+
+cdef bint look_at_select(unsigned long long version) except -1:
+    global _elsewhere, _select_version
+    cdef PyObject *found = PyDict_GetItemWithError(_of_select, "select")
+    _elsewhere = found is not NULL and not PyCFunction_CheckExact(<object> found)
+    _select_version = version
+    return _elsewhere
 
 
 cdef int _cores() except -1:
@@ -626,7 +637,7 @@ cdef class Loop(Registry):
         """The events that are there; where there are none, those that it waits for."""
         cdef int count
         cdef unsigned blocks
-        if waits_elsewhere():
+        if _elsewhere or (self.waits % LOOKED == 0 and waits_elsewhere()):
             self.wait_elsewhere(0)  # others have their turn, as often as they had it with the old loop
             self.is_calm = False
         if limit == 0 or not self.is_calm or self.must_look():

@@ -533,7 +533,7 @@ class Loop:
         if self._wants.get(wake) != READ:
             self._wants.put(wake, READ)
         if is_patched():  # others who share the thread have their turn
-            wait(timeout, self._wants)
+            wait(timeout, dict(self._wants))
             timeout = 0.0
         ready = self._poller(self._wants, timeout)
         if not ready.pop(wake, 0):

@@ -69,8 +69,8 @@ def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
     """Waits with poll(2), which rounds up to whole milliseconds."""
     if _registered.busy:
         poller = select.poll()
-        for fd, mask in list(wants.items()):
-            poller.register(fd, _flags(mask))
+        for number, interest in list(wants.items()):
+            poller.register(number, _flags(interest))
         return _polled(poller, timeout)
     if _registered.poller is None:
         _registered.poller = select.poll()
