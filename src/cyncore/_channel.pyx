@@ -119,7 +119,7 @@ cdef frozenset LOST_IN_BACKLOG = frozenset(
         "EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET",
         "EHOSTUNREACH", "ENETUNREACH",
     })
-cdef enum:  # what is to be done when an attribute is set; below: it is of the handlers and predicates, and that is its bit
+cdef enum:  # what is to be done when an attribute is set; below: it is a handler or predicate, and that is its bit
     WATCH_STATE = 32
     WATCH_CLASS = 33
     WATCH_STEPS = 34

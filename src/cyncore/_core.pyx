@@ -81,8 +81,8 @@ from ._report import ERROR, report
 
 cdef extern from *:
     """
-    /* The loop whose tick is in progress in this thread, the innermost one, or NULL. Each tick holds its own loop and the
-     * one that it has put aside, and puts that back only while it ticks still: ticks of greenlets end in any order. */
+    /* The loop whose tick is in progress in this thread, the innermost one, or NULL. A tick holds its own loop and the one
+     * that it has put aside. It puts that back only while that ticks still: ticks of greenlets end in any order. */
     static __thread void *cyn_ticking;
     """
     void *cyn_ticking
@@ -659,7 +659,7 @@ cdef class Loop(Registry):
     cdef bint must_look(self) noexcept:
         """Must this tick look for events without blocking first? A direct wait saves that system call.
 
-        A look keeps the GIL, and finds what there is under load; beside many predicates it finds it before they are asked.
+        A look keeps the GIL, and finds what there is under load. Beside many predicates it comes before they are asked.
         """
         return (
             self.waits % LOOKED == 0 or self.probe_until > 0 or are_queued(self.calls)

@@ -42,8 +42,9 @@ def _is_written_there(method: object) -> bool:
 
 def has_own_methods(kind: type) -> bool:
     """Has nobody put a method of their own into the class that `plain_socket` says?"""
-    made = vars(kind)
-    return not any(name in made for name in _IN_C) and all(
+    made, theirs = vars(kind), vars(_socket.socket)
+    # Who takes a patch back by an assignment leaves the method of the base in the class.
+    return all(made.get(name, theirs[name]) is theirs[name] for name in _IN_C) and all(
         _is_written_there(made.get(name)) for name in ("__init__", "accept", "close")
     )
 

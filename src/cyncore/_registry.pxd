@@ -31,7 +31,7 @@ cdef class Registry(LoopBase):
     cdef list owners                  # fd -> what the map held when it was read last, as channels
     cdef list asked                   # channels whose predicates must be asked; None: left during a sweep
     cdef list touched                 # channels to be looked at in the next settle
-    cdef list recent                  # channels with predicates that were active lately; None: left while they are asked
+    cdef list recent                  # channels with predicates that were active lately; None: left meanwhile
     cdef list asking                  # those that are being looked at, or None
     cdef list kinds                   # traits of the classes in use
     cdef object turn                  # held by the thread that runs the loop

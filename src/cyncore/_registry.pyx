@@ -113,7 +113,7 @@ cdef extern from "Python.h":
 
 cdef int AUDIT_COUNT = 64              # descriptors checked at once for having been closed behind our back
 cdef int64_t AUDIT_EVERY = 10_000_000  # ns of activity between two audits
-cdef int64_t SWEEP_SHARE = 19          # under load a piece of a sweep that took t waits for 19 t: a twentieth of the time
+cdef int64_t SWEEP_SHARE = 19          # under load a piece that took t waits for 19 t: a twentieth of the time
 cdef int64_t PIECE = 50_000            # ns that a piece of a sweep takes, between two looks for events
 cdef int64_t PAUSE = 50_000            # ns that other threads get the GIL for, between the pieces of a sweep
 cdef int PIECES = 8                    # pieces between two such pauses, where nobody was seen to want the GIL
@@ -335,7 +335,7 @@ cdef class Registry(LoopBase):
         return 0
 
     cdef int tell_refusal(self, int error, int fd) except -1:
-        """The kernel has no room for what is wanted of a descriptor, and will be asked again: in the log, once a second."""
+        """Logs, once a second, that the kernel has no room for what is wanted of a descriptor, and is asked again."""
         cdef int64_t now = cyn_clock()
         if self.refusal_told and now - self.refusal_told < 1_000_000_000:
             return 0
@@ -407,7 +407,7 @@ cdef class Registry(LoopBase):
     cdef int note_recent(self, Channel channel) except -1:
         """It was active: an event, an assignment, another answer than before."""
         cdef Channel other
-        cdef int tries
+        cdef int _tries
         if channel.loop is not self or channel.asked_at < 0:
             return 0  # its predicate has taken it elsewhere
         channel.idle_passes = 0
@@ -420,7 +420,7 @@ cdef class Registry(LoopBase):
             return 0
         if self.asking_recent:
             return 0
-        for tries in range(4):  # in the place of one that had nothing to say when it was asked last
+        for _tries in range(4):  # in the place of one that had nothing to say when it was asked last
             self.recent_next = (self.recent_next + 1) % <int> len(self.recent)
             other = <Channel> self.recent[self.recent_next]
             if other.idle_passes:

@@ -3,16 +3,16 @@
 """What a class of channels defines of its own: which predicates must be asked, which events it can handle.
 
 A class is read once, and again when something that matters was put into it or a base of it. From Python 3.12 on a dict
-watcher tells of that by name. Before, a class has a version tag that moves on with any change, and each dict has one too:
-only where those differ, what matters is compared name by name, so that a class that counts something in an attribute costs
-next to nothing. Methods put on a single channel are noticed by ``Channel.__setattr__``.
+watcher tells of that by name. Before, a class has a version tag that moves on with any change, and each dict has one,
+too: only where those differ, what matters is compared name by name. So a class that counts something in an attribute
+costs next to nothing. Methods put on a single channel are noticed by ``Channel.__setattr__``.
 
 A default is a handler that only says "unhandled": `dispatcher` marks those, and they count as not defined.
 """
 
 from types import FunctionType, MemberDescriptorType
 
-from cpython.object cimport PyObject, PyTypeObject
+from cpython.object cimport PyTypeObject
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -51,8 +51,8 @@ Root = cyn_root_ready()
 
 cdef extern from *:
     """
-    /* Names that matter, by their hashes: what is not in the table is none of them; a few others are taken for one. -1 is
-     * the hash of a str that was never asked for it. */
+    /* Names that matter, by their hashes: what is not in the table is none of them; a few others are taken for one.
+     * -1 is the hash of a str that was never asked for it. */
     enum { CYN_FOLLOWED = 1024 };
     static char cyn_followed[CYN_FOLLOWED];
     static unsigned long cyn_class_epoch = 1; /* moves on when such a name changes in a dict that is watched */
@@ -223,7 +223,7 @@ cdef class Traits:
         free(self.versions)
 
     cdef int read_class(self) except -1:
-        """Takes over what `read_names` has found: as it is, for a staticmethod or a descriptor is left to be looked up."""
+        """Takes over what `read_names` has found, as it is: a staticmethod or a descriptor is left to be looked up."""
         cdef unsigned flags = 0
         cdef Py_ssize_t at
         cdef list found = self.found()
