@@ -21,6 +21,7 @@ ELSEWHERE = {
     "python -m pip install -e '.[test]'": (".ci/run", "readme_command \"python -m pip install -e '.[test]'\""),
     "python -m pip install . -r benchmarks": (".ci/run", 'pip install -qq -r "$tree/benchmarks/requirements.txt"'),
     "python -m benchmarks gate": (".ci/run", "python -m benchmarks gate"),
+    "python -m benchmarks old-gate": (".ci/run", "python -m benchmarks old-gate"),
     "python -m benchmarks charts": ("tests/test_benchmarks.py", '"-m", "benchmarks", "charts"'),
     "bash .ci/programs/run": (".ci/run", '/.ci/programs/run"'),
 }
