@@ -81,7 +81,7 @@ from ._report import ERROR, report
 
 cdef extern from *:
     """
-    /* The loop whose tick is in progress in this thread, the innermost one, or NULL. A tick holds its own loop and the one
+    /* The loop whose tick is in progress in this thread, the innermost, or NULL. A tick holds its own loop and the one
      * that it has put aside. It puts that back only while that ticks still: ticks of greenlets end in any order. */
     static __thread void *cyn_ticking;
     """

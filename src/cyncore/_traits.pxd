@@ -65,7 +65,10 @@ cdef class Traits:
     cdef tuple mro
     cdef tuple names           # that were read
     cdef list dicts            # of the classes in `mro`, but for `object`,
-    cdef list held             # and what each has under these names
+    cdef list held             # and what each has under these names; `nothing` is what a class without any of them has
+    cdef list nothing
+    cdef Traits base           # while it is read: of the base of which the class has everything
+    cdef list found            # what the class has, its bases' included; None: nothing
     cdef uint64_t *versions    # of the dicts
     cdef Py_ssize_t users      # channels in a loop
     cdef object readable
@@ -74,8 +77,8 @@ cdef class Traits:
     cdef object handle_write
     cdef int read(self) except -1
     cdef int read_class(self) except -1
-    cdef list found(self)
     cdef int read_names(self) except -1
+    cdef int take_base(self, Traits base) except -1
     cdef int note_version(self) except -1
     cdef bint is_same(self) except -1
     cdef int check(self) except -1

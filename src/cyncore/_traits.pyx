@@ -95,6 +95,12 @@ cdef extern from *:
         return kind->tp_dict;
     }
 
+    #ifdef Py_GIL_DISABLED
+    #define CYN_FREE_THREADS 1
+    #else
+    #define CYN_FREE_THREADS 0
+    #endif
+
     static int cyn_has_attributes(PyObject *function) { return ((PyFunctionObject *)function)->func_dict != NULL; }
 
     /* Has the dict under each name what `held` has? `missing` stands for nothing. -1 with an exception. */
@@ -115,6 +121,7 @@ cdef extern from *:
     object cyn_dict_of(type kind)
     bint cyn_has_attributes(object function) noexcept
     int cyn_holds(object dict, tuple names, list held, object missing) except -1
+    bint cyn_type_dicts_are_locked "(CYN_FREE_THREADS)"
     bint cyn_dicts_have_versions "(PY_VERSION_HEX < 0x030C0000)"
 
 # Set by _core, which defines the classes that everything is compared with.
@@ -159,7 +166,8 @@ cdef enum:  # places in _NAMES
 cdef object _MISSING = object()
 cdef tuple _NAMES = ()
 cdef type _extra_base = None  # of the classes of which more is read,
-cdef tuple _extra_names = ()  # and what that is
+cdef tuple _all_names = ()  # and what that is, with _NAMES before it
+cdef dict _places = {}  # of these names
 cdef int _watcher = -1
 
 
@@ -168,6 +176,7 @@ cdef int _begin() except -1:
     _NAMES = (*OWN_NAMES, *_STATES, *_SET, "out_buffer")
     for name in _NAMES:
         cyn_follow(name)
+        _places[name] = len(_places)
     _watcher = cyn_class_watcher()
     return 0
 
@@ -177,11 +186,12 @@ _begin()
 
 cdef int follow(type base, object names) except -1:
     """What derives from `base` is read again, too, when one of these names has changed."""
-    global _extra_base, _extra_names
+    global _extra_base, _all_names
     _extra_base = base
-    _extra_names = tuple(names)
-    for name in _extra_names:
+    _all_names = (*_NAMES, *(name for name in names if name not in _places))
+    for name in _all_names:
         cyn_follow(name)
+        _places.setdefault(name, len(_places))
     return 0
 
 
@@ -226,7 +236,14 @@ cdef class Traits:
         """Takes over what `read_names` has found, as it is: a staticmethod or a descriptor is left to be looked up."""
         cdef unsigned flags = 0
         cdef Py_ssize_t at
-        cdef list found = self.found()
+        cdef list found = self.found
+        cdef Traits base = self.base
+        if base is not None:  # it has nothing of its own
+            self.flags = base.flags
+            self.readable, self.writable = base.readable, base.writable
+            self.handle_read, self.handle_write = base.handle_read, base.handle_write
+            self.base = None
+            return 0
         cdef list usual = _usual
         for at in range(_OWN_COUNT - 2):
             if not _is_default(found[at], usual[at]):
@@ -253,20 +270,6 @@ cdef class Traits:
         self.handle_write = _plain(found[_HANDLE_WRITE])
         return 0
 
-    cdef list found(self):
-        """What the class has under each name, its bases' included."""
-        cdef Py_ssize_t at
-        cdef list found = []
-        for at in range(len(_NAMES)):
-            for held in self.held:
-                value = (<list> held)[at]
-                if value is not _MISSING:
-                    break
-            else:
-                value = None
-            found.append(value)
-        return found
-
     cdef int read_names(self) except -1:
         """Remembers what the classes have under the names that matter; what the next one has is known already."""
         cdef type kind = self.kind
@@ -279,16 +282,18 @@ cdef class Traits:
             base = traits_of(<type> mro[1])
             if base.mro != mro[1:]:
                 base = None
-        self.names = _NAMES
-        if _extra_base is not None and issubclass(kind, _extra_base):
-            self.names += _extra_names
-        if base is not None and base.names == self.names:
-            own = cyn_dict_of(kind)
-            self.dicts = [own, *base.dicts]
-            self.held = [[own.get(name, _MISSING) for name in self.names], *base.held]
+        self.names = _NAMES if _extra_base is None or not issubclass(kind, _extra_base) else _all_names
+        self.base = None
+        if base is not None and base.names is self.names:
+            self.take_base(base)
         else:
+            self.nothing = [_MISSING] * len(self.names)
             self.dicts = [cyn_dict_of(<type> one) for one in mro[:-1]]
             self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in self.dicts]
+            self.found = [
+                next((held[at] for held in self.held if held[at] is not _MISSING), None)
+                for at in range(len(self.names))
+            ]
         self.mro = mro
         free(self.versions)
         self.versions = <uint64_t *> calloc(len(self.dicts) + 1, sizeof(uint64_t))
@@ -299,6 +304,24 @@ cdef class Traits:
             if _watcher >= 0:
                 cyn_class_watch(_watcher, self.dicts[at])
         return self.note_version()
+
+    cdef int take_base(self, Traits base) except -1:
+        """What the class has is what its base has, but for the few names that are in its own dict."""
+        cdef dict own = cyn_dict_of(self.kind)
+        cdef list held = base.nothing
+        self.found = base.found
+        for name in own:
+            place = _places.get(name)
+            if place is not None and place < len(held):
+                if held is base.nothing:
+                    held, self.found = list(held), list(base.found)
+                held[place] = self.found[place] = own[name]
+        if held is base.nothing:
+            self.base = base
+        self.nothing = base.nothing
+        self.dicts = [own, *base.dicts]
+        self.held = [held, *base.held]
+        return 0
 
     cdef int note_version(self) except -1:
         self.version = cyn_type_version(self.kind)
@@ -357,15 +380,18 @@ cdef object _raw(type kind, str name):
 cdef Traits traits_of(type kind):
     """The traits of a class, kept in the class itself so that they live as long as it does."""
     cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
-    cdef object kept = getattr(kind, _ATTRIBUTE, None) if open_to_change else _of_extension_types.get(kind)
+    cdef dict own = cyn_dict_of(kind)
+    cdef object kept = own.get(_ATTRIBUTE) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
-    if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # a base's, or of a copied __dict__
+    if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # of a copied __dict__
         traits = Traits.__new__(Traits)
         traits.kind = kind
-        if open_to_change:
+        if not open_to_change:
+            _of_extension_types[kind] = traits
+        elif cyn_type_dicts_are_locked:
             setattr(kind, _ATTRIBUTE, traits)
         else:
-            _of_extension_types[kind] = traits
+            own[_ATTRIBUTE] = traits  # no other name changes: Python need forget nothing
         traits.read()
         return traits
     traits = <Traits> kept
