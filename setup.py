@@ -25,7 +25,7 @@ CSRC = {
     "_channel": ["peer", "sys"],
     "_registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
     "_core": ["timers", "sys"],
-    "_outbox": [],
+    "_outbox": ["sys"],
     "_fifo": ["sys"],
     "_intake": [],
     "_chat": ["sys"],
