@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -202,8 +203,9 @@ def test_handler_in_the_dict_is_not_looked_for(loop: Loop, peers: Peers) -> None
     channel.begin()
     peer.send(b"x")
     poll_until(loop, lambda: channel.reads)
-    with pytest.raises(TypeError):
-        object.__setattr__(channel, "handle_read", channel.first_line)
+    if sys.version_info < (3, 13):  # from then on Python lets it happen, and it is not noticed either
+        with pytest.raises(TypeError):
+            object.__setattr__(channel, "handle_read", channel.first_line)
     channel.close()
 
 

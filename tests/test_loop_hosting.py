@@ -233,3 +233,32 @@ def test_a_handler_may_be_a_plain_dispatcher(loop: Loop, peers: Peers) -> None:
     peer.send(b"x")
     serve(loop, fd)
     assert peer.recv(10) == b"x"
+
+
+def test_it_rings_for_an_answer_that_a_handler_has_changed_inside_an_attribute(loop: Loop, peers: Peers) -> None:
+    class Writer(Recorder):
+        def __init__(self, sock: Any, map: Any) -> None:
+            self.queue: list[bytes] = []
+            super().__init__(sock, map)
+
+        def writable(self) -> bool:
+            return bool(self.queue)
+
+        def handle_write(self) -> None:
+            self.send(self.queue.pop(0))
+
+    class Reader(Recorder):
+        def handle_read(self) -> None:
+            writer.queue.append(self.recv(10))
+
+    writer, far = peers.channel(Writer, loop.map)
+    _, near = peers.channel(Reader, loop.map)
+    for _ in range(20):
+        peers.channel(Asked, loop.map)
+    fd = descriptor_of(loop)
+    serve(loop, fd)
+    near.send(b"x")
+    serve(loop, fd)
+    far.setblocking(False)
+    assert far.recv(10) == b"x"
+    assert not rings(fd)

@@ -323,7 +323,8 @@ cdef class Loop(Registry):
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:
-                self.settle_outside(False)  # so that the other loop sees what is wanted now
+                # So that the other loop sees what is wanted now: what handlers have changed of others, too.
+                self.settle_outside(self.is_stale() and not self.is_asking())
             return delivered
         finally:
             self.leave(turn)

@@ -60,7 +60,7 @@ class async_chat(ChatChannel, asyncore.dispatcher):
     encoding = "latin-1"
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
-        self._start_buffers()
+        ChatChannel._start_buffers(self)  # through the class: a program may have a method of that name
         asyncore.dispatcher.__init__(self, sock, map)
 
     def collect_incoming_data(self, data: bytes) -> None:

@@ -95,7 +95,8 @@ class dispatcher(Channel):
     ignore_log_types = frozenset({"warning"})
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
-        if self._take(sock, socket_map if map is None else map):
+        # Through the class: a program may have a method of such a name for purposes of its own.
+        if Channel._take(self, sock, socket_map if map is None else map):
             return
         self._map = socket_map if map is None else map
         self._fileno = None
@@ -106,7 +107,7 @@ class dispatcher(Channel):
         self.set_socket(sock, map)
         self.connected = True
         try:
-            self._find_peer(sock)
+            Channel._find_peer(self, sock)
         except OSError as error:
             if error.errno not in (ENOTCONN, EINVAL):
                 self.del_channel(map)  # nothing can be done with it, and polling it would only spin
@@ -170,7 +171,7 @@ class dispatcher(Channel):
 
     def close(self) -> None:
         """Leaves the map and closes the socket. Safe to call twice, and from inside any handler."""
-        if not self._disconnect():
+        if not Channel._disconnect(self):
             self.connected = False
             self.accepting = False
             self.connecting = False

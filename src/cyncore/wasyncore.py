@@ -154,7 +154,7 @@ class dispatcher(_dispatcher):
         sock.setblocking(False)  # the socket may come from somewhere that blocks
         self.set_socket(sock, map)
         try:
-            self._find_peer(sock)
+            _dispatcher._find_peer(self, sock)
         except OSError:  # not connected, or not any more: the loop will tell, or the program knows
             return
         self.connected = True
