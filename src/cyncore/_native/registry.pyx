@@ -22,7 +22,7 @@ from libc.errno cimport EBADF, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from ._channel cimport (
+from .channel cimport (
     AGAIN,
     BACKED_OFF,
     DIRECT,
@@ -39,7 +39,7 @@ from ._channel cimport (
     LoopBase,
     _fileno,
 )
-from ._csrc cimport (
+from .csrc cimport (
     CYN_READ,
     F_GETFD,
     cyn_clock,
@@ -61,10 +61,10 @@ from ._csrc cimport (
     cyn_wake_open,
     cyn_wake_signal,
 )
-from ._traits cimport Traits, revision, traits_of
+from .traits cimport Traits, revision, traits_of
 
-from ._channel import ExitNow
-from ._report import WARNING, report
+from .channel import ExitNow
+from .._report import WARNING, report
 
 cdef extern from *:
     """

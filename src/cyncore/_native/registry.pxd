@@ -2,8 +2,8 @@
 from cpython.dict cimport PyDict_CheckExact, PyDict_Size
 from libc.stdint cimport int64_t
 
-from ._channel cimport Channel, LoopBase
-from ._csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
+from .channel cimport Channel, LoopBase
+from .csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
 
 
 cdef extern from *:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""ChatChannel: what `_intake` cuts up, and a queue of output.
+"""ChatChannel: what `chat_input` cuts up, and a queue of output.
 
 Facts that shape it:
 - A program may put anything into `producer_fifo`, or another queue in its place, in any callback.
@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from ._channel cimport (
+from .channel cimport (
     CONNECTED,
     CONNECTING,
     DIRECT,
@@ -34,9 +34,9 @@ from ._channel cimport (
     LoopBase,
     _fileno,
 )
-from ._csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
-from ._fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
-from ._intake cimport (
+from .csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
+from .fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
+from .chat_input cimport (
     A_PIECE,
     GATHERS,
     INSTANCE_WAYS,
@@ -49,9 +49,10 @@ from ._intake cimport (
     piece_follows,
     refresh,
 )
-from ._traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
+from .traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
 
-from . import _intake, _plain_chat
+from . import chat_input
+from .. import _plain_chat
 
 cdef enum:
     USUAL = 65536  # bytes sent at once where the class does not say
@@ -668,4 +669,4 @@ cdef class ChatChannel(Intake):
         return 1
 
 
-_intake.set_base(ChatChannel)
+chat_input.set_base(ChatChannel)

@@ -26,7 +26,7 @@ from libc.errno cimport ENOTCONN, EPIPE, ESHUTDOWN, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from ._csrc cimport (
+from .csrc cimport (
     CYN_HAVE_ACCEPT4,
     CYN_PEER_TEXT,
     CYN_PRI,
@@ -45,7 +45,7 @@ from ._csrc cimport (
     cyn_send,
     pollfd,
 )
-from ._traits cimport (
+from .traits cimport (
     ACCEPTS,
     ASK_READ,
     ASK_STATE,
@@ -65,8 +65,9 @@ from ._traits cimport (
     traits_of_instance,
 )
 
-from . import _patched, _traits
-from ._report import WARNING, report
+from . import traits as _traits
+from .. import _patched
+from .._report import WARNING, report
 
 cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1

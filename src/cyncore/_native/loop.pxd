@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t, uint32_t
 
-from ._calls cimport Calls, Handle, TimerHandle
-from ._channel cimport Channel
-from ._csrc cimport cyn_event
-from ._registry cimport Registry
+from .calls cimport Calls, Handle, TimerHandle
+from .channel cimport Channel
+from .csrc cimport cyn_event
+from .registry cimport Registry
 
 
 cdef class Loop(Registry):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 
-from ._fifo cimport Fifo
-from ._intake cimport Intake
+from .fifo cimport Fifo
+from .chat_input cimport Intake
 
 
 cdef class ChatChannel(Intake):

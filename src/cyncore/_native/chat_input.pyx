@@ -16,11 +16,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
-from ._channel cimport BufferedChannel, watch
-from ._traits cimport cyn_call_one, follow, traits_of
+from .channel cimport BufferedChannel, watch
+from .traits cimport cyn_call_one, follow, traits_of
 
-from . import _plain_chat
-from ._plain_chat import LimitExceeded
+from .. import _plain_chat
+from .._plain_chat import LimitExceeded
 
 cdef extern from *:
     """

@@ -20,8 +20,8 @@ from libc.errno cimport EAGAIN, EBADF, EINTR
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ._calls cimport Calls, Handle, TimerHandle, are_queued
-from ._channel cimport (
+from .calls cimport Calls, Handle, TimerHandle, are_queued
+from .channel cimport (
     ACCEPTING,
     AGAIN,
     CONNECTED,
@@ -42,7 +42,7 @@ from ._channel cimport (
     TOUCHED,
     Channel,
 )
-from ._csrc cimport (
+from .csrc cimport (
     CYN_ERR,
     CYN_HUP,
     CYN_NVAL,
@@ -59,7 +59,7 @@ from ._csrc cimport (
     cyn_slot_of,
     pollfd,
 )
-from ._registry cimport (
+from .registry cimport (
     PAUSE,
     PIECE,
     PIECES,
@@ -72,12 +72,12 @@ from ._registry cimport (
     registry_of,
     tick_time,
 )
-from ._traits cimport READ_EVENT, READS, STATE, is_current
+from .traits cimport READ_EVENT, READS, STATE, is_current
 
-from . import _patched
-from ._channel import ExitNow, set_loop_of
-from ._registry import BACKENDS
-from ._report import ERROR, report
+from .. import _patched
+from .channel import ExitNow, set_loop_of
+from .registry import BACKENDS
+from .._report import ERROR, report
 
 cdef extern from *:
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t
 
-from ._csrc cimport cyn_peer
-from ._traits cimport Traits
+from .csrc cimport cyn_peer
+from .traits cimport Traits
 
 cdef enum:
     CONNECTED = 1
@@ -67,7 +67,7 @@ cdef class LoopBase:
 
 
 cdef extern from *:
-    ctypedef class cyncore._traits.Root [object PyObject]:
+    ctypedef class cyncore._native.traits.Root [object PyObject]:
         pass
 
 

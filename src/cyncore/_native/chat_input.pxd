@@ -2,8 +2,8 @@
 
 from cpython.object cimport PyTypeObject
 
-from ._channel cimport BufferedChannel
-from ._traits cimport Traits  # for cyn_type_version, which comes with it
+from .channel cimport BufferedChannel
+from .traits cimport Traits  # for cyn_type_version, which comes with it
 
 cdef extern from *:
     unsigned version_of "cyn_type_version"(PyTypeObject *kind) noexcept
