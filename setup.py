@@ -80,7 +80,7 @@ def shared():
     """Cython writes its source when it is built, and names the module inside it after the file."""
     made = Extension(
         SHARED,
-        ["src/cyncore/_native/_cyutility.c"],
+        [f"src/cyncore/_native/{SHARED}.c"],
         extra_compile_args=[*optimised(), *COMPILE],
         extra_link_args=LINK,
     )
