@@ -374,7 +374,7 @@ cdef class ChatChannel(ChatInput):
             if _plain_chat.has_room(self, item):
                 _plain_chat.put(self, item)
             return self.output_changed()
-        is_limited = self.chat.max_outgoing >= 0 or self.overrides & INSTANCE_OVERRIDES
+        cdef bint is_limited = self.chat.max_outgoing >= 0 or self.overrides & INSTANCE_OVERRIDES
         if size and is_limited and not self.has_room_for(size):
             return 0
         if when == SENT_LATER and not gathers:

@@ -891,7 +891,7 @@ cdef class Loop(Registry):
         return slot is not NULL and slot.owner is <void *> channel
 
     cdef int dispatch_read(self, Channel channel, cyn_event *event) except -1:
-        """`dispatch_event` for the usual case: a connection on a plain socket that wants to read and can, and no more."""
+        """`dispatch_event` in the usual case: a connection on a plain socket, which wants to read, can be read."""
         channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
         try:
             channel.on_data()
