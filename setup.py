@@ -21,9 +21,13 @@ def switch(name):
 
 CSRC = {
     "calls": ["timers", "sys"],
-    "traits": [],
-    "channel": ["peer", "sys"],
     "registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
+    "traits": [],
+    "plain_socket": ["peer", "sys"],
+    "watcher": ["sys"],
+    "channel": ["peer", "sys"],
+    "predicates": ["timers", "sys"],
+    "dispatch": ["sys"],
     "loop": ["timers", "sys"],
     "outbox": ["sys"],
     "fifo": ["sys"],

@@ -13,9 +13,10 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._native.calls import Handle, TimerHandle
-    from ._native.channel import BufferedChannel, Channel, ExitNow
+    from ._native.channel import BufferedChannel, Channel
     from ._native.loop import BACKENDS, Loop, socket_map
-    from ._native.outbox import OutboxChannel, set_dispatcher
+    from ._native.outbox import OutboxChannel
+    from ._native.watcher import ExitNow
 
     native = True
     fallback_reason: str | None = None
@@ -23,16 +24,17 @@ elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._python.calls import ExitNow, Handle, TimerHandle
     from ._python.channel import BufferedChannel, Channel
     from ._python.loop import BACKENDS, Loop, socket_map
-    from ._python.outbox import OutboxChannel, set_dispatcher
+    from ._python.outbox import OutboxChannel
 
     native = False
     fallback_reason = "CYNCORE_BACKEND asks for it"
 else:
     try:
         from ._native.calls import Handle, TimerHandle
-        from ._native.channel import BufferedChannel, Channel, ExitNow
+        from ._native.channel import BufferedChannel, Channel
         from ._native.loop import BACKENDS, Loop, socket_map
-        from ._native.outbox import OutboxChannel, set_dispatcher
+        from ._native.outbox import OutboxChannel
+        from ._native.watcher import ExitNow
 
         native = True
         fallback_reason = None
@@ -44,7 +46,7 @@ else:
         from ._python.calls import ExitNow, Handle, TimerHandle
         from ._python.channel import BufferedChannel, Channel
         from ._python.loop import BACKENDS, Loop, socket_map
-        from ._python.outbox import OutboxChannel, set_dispatcher
+        from ._python.outbox import OutboxChannel
 
         native = False
 
@@ -59,6 +61,5 @@ __all__ = [
     "TimerHandle",
     "fallback_reason",
     "native",
-    "set_dispatcher",
     "socket_map",
 ]

@@ -32,7 +32,7 @@ from errno import (
 )
 from types import TracebackType
 
-from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
+from ._engine import Channel, OutboxChannel, socket_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class dispatcher(Channel):
     OSError where the socket is broken in another way than not being connected.
     """
 
+    _cyncore_role = "dispatcher"  # what the engine knows this class by
     debug = False
     ignore_log_types = frozenset({"warning"})
 
@@ -267,9 +268,6 @@ class dispatcher(Channel):
         """Prints ``type: message``, unless ``type`` is in `ignore_log_types`."""
         if type not in self.ignore_log_types:
             print(f"{type}: {message}")
-
-
-set_dispatcher(dispatcher)
 
 
 class dispatcher_with_send(OutboxChannel, dispatcher):

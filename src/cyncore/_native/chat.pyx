@@ -17,23 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from .channel cimport (
-    CONNECTED,
-    CONNECTING,
-    DIRECT,
-    DISCONNECTED,
-    FLUSH_QUEUED,
-    CROSS_THREAD,
-    LEAVING,
-    NOT_OURS,
-    OUTPUT,
-    SEND_NOW,
-    SENT_LATER,
-    UNSENT,
-    BufferedChannel,
-    LoopBase,
-    _fileno,
-)
+from .channel cimport BufferedChannel
 from .csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
 from .chat_input cimport (
@@ -49,7 +33,21 @@ from .chat_input cimport (
     piece_follows,
     refresh,
 )
+from .plain_socket cimport fileno_of
+from .registry cimport NOT_OURS, SEND_NOW, SENT_LATER, Registry
 from .traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
+
+from .watcher cimport (
+    CONNECTED,
+    CONNECTING,
+    CROSS_THREAD,
+    DIRECT,
+    DISCONNECTED,
+    FLUSH_QUEUED,
+    LEAVING,
+    OUTPUT,
+    UNSENT,
+)
 
 from . import chat_input
 from .. import _plain_chat
@@ -99,7 +97,9 @@ cdef inline int _sent_later(ChatChannel self) except -1:
             return self.send_queue(False, False, True)  # as much as leaves at once
         return 0
     if self.state(CONNECTED, "connected") and not self.overrides & OWN_INITIATE:
-        return self.loop.gather(self)
+        self.loop.gather(self)
+        self.flags |= FLUSH_QUEUED
+        return 0
     return self.output_changed()
 
 
@@ -126,7 +126,7 @@ cdef class ChatChannel(ChatInput):
             refresh(self)
             if self.overrides & (OTHER_QUEUE | GENERIC):
                 self.defines = (self.defines | ASK_WRITE) & ~BUFFERED  # nobody tells when something is put there
-                self.loop.polled_add(self)
+                self.polled_add()
         return 0
 
     # Attributes
@@ -265,7 +265,7 @@ cdef class ChatChannel(ChatInput):
             and not self.defines & STATE and not self.overrides & OWN_SEND and not self.is_sending
             and size <= self.chat.out_size
         ):
-            fd = _fileno(self.sock)
+            fd = fileno_of(self.sock)
         if fd < 0:
             put_last(fifo, data)
             return self.send_queue(False, False, True)
@@ -298,7 +298,7 @@ cdef class ChatChannel(ChatInput):
 
     def _take_handed(self):
         """In the loop's thread: what other threads have pushed."""
-        cdef LoopBase loop = self.loop
+        cdef Registry loop = self.loop
         cdef int when = SEND_NOW if loop is None else loop.sending()
         if when == NOT_OURS:
             loop.call_soon_threadsafe(self._take_handed)  # it has come into another loop meanwhile
@@ -313,7 +313,7 @@ cdef class ChatChannel(ChatInput):
 
     cdef int hand_over(self, object item, Py_ssize_t size) except -1:
         """To the thread that runs the loop."""
-        cdef LoopBase loop = self.loop
+        cdef Registry loop = self.loop
         cdef Py_ssize_t most = self.size_of("max_outgoing", -1)
         cdef Py_ssize_t waiting = self.handed_size
         if self.fifo is not None and self.fifo.waiting > 0:
@@ -352,7 +352,7 @@ cdef class ChatChannel(ChatInput):
         return 0
 
     cdef int put_item(self, object item, Py_ssize_t size, int when) except -1:
-        cdef LoopBase loop = self.loop
+        cdef Registry loop = self.loop
         if when == SENT_LATER:
             return self.put_here(item, size, when, False)  # what was handed over has its turn among the loop's calls
         if when == NOT_OURS:
@@ -457,7 +457,7 @@ cdef class ChatChannel(ChatInput):
             and fifo.waiting <= self.chat.out_size
         ):
             # An answer of one push: the commonest of all, and worth a way of its own.
-            fd = _fileno(self.sock)
+            fd = fileno_of(self.sock)
             if fd >= 0:
                 item = PyList_GET_ITEM(fifo.items, fifo.head)
                 size = fifo.waiting
@@ -610,7 +610,7 @@ cdef class ChatChannel(ChatInput):
         """`send_front`, in one system call."""
         cdef Fifo fifo = self.fifo
         cdef Py_ssize_t offered, sent
-        cdef int fd = _fileno(self.sock)
+        cdef int fd = fileno_of(self.sock)
         if fd < 0:
             return self.send_through(most)
         sent = fifo.offer(fd, most, &offered)

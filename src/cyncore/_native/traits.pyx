@@ -124,11 +124,15 @@ cdef extern from *:
     bint cyn_type_dicts_are_locked "(CYN_FREE_THREADS)"
     bint cyn_dicts_have_versions "(PY_VERSION_HEX < 0x030C0000)"
 
-# Set by outbox.pyx, which defines the classes that everything is compared with.
-_base = None
-cdef list _usual = []  # what that has under each of _NAMES
-cdef object _buffered_writable = None
-_outbox = None  # set by _outbox
+# The classes that everything is compared with are built on this module. They say in an attribute of their own which of
+# them they are, and are found among the bases of the classes that are read.
+cdef str _ROLE = "_cyncore_role"
+cdef dict _roles = {"channel": None, "buffered": None, "outbox": None, "dispatcher": None}
+cdef int _unknown_roles = len(_roles)
+cdef type _base = None                # the "channel",
+cdef list _usual                      # and what that has under each of _NAMES
+cdef object _buffered_writable = object()
+cdef type _outbox = None
 cdef object _outbox_buffer = None
 
 cdef dict _HANDLERS = {
@@ -172,11 +176,12 @@ cdef int _watcher = -1
 
 
 cdef int _begin() except -1:
-    global _NAMES, _watcher
+    global _NAMES, _usual, _watcher
     _NAMES = (*OWN_NAMES, *_STATES, *_SET, "out_buffer")
     for name in _NAMES:
         cyn_follow(name)
         _places[name] = len(_places)
+    _usual = [None] * len(_NAMES)
     _watcher = cyn_class_watcher()
     return 0
 
@@ -195,19 +200,28 @@ cdef int follow(type base, object names) except -1:
     return 0
 
 
-def set_bases(base, buffered):
-    """Tells which classes' own methods count as not defined."""
-    global _base, _buffered_writable, _usual
-    _base = base
-    _usual = [_raw(base, name) for name in _NAMES]
-    _buffered_writable = _raw(buffered, "writable")
+cdef int _find_roles(tuple mro) except -1:
+    """Takes note of the engine's own classes among these."""
+    global _unknown_roles, _base, _usual, _buffered_writable, _outbox, _outbox_buffer
+    for kind in mro:
+        role = cyn_dict_of(kind).get(_ROLE)
+        if type(role) is str and _roles.get(role, role) is None:
+            _roles[role] = kind
+            _unknown_roles -= 1
+            if role == "channel":
+                _base = kind
+                _usual = [_raw(kind, name) for name in _NAMES]
+            elif role == "buffered":
+                _buffered_writable = _raw(kind, "writable")
+            elif role == "outbox":
+                _outbox = kind
+                _outbox_buffer = _raw(kind, "out_buffer")
+    return 0
 
 
-def set_outbox(kind):
-    """Tells the class whose `out_buffer` is the engine's own."""
-    global _outbox, _outbox_buffer
-    _outbox = kind
-    _outbox_buffer = _raw(kind, "out_buffer")
+cdef type class_of_role(str role):
+    """The engine's class that says so of itself, or None where no class was read yet that derives from it."""
+    return _roles[role]
 
 
 cdef unsigned long revision() noexcept:
@@ -278,6 +292,8 @@ cdef class Traits:
         cdef tuple mro = kind.__mro__
         self.epoch_now = &cyn_class_epoch if _watcher >= 0 else NULL
         self.stamp += 1
+        if _unknown_roles:
+            _find_roles(mro[:-1])
         if _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base):
             base = traits_of(<type> mro[1])
             if base.mro != mro[1:]:

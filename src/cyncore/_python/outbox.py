@@ -10,13 +10,9 @@ from .channel import BufferedChannel
 _CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
 
-_dispatcher: Any = None
-
-
-def set_dispatcher(kind: type) -> None:
-    """Tells the class whose `send` sends: `dispatcher`, which is built on this module."""
-    global _dispatcher
-    _dispatcher = kind
+def _dispatcher_of(kind: type) -> Any:
+    """The class whose `send` sends: `dispatcher`, which says so of itself, as it is built on this module."""
+    return next((base for base in kind.__mro__ if vars(base).get("_cyncore_role") == "dispatcher"), BufferedChannel)
 
 
 class OutboxChannel(BufferedChannel):
@@ -64,7 +60,7 @@ class OutboxChannel(BufferedChannel):
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
         if self._has_own_buffer():
-            count = _dispatcher.send(self, self._own_buffer()[:_CHUNK])
+            count = _dispatcher_of(type(self)).send(self, self._own_buffer()[:_CHUNK])
             self.out_buffer = self._own_buffer()[count:]
             return
         out = self._out
@@ -72,7 +68,7 @@ class OutboxChannel(BufferedChannel):
             chunk = bytes(whole[:_CHUNK])
         sent = 0
         try:
-            sent = _dispatcher.send(self, chunk)
+            sent = _dispatcher_of(type(self)).send(self, chunk)
         finally:  # what a socket that failed did not take is sent when there is room
             if out is self._out:  # handle_close, called by send, may have given us another buffer
                 # Removing from the front of a bytearray only moves its start, so the whole stays linear.
