@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import cyncore
+from tests.support.coverage import not_measured
 from tests.support.script import run_script
 
 PACKAGE = Path(cyncore.__file__).parent
@@ -224,6 +225,7 @@ def test_standard_library_s_own_are_replaced_and_found_no_more() -> None:
     )
 
 
+@not_measured("it holds the names of __main__ as well")
 @pytest.mark.parametrize(
     ("use", "told"),
     [
