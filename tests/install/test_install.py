@@ -137,6 +137,14 @@ def test_loader_of_a_name_has_the_source_and_the_file() -> None:
     )
 
 
+def test_loader_of_a_name_can_be_copied() -> None:
+    run_script(
+        "import copy, cyncore; cyncore.install()\n"
+        "loader = cyncore.asyncore.__spec__.loader\n"
+        "assert copy.copy(loader).path == loader.path == cyncore.asyncore.__file__\n"
+    )
+
+
 def test_star_import_gives_the_public_names() -> None:
     run_script("import cyncore; cyncore.install()\nfrom asyncore import *\nassert dispatcher is cyncore.dispatcher\n")
 
