@@ -9,13 +9,28 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import bulk, connect, crowd, echo, http, idle, lines, mail, old, resp, start, thread, tick, timers
-from benchmarks.report import renew, report
-from benchmarks.results import Results
-from benchmarks.rounds import Plan, progress
-from benchmarks.sample import Placement
-from benchmarks.session import Session, raise_fd_limit
-from benchmarks.table import Table
+from benchmarks.run.load import Placement
+from benchmarks.run.markdown import renew, report
+from benchmarks.run.results import Results
+from benchmarks.run.rounds import Plan, progress
+from benchmarks.run.session import Session, raise_fd_limit
+from benchmarks.run.table import Table
+from benchmarks.tables import (
+    bulk,
+    connect,
+    crowd,
+    echo,
+    http,
+    idle,
+    lines,
+    mail,
+    old,
+    resp,
+    start,
+    thread,
+    tick,
+    timers,
+)
 
 MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old)
 TABLES: list[Table] = [module.TABLE for module in MODULES]
@@ -73,7 +88,7 @@ def measure(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server in hand is stopped
     options = parse(words)
     if options.charts:
-        importlib.import_module("benchmarks.charts")  # it must not be missing only when an hour has passed
+        importlib.import_module("benchmarks.run.charts")  # it must not be missing only when an hour has passed
     placement = Placement(pin=not options.no_pin, realtime=options.realtime)
     wanted = [table for table in TABLES if not options.tables or table.name in options.tables]
     results, status = Session(wanted, options.peers, plan(options, placement)).run(options.json)
@@ -92,7 +107,7 @@ def plan(options: argparse.Namespace, placement: Placement) -> Plan:
 
 
 def draw(results: Results, folder: Path) -> None:
-    from benchmarks.charts import draw  # only here: matplotlib is not needed for a run
+    from benchmarks.run.charts import draw  # only here: matplotlib is not needed for a run
 
     for path in draw(results, folder):
         progress(f"wrote {path}")

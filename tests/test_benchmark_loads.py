@@ -20,12 +20,12 @@ from support import ENGINE_FOLDER
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
 
-from benchmarks import bulk, connect, crowd, idle, thread  # noqa: E402
-from benchmarks.programs import program  # noqa: E402
-from benchmarks.rounds import Plan  # noqa: E402
-from benchmarks.sample import Placement  # noqa: E402
+from benchmarks.run.compiler import program  # noqa: E402
+from benchmarks.run.load import Placement  # noqa: E402
+from benchmarks.run.rounds import Plan  # noqa: E402
+from benchmarks.run.table import Table  # noqa: E402
 from benchmarks.servers.echo_dispatcher import make_mixed  # noqa: E402
-from benchmarks.table import Table  # noqa: E402
+from benchmarks.tables import bulk, connect, crowd, idle, thread  # noqa: E402
 
 TINY = Plan(1, 0.05, 0.02, Placement(pin=False), limit=160, quick=True, connections=4)
 PEERS = ("raw C epoll", "cyncore", "cyncore overriding", "asyncio")

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from benchmarks.programs import BUILD, FLAGS, CompileError
+from benchmarks.run.compiler import BUILD, FLAGS, CompileError
 
 SOURCE = Path(__file__).with_name("clock.c")
 

@@ -21,9 +21,9 @@ from benchmarks.gate.command import FAILED, PASSED, UNABLE, WORKERS, Unable, pro
 from benchmarks.gate.counters import MARK, CountError, Engine, missing, slope, summary
 from benchmarks.gate.old_rows import ROWS, OldRow
 from benchmarks.gate.rows import CALLS, INSTRUCTIONS
-from benchmarks.peers import OLD, OURS
-from benchmarks.programs import CompileError
-from benchmarks.table import render
+from benchmarks.run.compiler import CompileError
+from benchmarks.run.peers import OLD, OURS
+from benchmarks.run.table import render
 
 # What differs from one run of the same program to the next: where Python's memory is, who had the lock of threads.
 INCIDENTAL = {"futex", "brk", "mmap", "munmap", "mremap", "madvise"}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks.gate.old_rows import REPEATS, ROWS, OldRow
 
 if TYPE_CHECKING:
-    from benchmarks.old_programs import Conversation, Program
+    from benchmarks.workers.old_programs import Conversation, Program
 
 IDLENESS = 0.25  # seconds of a turn of the program that does nothing
 
@@ -43,7 +43,7 @@ class Client:
     """Brings the next request where one was answered, so many for each conversation."""
 
     def __init__(self, program: Program, turns: int) -> None:
-        from benchmarks.old_programs import asyncore
+        from benchmarks.workers.old_programs import asyncore
 
         self.leave = asyncore.ExitNow
         self.conversations = program.conversations
@@ -90,7 +90,7 @@ def check_fed(conversation: Conversation, turns: int) -> None:
 
 
 def send_datagrams(program: Program, turns: int) -> Callable[[], None]:
-    from benchmarks.old_programs import LEFT, MESSAGE
+    from benchmarks.workers.old_programs import LEFT, MESSAGE
 
     assert program.address is not None
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -109,7 +109,7 @@ def send_datagrams(program: Program, turns: int) -> Callable[[], None]:
 
 def visit(program: Program, turns: int) -> Callable[[], None]:
     """So many clients are connected and have sent their line."""
-    from benchmarks.old_programs import MESSAGE, asyncore
+    from benchmarks.workers.old_programs import MESSAGE, asyncore
 
     assert program.address is not None
     clients = [socket.create_connection(program.address) for _ in range(turns)]
@@ -159,7 +159,7 @@ def load(row: OldRow, program: Program) -> Callable[[Program, int], Callable[[],
 
 def window(row: OldRow, turns: int) -> float:
     """Returns for how many seconds the loop has waited for nothing; the clock passes for nothing else (clock.c)."""
-    from benchmarks.old_programs import MAKERS
+    from benchmarks.workers.old_programs import MAKERS
 
     program = MAKERS[row.maker](**row.options)
     check = load(row, program)(program, turns)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks import echo
-from benchmarks.peers import ECHO, OURS, RAW, UVLOOP, split
-from benchmarks.programs import program
-from benchmarks.rounds import Plan
-from benchmarks.sample import Placement
-from benchmarks.target import NO_VERDICT
+from benchmarks.run.compiler import program
+from benchmarks.run.load import Placement
+from benchmarks.run.peers import ECHO, OURS, RAW, UVLOOP, split
+from benchmarks.run.rounds import Plan
+from benchmarks.run.target import NO_VERDICT
+from benchmarks.tables import echo
 
 FAR_OFF = 0.85  # of the target
 ATTEMPTS = 3
