@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
 
 from benchmarks.run.compiler import program  # noqa: E402
-from benchmarks.run.load import Placement  # noqa: E402
-from benchmarks.run.rounds import Plan  # noqa: E402
+from benchmarks.run.placement import Placement  # noqa: E402
+from benchmarks.run.plan import Plan  # noqa: E402
 from benchmarks.run.table import Table  # noqa: E402
 from benchmarks.servers.echo_dispatcher import make_mixed  # noqa: E402
 from benchmarks.tables import bulk, connect, crowd, idle, thread  # noqa: E402

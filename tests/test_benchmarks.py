@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
 
 from benchmarks.__main__ import TABLES, main, parse  # noqa: E402
-from benchmarks.run import markdown, peers, results, session  # noqa: E402
-from benchmarks.run.load import Placement  # noqa: E402
-from benchmarks.run.rounds import Plan  # noqa: E402
-from benchmarks.run.table import Table, render  # noqa: E402
+from benchmarks.run import markdown, peers, progress, results, session  # noqa: E402
+from benchmarks.run.placement import Placement  # noqa: E402
+from benchmarks.run.plan import Plan  # noqa: E402
+from benchmarks.run.table import Table  # noqa: E402
 from benchmarks.run.target import Target  # noqa: E402
+from benchmarks.run.text import render  # noqa: E402
 from benchmarks.run.worker import work  # noqa: E402
 from benchmarks.tables import echo, old, timers  # noqa: E402
 from benchmarks.workers import timer_calls  # noqa: E402
@@ -196,7 +197,7 @@ def test_a_session_ends_with_what_was_wanted_and_reached(capsys: pytest.CaptureF
 
 
 def test_the_clock_learns_from_the_tables_before() -> None:
-    clock = session.Clock({"one": 10.0, "two": 30.0})
+    clock = progress.Clock({"one": 10.0, "two": 30.0})
     assert clock.announce("one") == "table 1 of 2: one, about 10 s; to the end 40 s"
     clock.began -= 20.0
     clock.finish("one")
@@ -291,7 +292,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     found = results.Results(made_up())
     ours, raw = found.find("echo", "cyncore"), found.find("echo", "raw C epoll")
     assert ours is not None
-    assert results.against(ours, raw, "rate") == pytest.approx((0.9 + 0.95) / 2)
+    assert results.ratio(ours, raw, "rate") == pytest.approx((0.9 + 0.95) / 2)
 
 
 def test_a_target_is_compared_upside_down_where_less_is_better() -> None:

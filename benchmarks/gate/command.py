@@ -23,7 +23,7 @@ from benchmarks.gate.ratios import Ratio, measure
 from benchmarks.gate.reference import ROOT, ReferenceError, Repository
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, KINDS, ROWS, Row
 from benchmarks.run.compiler import CompileError
-from benchmarks.run.table import render
+from benchmarks.run.text import render
 
 ENOUGH = 20_200  # descriptors
 WORKERS = 2  # rows at a time: callgrind has one thread

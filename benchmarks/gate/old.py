@@ -23,7 +23,7 @@ from benchmarks.gate.old_rows import ROWS, OldRow
 from benchmarks.gate.rows import CALLS, INSTRUCTIONS
 from benchmarks.run.compiler import CompileError
 from benchmarks.run.peers import OLD, OURS
-from benchmarks.run.table import render
+from benchmarks.run.text import render
 
 # What differs from one run of the same program to the next: where Python's memory is, who had the lock of threads.
 INCIDENTAL = {"futex", "brk", "mmap", "munmap", "mremap", "madvise"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.run.compiler import program
-from benchmarks.run.load import Placement
 from benchmarks.run.peers import ECHO, OURS, RAW, UVLOOP, split
-from benchmarks.run.rounds import Plan
+from benchmarks.run.placement import Placement
+from benchmarks.run.plan import Plan
 from benchmarks.run.target import NO_VERDICT
 from benchmarks.tables import echo
 

@@ -1,8 +1,8 @@
 """The charts of a session, as PNG and SVG: `python -m benchmarks charts FILE.json FOLDER`, or a run with `--charts`.
 
-Needs matplotlib, and is imported only where charts are asked for. The colours are Okabe and Ito's, which people with
-any kind of colour vision tell apart; what matters is written beside its mark as well. The ground is white in every
-file, so that the text is readable on a dark page, too.
+The module needs matplotlib, and is imported only where charts are asked for. The colours are those of Okabe and Ito,
+which people with any kind of colour vision can tell apart; the figures are written beside the marks as well. The
+background is white in every file, so that the text can be read on a dark page.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.run.figures import median
 from benchmarks.run.peers import OLD, OURS, PYFTPDLIB, RAW, UVLOOP
-from benchmarks.run.results import Reached, Results, against, median
+from benchmarks.run.results import RecordedTarget, Results, ratio
 from benchmarks.run.target import MET, MISSED, NO_VERDICT
+from benchmarks.run.text import number
 
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, BLACK, GREY, PALE = "#56B4E9", "#CC79A7", "#222222", "#8C8C8C", "#B8C4CC"
@@ -31,10 +33,10 @@ MARKS = {  # of the peers that the idle chart shows
     "gevent": (SKY, "X"),
 }
 VERDICTS = {MET: (BLUE, "o", MET), MISSED: (RED, "X", MISSED.lower()), NO_VERDICT: (GREY, "D", NO_VERDICT)}
-FAR = (0.05, 20.0)  # what is farther off is shown there: the figure stands beside it
+FAR = (0.05, 20.0)  # a value outside is drawn at the edge; the figure beside it is the true one
 STEPS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 WIDTH = 8.4  # inches
-CAPTION = 150  # letters in a line of it
+CAPTION = 150  # characters in a line of it
 DPI = 130
 STYLE = {
     "axes.spines.top": False,
@@ -45,7 +47,7 @@ STYLE = {
     "axes.titlesize": 12,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so the picture is the same everywhere
     "font.size": 9.5,
     "svg.fonttype": "path",
     "svg.hashsalt": "cyncore",  # so that the same results make the same file
@@ -53,7 +55,7 @@ STYLE = {
 
 
 def canvas(rows: int, results: Results, table: str | None = None) -> tuple[Figure, Axes]:
-    """A figure for so many rows of a bar chart. Below it: how it was measured, and who took part in the table."""
+    """A figure for that many rows of a bar chart. Its caption says how it was measured, and who took part."""
     caption = textwrap.wrap(f"{results.describe()}. {'; '.join(results.versions(table))}.", CAPTION)
     figure = Figure(figsize=(WIDTH, 1.35 + 0.32 * rows + 0.15 * len(caption)), layout="constrained")
     figure.supxlabel("\n".join(caption), x=0.01, ha="left", fontsize=7, color="#555555")
@@ -61,40 +63,44 @@ def canvas(rows: int, results: Results, table: str | None = None) -> tuple[Figur
 
 
 def echo(results: Results) -> Figure | None:
-    """Every peer's rate by that of raw C, and its own figures beside the bar."""
+    """The rate of every peer as a share of raw C's, with its own figures beside the bar."""
     every = results.series("echo")
     raw = results.find("echo", RAW)
     if raw is None or len(every) < 2:
         return None
-    ratios = {one["peer"]: against(one, raw, "rate") or 0.0 for one in every}
+    ratios = {one["peer"]: ratio(one, raw, "rate") or 0.0 for one in every}
     every = sorted(every, key=lambda one: ratios[one["peer"]])
     names = [one["peer"] for one in every]
     figure, axes = canvas(len(every), results, "echo")
     bars = axes.barh(names, [ratios[name] for name in names], height=0.68, color=[bar_colour(name) for name in names])
-    told = [f"{median(one, 'rate'):,.0f}/s, {median(one, 'cpu_us'):.1f} us" for one in every]
+    medians = [(median(one["samples"], "rate"), median(one["samples"], "cpu_us")) for one in every]
+    told = [f"{number(rate)}/s, {number(cpu, 1)} us" for rate, cpu in medians]
     labels = [f"{ratios[name]:.2f}   ({text})" for name, text in zip(names, told, strict=True)]
     axes.bar_label(bars, labels, padding=4, color=BLACK)
     axes.set_xlim(0, 1.4 * max(ratios.values()))
     axes.tick_params(axis="y", length=0)
     axes.set_title(f"Echo of {every[0]['size']} bytes over {every[0]['connections']} connections")
-    axes.set_xlabel("messages/s by raw C's of the same round  (median messages/s, server's CPU time a message)")
+    axes.set_xlabel(
+        "messages/s as a share of raw C's in the same round  (median messages/s, server's CPU time a message)"
+    )
     return figure
 
 
 def bar_colour(name: str) -> str:
-    """cyncore's own rows and the yardstick stand out; everybody else is alike."""
+    """The rows of cyncore and of raw C stand out from the others."""
     return BLUE if name.startswith(OURS) else BLACK if name == RAW else PALE
 
 
 def idle(results: Results) -> Figure | None:
-    """The rate of one active connection, by how many are connected."""
+    """The rate of one active connection, over the number of connections."""
     every = [one for one in results.series("idle") if one["peer"] in MARKS]
     counts = sorted({one["connections"] for one in every})
     if len(counts) < 2:
         return None
     figure, axes = canvas(9, results, "idle")
     for name, (tint, marker) in MARKS.items():
-        mine = sorted((one["connections"], median(one, "rate")) for one in every if one["peer"] == name)
+        here = [one for one in every if one["peer"] == name]
+        mine = sorted((one["connections"], median(one["samples"], "rate")) for one in here)
         if mine:
             width = 2.4 if name == OURS else 1.3
             axes.plot(*zip(*mine, strict=True), color=tint, marker=marker, label=name, linewidth=width, markersize=6)
@@ -115,7 +121,7 @@ def idle(results: Results) -> Figure | None:
 
 
 def targets(results: Results) -> Figure | None:
-    """What was reached by what was wanted, for every row that was measured."""
+    """Every target that was measured: the value as a share of what was wanted."""
     every = [target for _, target in results.targets() if target.by_wanted() is not None][::-1]
     if not every:
         return None
@@ -136,14 +142,14 @@ def targets(results: Results) -> Figure | None:
     axes.set_xlim(low, high)
     axes.minorticks_off()
     axes.set_title("Wanted and reached")
-    axes.set_xlabel("reached by wanted, logarithmic")
+    axes.set_xlabel("reached as a share of wanted, logarithmic")
     handles, names = axes.get_legend_handles_labels()
     once = dict(zip(names, handles, strict=True))
     figure.legend(once.values(), once.keys(), loc="upper left", frameon=False, handletextpad=0.2)
     return figure
 
 
-def label(target: Reached) -> str:
+def label(target: RecordedTarget) -> str:
     return f"{target.what}\n{target.reached()}, wanted {target.bound()}"
 
 
@@ -151,7 +157,7 @@ CHARTS: dict[str, Callable[[Results], Figure | None]] = {"echo": echo, "idle": i
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Writes every chart that the results have figures for, as PNG and as SVG, and says which."""
+    """Writes every chart that the results have figures for, as PNG and as SVG. Returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with mpl.rc_context(STYLE):

@@ -1,59 +1,68 @@
-"""What a server used while a load ran that is not ours, and says no more than how fast it was."""
+"""An external load: a program such as wrk, which reports a rate; the CPU time of the server is read beside it."""
 
 from __future__ import annotations
 
-import os
 import resource
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.run.load import Placement, SampleError
-from benchmarks.run.worker import Figures
+from benchmarks.run.errors import MeasurementError
+from benchmarks.run.figures import Figures
+from benchmarks.run.placement import LOAD, Placement
 
-PATIENCE = 60.0  # seconds beyond those that a load should take
+PATIENCE = 60.0  # seconds beyond the time that a load should take, after which it is given up
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Of a process, since its start."""
+class CpuTime:
+    """The CPU time of a process since its start."""
 
-    user: int  # ticks of the clock
-    system: int
-    cpu: float  # seconds, both, by the scheduler's own count
-    delay: float  # seconds that it was ready to run, and another process had the core
+    user: int  # clock ticks
+    system: int  # clock ticks
+    cpu: float  # seconds of both, as the scheduler counts them, to the nanosecond
+    delay: float  # seconds in which it was ready to run and another process had its core
 
     @classmethod
-    def of(cls, pid: int) -> Usage:
-        """Raises SampleError where it has ended."""
+    def of(cls, pid: int) -> CpuTime:
+        """Raises MeasurementError where the process has ended."""
         try:
             ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             cpu, delay, _ = map(int, Path(f"/proc/{pid}/schedstat").read_text().split())
         except OSError:
-            raise SampleError("the server has ended") from None
+            raise MeasurementError("the server has ended") from None
         return cls(int(ticks[11]), int(ticks[12]), cpu / 1e9, delay / 1e9)
 
 
 def run(command: Sequence[str], placement: Placement, seconds: float) -> str:
-    """What a load says that should take so long; it runs on the load's core. Raises SampleError where it fails."""
+    """Runs a load that should take that many seconds, on the load's core, and returns its output.
+
+    Raises MeasurementError where it fails.
+    """
     try:
         done = subprocess.run(
-            [*placement.prefix(1), *command], capture_output=True, text=True, timeout=seconds + PATIENCE
+            [*placement.prefix(LOAD), *command], capture_output=True, text=True, timeout=seconds + PATIENCE
         )
     except subprocess.TimeoutExpired:
-        raise SampleError(f"{command[0]} did not end") from None
+        raise MeasurementError(f"{command[0]} did not end") from None
     if done.returncode:
-        raise SampleError(f"{command[0]} ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-200:]}")
+        raise MeasurementError(
+            f"{command[0]} ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-200:]}"
+        )
     return done.stdout
 
 
 def watch(pid: int, command: Sequence[str], placement: Placement, seconds: float) -> tuple[str, Figures]:
-    """What the load says, and what the server used meanwhile: seconds, and shares of the time that it took."""
-    before, children, began = Usage.of(pid), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    """Runs the load. Returns its output, and what the server with that pid used meanwhile.
+
+    "cpu" is in seconds, "user_share" a share of the CPU time, the others are shares of the elapsed time.
+    """
+    before, children, began = CpuTime.of(pid), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     said = run(command, placement, seconds)
-    elapsed, after = time.monotonic() - began, Usage.of(pid)
+    elapsed, after = time.monotonic() - began, CpuTime.of(pid)
     children_after = resource.getrusage(resource.RUSAGE_CHILDREN)
     load = sum(getattr(children_after, name) - getattr(children, name) for name in ("ru_utime", "ru_stime"))
     ticks = after.user - before.user + after.system - before.system
@@ -67,14 +76,12 @@ def watch(pid: int, command: Sequence[str], placement: Placement, seconds: float
 
 
 def per_request(used: Figures, requests: float) -> Figures:
-    """The same, with CPU time a request in microseconds."""
+    """The figures of watch(), with the CPU time of one request in microseconds."""
     cpu_us = 1e6 * used["cpu"] / requests
     user_us = cpu_us * used["user_share"]
     return {**used, "requests": requests, "cpu_us": cpu_us, "user_us": user_us, "system_us": cpu_us - user_us}
 
 
 def missing(program: str, package: str) -> str | None:
-    """Why there is no such load, or None."""
-    folders = os.get_exec_path()
-    found = any(os.access(os.path.join(folder, program), os.X_OK) for folder in folders)
-    return None if found else f"LEFT OUT, there is no {program} (apt-get install {package})"
+    """Why this load cannot be run, or None where it can."""
+    return None if shutil.which(program) else f"LEFT OUT, there is no {program} (apt-get install {package})"

@@ -1,4 +1,4 @@
-"""The peers: who is compared, how each one's echo server is started, and which of them are here."""
+"""The peers: the servers that are compared, how each is started, and which of them are installed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OLD_MAIL = "smtpd"
 @dataclass(frozen=True)
 class Peer:
     name: str
-    module: str | None  # what must be importable; None: a C program
-    package: str | None = None  # what to install where it is not
-    server: str = "echo_epoll"  # in benchmarks.servers, or the C program
+    module: str | None  # that must be importable; None: the server is a C program
+    package: str | None = None  # the distribution that has the module
+    server: str = "echo_epoll"  # a module of servers/, or a C program of loads/
     arguments: tuple[str, ...] = ()
-    scans: bool = False  # its loop asks every channel at every turn: bound it where there are many
+    scans: bool = False  # its loop asks every channel at every turn, which takes long where there are many
 
     def command(self) -> list[str]:
-        """What starts its server."""
+        """The command that starts its server."""
         if self.module is None:
             return [str(program(self.server))]
         return [sys.executable, "-m", f"benchmarks.servers.{self.server}", *self.arguments]
@@ -45,7 +45,7 @@ class Peer:
                 importlib.import_module(self.module)
         except ImportError as error:
             return f"{error} (pip install {self.package})"
-        except Exception as error:  # a peer that is broken is left out, and says so
+        except Exception as error:  # a peer that is broken is left out, with this as the reason
             return f"it does not import: {error!r}"
         return None
 
@@ -56,24 +56,22 @@ class Peer:
             return f"the standard library's, Python {platform.python_version()}"
         try:
             version = importlib.metadata.version(self.package)
-        except importlib.metadata.PackageNotFoundError:  # on the path, as in a checkout
+        except importlib.metadata.PackageNotFoundError:  # importable and not installed, as in a checkout
             module = importlib.import_module(self.module.partition(".")[0])
             version = f"{getattr(module, '__version__', 'of no known version')}, not installed"
         return f"{self.package} {version}{', ' + engine() if self.package == OURS else ''}"
 
 
 def engine() -> str:
-    """Which engine cyncore found: a figure of the plain one is no figure of cyncore."""
+    """Which engine cyncore uses: figures of the plain Python one must not be taken for those of the compiled one."""
     try:
         native = importlib.import_module("cyncore._engine").native
-    except Exception as error:  # broken: its servers will say more
+    except Exception as error:  # its servers will report more
         return f"engine unknown, {error!r}"
     return "compiled" if native else "NOT COMPILED"
 
 
 WITH_SEND = ("--base", "dispatcher_with_send")
-
-STREAMS = ("--streams",)
 
 ECHO = [
     Peer(RAW, None),
@@ -94,7 +92,7 @@ LINES = [
     Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
     Peer("uvloop joined", "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
-    Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", STREAMS),
+    Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", ("--streams",)),
     Peer("asynchat", "asynchat", "pyasynchat", "asynchat_lines", scans=True),
     Peer("asyncio", "asyncio", None, "asyncio_lines"),
     Peer("Twisted", "twisted.protocols.basic", "Twisted", "twisted_lines"),
@@ -107,7 +105,7 @@ MAIL = [
 
 
 def split(peers: list[Peer]) -> tuple[list[Peer], dict[str, str]]:
-    """Those that are here, and of the others the reason."""
+    """The peers that can take part, and for each of the others the reason why not."""
     reasons = {peer.name: peer.missing() for peer in peers}
     here = [peer for peer in peers if reasons[peer.name] is None]
     return here, {name: reason for name, reason in reasons.items() if reason is not None}

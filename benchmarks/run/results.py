@@ -1,23 +1,26 @@
-"""The results of a session: what `--json` writes, and what charts and reports are made of."""
+"""The results of a session: the file that `--json` writes, from which charts and Markdown are made."""
 
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.run import figures
 from benchmarks.run.peers import RAW
-from benchmarks.run.table import number
+from benchmarks.run.target import NOT_MEASURED
+from benchmarks.run.text import number
 
-Series = dict[str, Any]  # of one peer in one shape, as Series.record() has it
+SUMMARY = ["target", "wanted", "reached", "verdict"]
+
+Recorded = dict[str, Any]  # a series, as Series.record() has made it
 
 
 @dataclass(frozen=True)
-class Reached:
-    """A target as it was recorded."""
+class RecordedTarget:
+    """A target, as Target.record() has made it."""
 
     what: str
     wanted: float
@@ -26,13 +29,13 @@ class Reached:
     verdict: str
 
     def by_wanted(self) -> float | None:
-        """What was reached by what was wanted, upside down where less is better: from 1 on it is met."""
+        """The value as a share of the target, or the reciprocal where less is better: the target is met from 1 on."""
         if not self.value or self.value < 0:
             return None
         return self.value / self.wanted if self.at_least else self.wanted / self.value
 
     def reached(self) -> str:
-        """As text, with as many digits as it is worth."""
+        """The value as text, with the digits that are significant."""
         return number(self.value, 0 if self.value is not None and abs(self.value) >= 100 else 2)
 
     def bound(self) -> str:
@@ -53,25 +56,31 @@ class Results:
             raise ValueError(f"{file} was not written by python -m benchmarks --json")
         return cls(record)
 
-    def targets(self) -> Iterator[tuple[str, Reached]]:
-        """With the name of the table that each is from."""
+    def targets(self) -> Iterator[tuple[str, RecordedTarget]]:
+        """Every target with the name of its table."""
         for name, table in self.tables.items():
             for target in table.get("targets", []):
-                yield name, Reached(**target)
+                yield name, RecordedTarget(**target)
 
     def failed(self) -> list[str]:
+        """The names of the tables that failed."""
         return [name for name, table in self.tables.items() if "failed" in table]
 
-    def series(self, table: str, **shape: object) -> list[Series]:
-        """What has samples, of one shape: series("idle", connections=10)."""
+    def summary(self) -> list[list[str]]:
+        """A row for every target, with the columns of SUMMARY."""
+        rows = [[target.what, target.bound(), target.reached(), target.verdict] for _, target in self.targets()]
+        return rows + [[f"{name}: the table failed", "-", "-", NOT_MEASURED] for name in self.failed()]
+
+    def series(self, table: str, **shape: object) -> list[Recorded]:
+        """The series of a table that have samples, of one shape: series("idle", connections=10)."""
         every = self.tables.get(table, {}).get("series", [])
         return [one for one in every if one["samples"] and all(one.get(key) == shape[key] for key in shape)]
 
-    def find(self, table: str, peer: str, **shape: object) -> Series | None:
+    def find(self, table: str, peer: str, **shape: object) -> Recorded | None:
         return next((one for one in self.series(table, **shape) if one["peer"] == peer), None)
 
     def versions(self, table: str | None = None) -> list[str]:
-        """Of the peers that took part, in this table or in any, each once."""
+        """The versions of the peers that took part in this table, or in any; each once."""
         tables = self.peers.values() if table is None else [self.peers[table]]
         every = [(name, version) for one in tables for name, version in one["versions"].items()]
         return list(dict.fromkeys(version for name, version in every if name != RAW))
@@ -86,14 +95,6 @@ class Results:
         )
 
 
-def median(series: Series, figure: str) -> float:
-    return float(statistics.median(sample[figure] for sample in series["samples"].values()))
-
-
-def against(series: Series, other: Series | None, figure: str) -> float | None:
-    """The median over the rounds that both have of the one's figure by the other's."""
-    if other is None:
-        return None
-    mine, theirs = series["samples"], other["samples"]
-    both = mine.keys() & theirs.keys()
-    return statistics.median(mine[i][figure] / theirs[i][figure] for i in both) if both else None
+def ratio(series: Recorded, other: Recorded | None, figure: str) -> float | None:
+    """The median of the ratios of one to the other, each taken within a round that both have."""
+    return figures.ratio(series["samples"], other["samples"] if other else None, figure)

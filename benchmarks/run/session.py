@@ -1,11 +1,9 @@
-"""A session: tables measured one after the other, and what they came to."""
+"""A session: tables that are measured one after the other, and the summary of their targets."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import resource
 import time
 import traceback
 from collections.abc import Sequence
@@ -14,55 +12,26 @@ from pathlib import Path
 
 from benchmarks.run import peers
 from benchmarks.run.compiler import program
-from benchmarks.run.load import Placement
-from benchmarks.run.results import Results
-from benchmarks.run.rounds import Plan, progress
-from benchmarks.run.table import Table, render
-from benchmarks.run.target import NOT_MEASURED
-
-LEAST_PACE = 0.3  # of the estimate: a table that failed at once says nothing of the others
-
-
-def raise_fd_limit() -> int:
-    """Raises the soft limit of descriptors to the hard one, and returns that."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard != resource.RLIM_INFINITY else 1 << 20
-
-
-def processor() -> str:
-    """What the kernel calls it, or the architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def describe_machine() -> str:
-    kernel = ".".join(platform.release().split(".")[:2])
-    return (
-        f"{processor()}, {os.cpu_count()} cores, {platform.system()} {kernel} {platform.machine()}, "
-        f"{platform.python_implementation()} {platform.python_version()}"
-    )
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+from benchmarks.run.machine import describe_machine
+from benchmarks.run.plan import Plan
+from benchmarks.run.progress import Clock, duration, progress
+from benchmarks.run.results import SUMMARY, Results
+from benchmarks.run.table import Table
+from benchmarks.run.text import render
 
 
 class Session:
-    """What `python -m benchmarks` does: `names` are the peers that may take part."""
-
     def __init__(self, tables: Sequence[Table], names: Sequence[str], plan: Plan) -> None:
+        """`names`: the peers that may take part."""
         self.tables = tables
         self.names = names
         self.plan = plan
         self.told: set[str] = set()
         self.failed: list[str] = []
 
-    def introduce(self, placement: Placement) -> dict[str, object]:
+    def introduce(self) -> dict[str, object]:
+        """Prints where the session runs, and returns the record that it fills."""
+        placement = self.plan.placement
         load = os.getloadavg()[0]
         print(f"{describe_machine()}; {placement.describe()}; load average before the start {load:.2f}")
         if load > 0.5:
@@ -79,7 +48,7 @@ class Session:
         }
 
     def introduce_peers(self, table: Table) -> tuple[list[peers.Peer], dict[str, object]]:
-        """Those of the table that are here, and what to record of all."""
+        """Prints who takes part. Returns the peers of the table that are installed, and what to record about all."""
         here, out = peers.split([peer for peer in table.peers if peer.name in self.names])
         versions = {peer.name: peer.version() for peer in here}
         lines = [f"  {name}: {version}" for name, version in versions.items()]
@@ -90,7 +59,7 @@ class Session:
         return here, {"versions": versions, "left_out": out}
 
     def measure(self, table: Table, here: list[peers.Peer]) -> dict[str, object]:
-        """The table's record. What goes wrong in one is no reason to go without the others."""
+        """Prints the table and returns its record. A table that fails does not keep the others from being measured."""
         try:
             for name in table.programs:
                 program(name)
@@ -104,11 +73,11 @@ class Session:
         return record
 
     def run(self, file: Path | None = None) -> tuple[Results, int]:
-        """Measures all tables: the results, and what the process should end with, which is 1 where a table failed.
+        """Measures all tables. Returns the results and the exit code, which is 1 where a table failed.
 
-        `file` gets the results as JSON after every table, so that a run that is broken off leaves what it had.
+        The results go to `file` as JSON after every table, so that a run that is interrupted leaves what it has.
         """
-        record = self.introduce(self.plan.placement)
+        record = self.introduce()
         here: dict[str, list[peers.Peer]] = {}
         results = Results(record)
         for table in self.tables:
@@ -130,30 +99,6 @@ class Session:
         return results, 1 if self.failed else 0
 
 
-class Clock:
-    """How far a run is, and how long it will take: the estimate, corrected by what the tables before have taken."""
-
-    def __init__(self, cost: dict[str, float]) -> None:
-        self.left = dict(cost)
-        self.count = len(cost)
-        self.done = 0.0  # of the estimate
-        self.began = time.monotonic()
-
-    def announce(self, name: str) -> str:
-        elapsed = time.monotonic() - self.began
-        pace = max(elapsed / self.done, LEAST_PACE) if self.done else 1.0
-        here, whole = duration(pace * self.left[name]), duration(pace * sum(self.left.values()))
-        place = self.count - len(self.left) + 1
-        return f"table {place} of {self.count}: {name}, about {here}; to the end {whole}"
-
-    def finish(self, name: str) -> None:
-        self.done += self.left.pop(name)
-
-
 def summary(results: Results) -> str:
-    """Every target that was looked at: what was wanted, what was reached."""
-    rows = []
-    for _, target in results.targets():
-        rows.append([target.what, target.bound(), target.reached(), target.verdict])
-    rows += [[f"{name}: the table failed", "-", "-", NOT_MEASURED] for name in results.failed()]
-    return render("Wanted and reached", ["target", "wanted", "reached", "verdict"], rows)
+    """Every target with what was wanted and what was reached."""
+    return render("Wanted and reached", SUMMARY, results.summary())

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from benchmarks.run import columns
+from benchmarks.run.columns import Column, render_series
 from benchmarks.run.load import Sample, Shape
 from benchmarks.run.peers import LINES, OURS, RAW, UVLOOP, Peer
-from benchmarks.run.rounds import Plan, Series, interleave
-from benchmarks.run.table import Table, number, render
-from benchmarks.run.target import Target
-from benchmarks.run.verdicts import conclude
-from benchmarks.tables.echo import quiet, rate
+from benchmarks.run.plan import Plan
+from benchmarks.run.rounds import measure_loads
+from benchmarks.run.series import Series, quiet, rate, rate_ratio
+from benchmarks.run.table import Table
+from benchmarks.run.target import Reached, Target, conclude
 
-HEAD = ["server", "in flight", "lines/s", "spread", "by raw C", "by uvloop", "user us", "system us", "CPU by uvloop"]
-HEAD += ["p50 us", "p99 us", "busy", "load busy", "batch", "taken"]
 CONNECTIONS = 50
-SIZE = 64  # bytes, CRLF and all
-WANTED = {1: 1.3, 16: 5.0}  # cyncore's rate by that of a protocol on uvloop, for so many lines in flight
+SIZE = 64  # bytes, with CRLF
+WANTED = {1: 1.3, 16: 5.0}  # lines in flight, and the rate as a multiple of a protocol's on uvloop
+Found = dict[tuple[str, Shape], Series]  # by the peer and the shape
 
 
 @dataclass(frozen=True)
 class Lines(Shape):
-    """Every connection active, with so many lines under way."""
+    """Every connection is active, with `flight` lines on their way."""
 
-    LOAD: ClassVar[str] = "load_lines"
+    PROGRAM: ClassVar[str] = "load_lines"
 
     flight: int = 1
 
@@ -35,44 +37,50 @@ class Lines(Shape):
         return {**super().record(), "flight": self.flight}
 
 
-def row(series: Series, flight: int, raw: Series | None, uvloop: Series | None) -> list[str]:
-    if not series.samples:
-        return [f"{series.peer.name}, {flight}", "; ".join(series.failures) or "not run"]
+def flight_of(series: Series) -> int:
+    assert isinstance(series.shape, Lines)
+    return series.shape.flight
+
+
+FLIGHT = Column("in flight", lambda series: str(flight_of(series)))
+
+
+def lines_columns(found: Found) -> list[Column]:
+    def peer(name: str) -> Callable[[Series], Series | None]:
+        return lambda series: found.get((name, series.shape))
+
     return [
-        series.peer.name,
-        str(flight),
-        number(series.rate()),
-        f"{100 * series.spread():.0f} %",
-        number(series.against(raw, rate), 2),
-        number(series.against(uvloop, rate), 2),
-        number(series.median(Sample.user_us), 2),
-        number(series.median(Sample.system_us), 2),
-        number(series.against(uvloop, Sample.cpu_us), 2),
-        number(series.median(lambda sample: sample.p50_us)),
-        number(series.median(lambda sample: sample.p99_us)),
-        f"{100 * series.median(Sample.server_busy):.0f} %",
-        f"{100 * series.median(Sample.load_busy):.0f} %",
-        number(series.median(Sample.batch), 1),
-        f"{100 * series.median(Sample.disturbed):.0f} %",
+        columns.figure("lines/s", rate),
+        columns.SPREAD,
+        columns.ratio("by raw C", peer(RAW)),
+        columns.ratio("by uvloop", peer(UVLOOP)),
+        columns.USER,
+        columns.SYSTEM,
+        columns.ratio("CPU by uvloop", peer(UVLOOP), Sample.cpu_us),
+        columns.P50,
+        columns.P99,
+        columns.BUSY,
+        columns.LOAD_BUSY,
+        columns.figure("batch", Sample.batch, 1),
+        columns.TAKEN,
     ]
 
 
 def lines(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
-    """The table as text, and what it was made of."""
+    """Measures the table. Returns it as text, and its record."""
     shapes = {
         flight: Lines(CONNECTIONS, CONNECTIONS, SIZE, plan.seconds, plan.warmup, flight=flight) for flight in WANTED
     }
-    every = interleave(peers, list(shapes.values()), plan)
+    every = measure_loads(peers, list(shapes.values()), plan)
     found = {(series.peer.name, series.shape): series for series in every}
-    rows, reached = [], []
+    reached: list[Reached] = []
     for flight, shape in shapes.items():
-        raw, uvloop, ours = (found.get((name, shape)) for name in (RAW, UVLOOP, OURS))
-        rows += [row(series, flight, raw, uvloop) for series in every if series.shape == shape]
+        ours, uvloop = found.get((OURS, shape)), found.get((UVLOOP, shape))
         target = Target(f"lines, {flight} in flight, cyncore by uvloop", WANTED[flight])
-        value, calm = ours.against(uvloop, rate) if ours else None, quiet(ours, uvloop)
-        reached.append((target, value, calm))
+        reached.append((target, rate_ratio(ours, uvloop), quiet(ours, uvloop)))
     title = f"Lines of {SIZE} bytes over {CONNECTIONS} connections, medians, {plan.rounds} x {plan.seconds:g} s"
-    return conclude(render(title, HEAD, rows), reached, series=[series.record() for series in every])
+    text = render_series(title, [columns.NAME, FLIGHT], lines_columns(found), sorted(every, key=flight_of))
+    return conclude(text, reached, series=[series.record() for series in every])
 
 
 TABLE = Table("lines", peers=LINES, run=lines, programs=("load_lines", "lines_epoll"), shapes=2)

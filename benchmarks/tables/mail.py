@@ -1,31 +1,32 @@
-"""The mail table: messages that an SMTP server takes, and forgets."""
+"""The mail table: messages that an SMTP server accepts and discards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from benchmarks.run import columns
+from benchmarks.run.columns import Column, render_series
 from benchmarks.run.load import Sample, Shape
 from benchmarks.run.peers import MAIL, OLD_MAIL, OURS, Peer
-from benchmarks.run.rounds import Plan, Series, interleave
-from benchmarks.run.table import Table, number, render
-from benchmarks.run.target import Target
-from benchmarks.run.verdicts import conclude
-from benchmarks.tables.echo import quiet, rate
+from benchmarks.run.plan import Plan
+from benchmarks.run.rounds import measure_loads
+from benchmarks.run.series import Series, quiet, rate, rate_ratio
+from benchmarks.run.table import Table
+from benchmarks.run.target import Reached, Target, conclude
 
-HEAD = ["server", "a connection", "messages/s", "spread", "by smtpd", "user us", "system us", "CPU by smtpd"]
-HEAD += ["p50 us", "p99 us", "peak MB", "busy", "load busy", "taken"]
 CONNECTIONS = 100
 BODY = 2048  # bytes
-WANTED = 3.0  # times the old module
+WANTED = 3.0  # the rate as a multiple of the old module's
 KINDS = {0: "all messages", 1: "one message"}
+Found = dict[tuple[str, Shape], Series]  # by the peer and the shape
 
 
 @dataclass(frozen=True)
 class Mail(Shape):
-    """Every client active. `sessions` 0: each keeps its connection, 1: each opens one for every message."""
+    """Every client is active. `sessions`: 0 where each keeps its connection, 1 where it opens one for every message."""
 
-    LOAD: ClassVar[str] = "load_mail"
+    PROGRAM: ClassVar[str] = "load_mail"
 
     sessions: int = 0
 
@@ -36,41 +37,47 @@ class Mail(Shape):
         return {**super().record(), "sessions": self.sessions}
 
 
-def row(series: Series, kind: str, old: Series | None) -> list[str]:
-    if not series.samples:
-        return [f"{series.peer.name}, {kind}", "; ".join(series.failures) or "not run"]
+def kind_of(series: Series) -> int:
+    assert isinstance(series.shape, Mail)
+    return series.shape.sessions
+
+
+SESSION = Column("a connection", lambda series: KINDS[kind_of(series)])
+
+
+def mail_columns(found: Found) -> list[Column]:
+    def old(series: Series) -> Series | None:
+        return found.get((OLD_MAIL, series.shape))
+
     return [
-        series.peer.name,
-        kind,
-        number(series.rate()),
-        f"{100 * series.spread():.0f} %",
-        number(series.against(old, rate), 2),
-        number(series.median(Sample.user_us)),
-        number(series.median(Sample.system_us)),
-        number(series.against(old, Sample.cpu_us), 2),
-        number(series.median(lambda sample: sample.p50_us)),
-        number(series.median(lambda sample: sample.p99_us)),
-        number(series.median(lambda sample: sample.server_peak_bytes / 1e6), 1),
-        f"{100 * series.median(Sample.server_busy):.0f} %",
-        f"{100 * series.median(Sample.load_busy):.0f} %",
-        f"{100 * series.median(Sample.disturbed):.0f} %",
+        columns.figure("messages/s", rate),
+        columns.SPREAD,
+        columns.ratio("by smtpd", old),
+        columns.figure("user us", Sample.user_us),
+        columns.figure("system us", Sample.system_us),
+        columns.ratio("CPU by smtpd", old, Sample.cpu_us),
+        columns.P50,
+        columns.P99,
+        columns.figure("peak MB", lambda sample: sample.server_peak_bytes / 1e6, 1),
+        columns.BUSY,
+        columns.LOAD_BUSY,
+        columns.TAKEN,
     ]
 
 
 def mail(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
-    """The table as text, and what it was made of."""
+    """Measures the table. Returns it as text, and its record."""
     shapes = {kind: Mail(CONNECTIONS, CONNECTIONS, BODY, plan.seconds, plan.warmup, sessions=kind) for kind in KINDS}
-    every = interleave(peers, list(shapes.values()), plan)
+    every = measure_loads(peers, list(shapes.values()), plan)
     found = {(series.peer.name, series.shape): series for series in every}
-    rows, reached = [], []
+    reached: list[Reached] = []
     for kind, shape in shapes.items():
         ours, old = found.get((OURS, shape)), found.get((OLD_MAIL, shape))
-        rows += [row(series, KINDS[kind], old) for series in every if series.shape == shape]
         target = Target(f"mail, a connection for {KINDS[kind]}, cyncore by smtpd", WANTED)
-        value, calm = ours.against(old, rate) if ours else None, quiet(ours, old)
-        reached.append((target, value, calm))
+        reached.append((target, rate_ratio(ours, old), quiet(ours, old)))
     title = f"Mail of {BODY:,} bytes from {CONNECTIONS} clients, medians, {plan.rounds} x {plan.seconds:g} s"
-    return conclude(render(title, HEAD, rows), reached, series=[series.record() for series in every])
+    text = render_series(title, [columns.NAME, SESSION], mail_columns(found), sorted(every, key=kind_of))
+    return conclude(text, reached, series=[series.record() for series in every])
 
 
 TABLE = Table("mail", peers=MAIL, run=mail, programs=("load_mail",), shapes=2)

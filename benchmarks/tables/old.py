@@ -1,24 +1,26 @@
-"""The old table: patterns of old programs on cyncore and on the modules they were written for."""
+"""The old table: patterns of old programs, on cyncore and on the modules that they were written for."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 
+from benchmarks.run.figures import Figures, Rounds, median, quiet, ratio
 from benchmarks.run.peers import ECHO, OLD, OURS, Peer
-from benchmarks.run.rounds import QUIET, Plan
-from benchmarks.run.table import Table, number, render
-from benchmarks.run.target import Target
-from benchmarks.run.verdicts import Reached, conclude
-from benchmarks.run.worker import Figures, Rounds, against, median, work, work_rounds
+from benchmarks.run.plan import Plan
+from benchmarks.run.rounds import measure
+from benchmarks.run.table import Table
+from benchmarks.run.target import Reached, Target, conclude
+from benchmarks.run.text import number, percent, render
+from benchmarks.run.worker import work
 
 HEAD = ["program", "loop", "a second", "by asyncore", "CPU us", "by asyncore", "p99 us", "busy", "idle", "taken"]
-BOTH = 2  # descriptors of a connection, whose two ends the program and the client have
+BOTH = 2  # descriptors of a connection in the process of the program, which opens both ends before the client is forked
 
 
 @dataclass(frozen=True)
 class Row:
-    """`rate` and `cpu` are what is wanted: by asyncore's, at least and at most."""
+    """`rate` is the least that is wanted and `cpu` the most, both as shares of asyncore's."""
 
     name: str
     maker: str  # a function of old_programs.py
@@ -79,7 +81,7 @@ def take_rounds(loops: list[Peer], plan: Plan) -> tuple[Taken, dict[Key, str]]:
     def tell(key: Key, figures: Figures | None) -> str:
         return f"{key[0]}, {key[1]}" + (f": {figures['rate']:,.0f} a second" if figures else "")
 
-    return work_rounds(keys, plan, take, tell)
+    return measure(keys, plan, take, tell)
 
 
 def cells(key: Key, taken: Taken, failures: dict[Key, str]) -> list[str]:
@@ -89,31 +91,31 @@ def cells(key: Key, taken: Taken, failures: dict[Key, str]) -> list[str]:
     return [
         *key,
         number(median(rounds, "rate")),
-        number(against(rounds, old, "rate"), 2),
+        number(ratio(rounds, old, "rate"), 2),
         number(median(rounds, "cpu_us"), 1),
-        number(against(rounds, old, "cpu_us"), 2),
+        number(ratio(rounds, old, "cpu_us"), 2),
         number(median(rounds, "p99_us")),
-        *(number(100 * (median(rounds, name) or 0.0), 1) + " %" for name in ("busy", "idle_busy", "taken")),
+        *(percent(median(rounds, name), 1) for name in ("busy", "idle_busy", "taken")),
     ]
 
 
 def reach(taken: Taken) -> list[Reached]:
-    """Every target with what was reached, and whether the machine was ours."""
+    """Every target, with what was reached."""
     reached: list[Reached] = []
     idle = []
     for row in ROWS:
         ours, old = taken.get((row.name, OURS)), taken.get((row.name, OLD))
-        quiet = all((median(rounds, "taken") or 0.0) <= QUIET for rounds in (ours, old))
+        calm = quiet(ours, old)
         rate = Target(f"{row.name}, rate by asyncore's", row.rate)
         cpu = Target(f"{row.name}, CPU time by asyncore's", row.cpu, at_least=False)
-        reached += [(rate, against(ours, old, "rate"), quiet), (cpu, against(ours, old, "cpu_us"), quiet)]
+        reached += [(rate, ratio(ours, old, "rate"), calm), (cpu, ratio(ours, old, "cpu_us"), calm)]
         if ours:
             idle.append(100 * (median(ours, "idle_busy") or 0.0))
     return [*reached, (IDLE, max(idle, default=None), True)]
 
 
 def old(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
-    """The table as text, and what it was made of."""
+    """Measures the table. Returns it as text, and its record."""
     taken, failures = take_rounds(peers, plan)
     rows = [cells((row.name, peer.name), taken, failures) for row in ROWS for peer in peers]
     title = f"Old programs, as they are, medians, {plan.rounds} rounds"

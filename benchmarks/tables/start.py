@@ -11,15 +11,19 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.run.load import ROOT, Placement, SampleError
+from benchmarks.run.errors import MeasurementError
+from benchmarks.run.figures import Figures, Rounds, median, quiet, ratio, spread
+from benchmarks.run.folders import ROOT
 from benchmarks.run.peers import OURS, UVLOOP, Peer
-from benchmarks.run.rounds import QUIET, Plan
-from benchmarks.run.table import Table, number, render
-from benchmarks.run.target import Target
-from benchmarks.run.worker import Figures, Rounds, against, median, spread, work_rounds
+from benchmarks.run.placement import SERVER, Placement
+from benchmarks.run.plan import Plan
+from benchmarks.run.rounds import measure
+from benchmarks.run.table import Table
+from benchmarks.run.target import Reached, Target, conclude
+from benchmarks.run.text import number, percent, render
 
 HEAD = ["import", "ms", "spread", "CPU ms", "by cyncore", "modules", "taken"]
-STARTS = 10  # of one program in a round
+STARTS = 10  # of each program in a round
 QUICK = 3
 STATEMENTS = {
     OURS: "import cyncore",
@@ -37,7 +41,7 @@ PEERS = [
     Peer(UVLOOP, "uvloop", "uvloop"),
     Peer("asyncio", "asyncio"),
     Peer("asyncore", "asyncore", "pyasyncore"),
-    Peer("socket", "socket"),  # what no program that uses any of them can do without
+    Peer("socket", "socket"),  # every program that uses any of the others needs it
 ]
 BARE = "pass"
 COUNT = "import sys; print(len(sys.modules))"
@@ -46,21 +50,21 @@ WHEEL = Target("the wheel, kB", 1200, at_least=False)
 
 
 def start(program: str, placement: Placement) -> tuple[float, float]:
-    """Runs a Python with it. Milliseconds: elapsed, and of CPU. Raises SampleError where it fails."""
+    """Runs Python with that program. Returns the elapsed and the CPU milliseconds. Raises MeasurementError."""
     # Bytecode is kept between starts, as that of an installed package is.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    command = [*placement.prefix(0), sys.executable, "-c", program]
+    command = [*placement.prefix(SERVER), sys.executable, "-c", program]
     began = time.perf_counter()
     child = os.posix_spawnp(command[0], command, environment)
     _, status, usage = os.wait4(child, 0)
     elapsed = time.perf_counter() - began
     if status:
-        raise SampleError(f"{program!r} failed")
+        raise MeasurementError(f"{program!r} failed")
     return 1e3 * elapsed, 1e3 * (usage.ru_utime + usage.ru_stime)
 
 
 def modules(program: str) -> int:
-    """How many modules it leaves loaded."""
+    """How many modules are loaded after that program. Raises MeasurementError."""
     reader, writer = os.pipe()
     with open(reader) as answer:
         command = [sys.executable, "-c", f"{program}\n{COUNT}"]
@@ -69,13 +73,13 @@ def modules(program: str) -> int:
         words = answer.read().split()
     os.waitpid(child, 0)
     if not words:
-        raise SampleError(f"{program!r} failed")
+        raise MeasurementError(f"{program!r} failed")
     return int(words[-1])
 
 
 def compare(program: str, starts: int, placement: Placement) -> Figures:
-    """What it takes beyond the bare interpreter, each started in turn with it."""
-    start(program, placement)  # the first one reads from the disk, and may write bytecode
+    """What the program costs beyond the bare interpreter. The two are started in turn."""
+    start(program, placement)  # the first start reads from the disk, and may write bytecode
     pairs = [(start(BARE, placement), start(program, placement)) for _ in range(starts)]
     return {
         "ms": statistics.median(with_it[0] - bare[0] for bare, with_it in pairs),
@@ -87,7 +91,7 @@ def compare(program: str, starts: int, placement: Placement) -> Figures:
 
 
 def wheel() -> Path | None:
-    """The one that was named, or the newest for this Python that is there."""
+    """The wheel that CYNCORE_WHEEL names, or the newest one for this Python."""
     named = os.environ.get("CYNCORE_WHEEL")
     if named:
         return Path(named) if Path(named).is_file() else None
@@ -103,16 +107,16 @@ def row(name: str, taken: dict[str, Rounds], failures: dict[str, str]) -> list[s
     return [
         STATEMENTS[name].rpartition("; ")[2],
         number(median(rounds, "ms"), 1),
-        number(100 * (spread(rounds, "ms") or 0.0)) + " %",
+        percent(spread(rounds, "ms")),
         number(median(rounds, "cpu_ms"), 1),
-        number(against(rounds, taken.get(OURS), "ms"), 2),
+        number(ratio(rounds, taken.get(OURS), "ms"), 2),
         number(median(rounds, "modules")),
-        number(100 * (median(rounds, "taken") or 0.0)) + " %",
+        percent(median(rounds, "taken")),
     ]
 
 
 def begin(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
-    """The table as text, and what it was made of."""
+    """Measures the table. Returns it as text, and its record."""
     starts = QUICK if plan.quick else STARTS
 
     def take(name: str) -> Figures:
@@ -121,22 +125,19 @@ def begin(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     def tell(name: str, figures: Figures | None) -> str:
         return f"start, {name}" + (f": {figures['ms']:.1f} ms" if figures else "")
 
-    taken, failures = work_rounds([peer.name for peer in peers], plan, take, tell)
+    taken, failures = measure([peer.name for peer in peers], plan, take, tell)
     title = f"Import time beyond that of the bare interpreter, medians, {plan.rounds} rounds of {starts} starts"
     text = render(title, HEAD, [row(peer.name, taken, failures) for peer in peers])
     ours, file = taken.get(OURS), wheel()
-    quiet = (median(ours, "taken") or 0.0) <= QUIET
-    size = file.stat().st_size / 1e3 if file else None
-    bare = [f"The bare interpreter: {number(median(ours, 'bare_ms'), 1)} ms"] if ours else []
-    measured = [f"The wheel: {file.name}"] if file else []
-    verdicts = [IMPORT.judge(median(ours, "ms"), quiet=quiet), WHEEL.judge(size)]
-    record: dict[str, object] = {
-        "series": [{"peer": name, "samples": rounds} for name, rounds in taken.items()],
-        "failures": failures,
-        "wheel": file.name if file else None,
-        "targets": [IMPORT.record(median(ours, "ms"), quiet=quiet), WHEEL.record(size)],
-    }
-    return "\n".join([text, *bare, *measured, *verdicts]) + "\n", record
+    bare = f"The bare interpreter: {number(median(ours, 'bare_ms'), 1)} ms" if ours else ""
+    measured = f"The wheel: {file.name}" if file else ""
+    reached: list[Reached] = [
+        (IMPORT, median(ours, "ms"), quiet(ours)),
+        (WHEEL, file.stat().st_size / 1e3 if file else None, True),
+    ]
+    series = [{"peer": name, "samples": rounds} for name, rounds in taken.items()]
+    lines = "\n".join(filter(None, [text, bare, measured]))
+    return conclude(lines, reached, series=series, failures=failures, wheel=file.name if file else None)
 
 
 TABLE = Table("start", peers=PEERS, run=begin, window=1.5)

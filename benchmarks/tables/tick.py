@@ -1,13 +1,15 @@
-"""The tick table: what one turn of the loop costs when nothing happens."""
+"""The tick table: what a tick of the loop costs when nothing happens."""
 
 from __future__ import annotations
 
+from benchmarks.run.figures import QUIET, Figures, Rounds, median
 from benchmarks.run.peers import ECHO, OLD, OURS, Peer
-from benchmarks.run.rounds import QUIET, Plan
-from benchmarks.run.table import Table, number, render
-from benchmarks.run.target import Target
-from benchmarks.run.verdicts import Reached, conclude
-from benchmarks.run.worker import Figures, Rounds, median, work, work_rounds
+from benchmarks.run.plan import Plan
+from benchmarks.run.rounds import measure
+from benchmarks.run.table import Table
+from benchmarks.run.target import Reached, Target, conclude
+from benchmarks.run.text import number, percent, render
+from benchmarks.run.worker import work
 from benchmarks.workers.idle_channels import KINDS
 
 HEAD = ["loop", "class", "10 channels, us", "N channels, us", "least", "a channel, ns", "by asyncore", "taken"]
@@ -33,7 +35,7 @@ def take_rounds(loops: list[Peer], counts: list[int], plan: Plan) -> tuple[dict[
         cost = f": {figures['median_us']:,.1f} us a tick" if figures else ""
         return f"{key[2]:,} channels, {NAMES[key[1]]}, {key[0]}{cost}"
 
-    return work_rounds(keys, plan, take, tell)
+    return measure(keys, plan, take, tell)
 
 
 def row(name: str, kind: str, most: int, taken: dict[Key, Rounds]) -> list[str]:
@@ -49,28 +51,28 @@ def row(name: str, kind: str, most: int, taken: dict[Key, Rounds]) -> list[str]:
         number(median(taken.get((name, kind, most)), "least_us"), 1),
         number(each, 1),
         number(many / old if many is not None and old is not None else None, 4),
-        number(100 * taken_share(taken, name, kind, most)) + " %",
+        percent(taken_share(taken, name, kind, most)),
     ]
 
 
 def taken_share(taken: dict[Key, Rounds], name: str, kind: str, most: int) -> float:
-    """The share of the time that other processes took from this one, the worse of few channels and many."""
+    """The share of the time that other processes took, with few channels or with many if that is more."""
     return max(median(taken.get((name, kind, count)), "taken") or 0.0 for count in (FEW, most))
 
 
 def reach(most: int, taken: dict[Key, Rounds]) -> list[Reached]:
-    """Every target with what was reached, and whether the machine was ours."""
+    """Every target, with what was reached."""
     over = median(taken.get((OURS, "overridden", most)), "median_us")
     plain = [median(taken.get((OURS, "plain", count)), "median_us") for count in (FEW, most)]
     cost = plain[1] - plain[0] if plain[0] is not None and plain[1] is not None else None
-    quiet = {kind: taken_share(taken, OURS, kind, most) <= QUIET for kind in KINDS}
+    calm = {kind: taken_share(taken, OURS, kind, most) <= QUIET for kind in KINDS}
     swept = Target(f"tick over {most:,} channels, both overridden, us", EACH * most, at_least=False)
     flat = Target(f"tick over {most:,} channels, none overridden, us more than over {FEW}", 5, at_least=False)
-    return [(swept, over, quiet["overridden"]), (flat, cost, quiet["plain"])]
+    return [(swept, over, calm["overridden"]), (flat, cost, calm["plain"])]
 
 
 def tick(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
-    """The table as text, and what it was made of."""
+    """Measures the table. Returns it as text, and its record."""
     most = plan.most(MOST)
     taken, failures = take_rounds(peers, [FEW, most], plan)
     rows = [row(peer.name, kind, most, taken) for kind in KINDS for peer in peers]

@@ -1,18 +1,20 @@
-"""The timers table: what it costs to set one, to take it back, and to have it fire."""
+"""The timers table: what it costs to set a timer, to cancel it, and to let it fire."""
 
 from __future__ import annotations
 
+from benchmarks.run.figures import Figures, Rounds, median, quiet, ratio, spread
 from benchmarks.run.peers import OURS, UVLOOP, Peer
-from benchmarks.run.rounds import QUIET, Plan
-from benchmarks.run.table import Table, number, render
-from benchmarks.run.target import Target
-from benchmarks.run.verdicts import Reached, conclude
-from benchmarks.run.worker import Figures, Rounds, against, median, spread, work, work_rounds
+from benchmarks.run.plan import Plan
+from benchmarks.run.rounds import measure
+from benchmarks.run.table import Table
+from benchmarks.run.target import Reached, Target, conclude
+from benchmarks.run.text import number, percent, render
+from benchmarks.run.worker import work
 from benchmarks.workers.timer_calls import KINDS
 
 HEAD = ["loop", "timers", "CPU us", "spread", "elapsed us", "uvloop by it", "bytes grown", "taken"]
 COUNTS = {"cancelled": 1_000_000, "turned": 1_000_000, "fired": 100_000}
-QUICK = 20  # with --quick, the part of them that is enough
+QUICK = 20  # --quick sets one of this many
 NAMES = {
     "cancelled": "set, then cancelled",
     "turned": "set and cancelled in turn",
@@ -38,27 +40,27 @@ def row(key: Key, count: int, taken: Taken, failures: dict[Key, str]) -> list[st
         f"{name}, {NAMES[kind]}",
         number(count),
         number(median(rounds, "cpu_us"), 2),
-        number(100 * (spread(rounds, "cpu_us") or 0.0)) + " %",
+        percent(spread(rounds, "cpu_us")),
         number(median(rounds, "elapsed_us"), 2),
-        number(against(taken.get((UVLOOP, kind)), rounds, "cpu_us"), 2),
+        number(ratio(taken.get((UVLOOP, kind)), rounds, "cpu_us"), 2),
         number(median(rounds, "grown_bytes")),
-        number(100 * (median(rounds, "taken") or 0.0)) + " %",
+        percent(median(rounds, "taken")),
     ]
 
 
 def reach(taken: Taken) -> list[Reached]:
-    """Every target with what was reached, and whether the machine was ours."""
-    reached = []
+    """Every target, with what was reached."""
+    reached: list[Reached] = []
     for kind in KINDS:
         ours, uvloop = taken.get((OURS, kind)), taken.get((UVLOOP, kind))
-        quiet = all((median(rounds, "taken") or 0.0) <= QUIET for rounds in (ours, uvloop))
+        calm = quiet(ours, uvloop)
         target = Target(f"timers {NAMES[kind]}, uvloop's CPU time by cyncore's", WANTED)
-        reached.append((target, against(uvloop, ours, "cpu_us"), quiet))
+        reached.append((target, ratio(uvloop, ours, "cpu_us"), calm))
     return reached
 
 
 def timers(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
-    """The table as text, and what it was made of."""
+    """Measures the table. Returns it as text, and its record."""
     counts = {kind: COUNTS[kind] // (QUICK if plan.quick else 1) for kind in KINDS}
     modules = {peer.name: str(peer.module) for peer in peers}
     keys = [(name, kind) for kind in KINDS for name in modules]
@@ -70,7 +72,7 @@ def timers(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         cost = f": {figures['cpu_us']:.2f} us a timer" if figures else ""
         return f"{counts[key[1]]:,} timers {NAMES[key[1]]}, {key[0]}{cost}"
 
-    taken, failures = work_rounds(keys, plan, take, tell)
+    taken, failures = measure(keys, plan, take, tell)
     title = f"Timers, a process each, us a timer, medians, {plan.rounds} rounds"
     text = render(title, HEAD, [row(key, counts[key[1]], taken, failures) for key in keys])
     series = [
