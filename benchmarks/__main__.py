@@ -155,7 +155,7 @@ def gate(words: list[str]) -> int:
 
 
 def old_gate(words: list[str]) -> int:
-    from benchmarks.gate.old import main
+    from benchmarks.gate.old.command import main
 
     status: int = main(words)
     return status

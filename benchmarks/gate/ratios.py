@@ -1,4 +1,4 @@
-"""The ratios: the echo table in small, which tells what counts cannot, and is believed only where it is far off."""
+"""The ratios: a small echo table, which shows what counts cannot show. Only a ratio that is far off fails the gate."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Ratio:
 
 
 def measure(limit: int) -> list[Ratio]:
-    """The ratios, measured again where one is far off. `limit`: descriptors. Raises CompileError."""
+    """Measures the ratios, and measures again where one is far off. `limit`: of descriptors. Raises CompileError."""
     for name in ("load", "echo_epoll"):
         program(name)
     here, missing = split([peer for peer in ECHO if peer.name in (RAW, OURS, UVLOOP)])
@@ -57,7 +57,7 @@ def measure(limit: int) -> list[Ratio]:
 
 
 def read(targets: object, missing: str) -> list[Ratio]:
-    """Those of the echo table's targets that are ratios."""
+    """The ratios among the recorded targets of the echo table. `missing` says why peers are left out."""
     assert isinstance(targets, list)
     names = {target.what: target.wanted for target in TARGETS}
     return [

@@ -1,27 +1,27 @@
-"""The rows of the old programs that are counted. What short and long windows are, rows.py says."""
+"""The rows: the old programs that are counted, and on how much work. Windows are those of the gate's own rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 REPEATS = 3  # pairs of windows that count
-THREADS = 0.25  # noise: who has the lock first decides whether a request takes two turns of the loop, or three
-DEEPER = 0.2  # a known loss: Python walks through two bases more for each slot of a class that it makes
+THREADS = 0.25  # noise: which thread gets the lock first decides whether a request takes two turns of the loop or three
+DEEPER = 0.2  # a known loss: Python visits two more bases for each slot of a class that it makes
 
 
 @dataclass(frozen=True)
 class OldRow:
     name: str
-    maker: str  # a function of old_programs.py
+    maker: str  # a function of benchmarks.workers.old_programs
     options: dict[str, int] = field(default_factory=dict)
     short: int = 4  # turns
     long: int = 12
     events: int = 1  # in a turn
-    noise: float = 0.01  # a share of the cost by which two runs differ, or a row is known to lose
+    noise: float = 0.01  # the share of the cost by which two runs may differ, or by which a row is known to lose
 
 
 ROWS = [
-    # the long ones first, so that two at a time end together
+    # the longest come first, so that two at a time end together
     OldRow("relay, 2,000 idle", "relay", {"idle": 2000}, 1, 3),
     OldRow("relay over lists, 2,000 idle", "relay_list", {"idle": 2000}, 1, 3),
     OldRow("worker threads, 2,000 idle", "workers", {"idle": 2000}, 1, 3, noise=THREADS),

@@ -1,9 +1,8 @@
-"""The workers of the old programs: `python -m benchmarks.gate.old_windows FAMILY NAME` runs one in windows.
+"""The worker: `python -m benchmarks.gate.old.windows FAMILY NAME` runs an old program in windows, between marks.
 
-They are those of workloads.py. FAMILY is asyncore, which is whatever has that name here, or cyncore, which takes its
-place. Requests wait in the sockets of a program that is fed; of any other, the next one comes when an answer has left:
-the same process, the same thread, so that nothing but the program is counted, and each request finds a loop that has
-nothing else to do.
+FAMILY is asyncore, for the module that has this name, or cyncore, which is installed in its place. Requests wait in the
+sockets of a program that is fed. Any other program gets its next request when it has sent an answer, in the same
+process and the same thread: so nothing but the program is counted, and every request finds an idle loop.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmarks.gate.old_rows import REPEATS, ROWS, OldRow
+from benchmarks.gate.old.rows import REPEATS, ROWS, OldRow
 
 if TYPE_CHECKING:
     from benchmarks.workers.old_programs import Conversation, Program
 
-IDLENESS = 0.25  # seconds of a turn of the program that does nothing
+IDLENESS = 0.25  # seconds that one turn of the idle program lasts
 
 
 def write(end: socket.socket | int, data: bytes) -> None:
@@ -40,7 +39,7 @@ def read(end: socket.socket | int, size: int) -> int:
 
 
 class Client:
-    """Brings the next request where one was answered, so many for each conversation."""
+    """Sends the next request when one was answered, `turns` of them in each conversation."""
 
     def __init__(self, program: Program, turns: int) -> None:
         from benchmarks.workers.old_programs import asyncore
@@ -79,7 +78,12 @@ def feed(program: Program, turns: int) -> Callable[[], None]:
     first = program.conversations[0].ask
     assert isinstance(first, socket.socket)
     first.shutdown(socket.SHUT_WR)
-    return lambda: [check_fed(one, turns) for one in program.conversations]  # type: ignore[return-value]
+
+    def check() -> None:
+        for conversation in program.conversations:
+            check_fed(conversation, turns)
+
+    return check
 
 
 def check_fed(conversation: Conversation, turns: int) -> None:
@@ -108,7 +112,7 @@ def send_datagrams(program: Program, turns: int) -> Callable[[], None]:
 
 
 def visit(program: Program, turns: int) -> Callable[[], None]:
-    """So many clients are connected and have sent their line."""
+    """Clients that are connected and have sent their line, one for each turn."""
     from benchmarks.workers.old_programs import MESSAGE, asyncore
 
     assert program.address is not None
@@ -134,12 +138,12 @@ def visit(program: Program, turns: int) -> Callable[[], None]:
 
 
 def rest(program: Program, turns: int) -> Callable[[], None]:
-    """Nothing happens for so long, then the client leaves."""
+    """Nothing happens for a while, and then the client leaves."""
     end = program.conversations[0].ask
     assert isinstance(end, socket.socket)
 
     def leave() -> None:
-        select.select([], [], [], turns * IDLENESS)  # its time is the kernel's, whatever the process' clock says
+        select.select([], [], [], turns * IDLENESS)  # by the clock of the kernel, not by clock.c
         end.shutdown(socket.SHUT_WR)
 
     thread = threading.Thread(target=leave)
@@ -147,7 +151,7 @@ def rest(program: Program, turns: int) -> Callable[[], None]:
     return thread.join
 
 
-def load(row: OldRow, program: Program) -> Callable[[Program, int], Callable[[], None]]:
+def choose_client(row: OldRow, program: Program) -> Callable[[Program, int], Callable[[], None]]:
     if row.maker == "idle":
         return rest
     if program.datagrams:
@@ -158,11 +162,11 @@ def load(row: OldRow, program: Program) -> Callable[[Program, int], Callable[[],
 
 
 def window(row: OldRow, turns: int) -> float:
-    """Returns for how many seconds the loop has waited for nothing; the clock passes for nothing else (clock.c)."""
+    """Runs one window. Returns the seconds that the loop waited for nothing; only these move the clock (clock.c)."""
     from benchmarks.workers.old_programs import MAKERS
 
     program = MAKERS[row.maker](**row.options)
-    check = load(row, program)(program, turns)
+    check = choose_client(row, program)(program, turns)
     gc.collect()
     began = time.monotonic()
     os.getppid()
@@ -184,7 +188,7 @@ def main(family: str, name: str) -> None:
         cyncore.install()
     (row,) = [row for row in ROWS if row.name == name]
     gc.disable()
-    turns = [row.short, row.long] * (1 + REPEATS)  # the first pair is for Python to warm up
+    turns = [row.short, row.long] * (1 + REPEATS)  # Python warms up in the first pair
     print(json.dumps({"turns": turns, "waited": [window(row, count) for count in turns]}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Figures: what one measurement of the rows came to, and the file that keeps those that count."""
+"""The baseline: the figures that later ones are compared with, by environment, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from benchmarks.gate.environment import Environment
 from benchmarks.gate.rows import BYTES, INSTRUCTIONS, KINDS
+from benchmarks.run.folders import BENCHMARKS
 
-BASELINE = Path(__file__).resolve().parents[1] / "baseline.json"
-RESOLUTION = {INSTRUCTIONS: 0.005, BYTES: 0.01}  # an update leaves alone what differs by less
+BASELINE = BENCHMARKS / "baseline.json"
+RESOLUTION = {INSTRUCTIONS: 0.005, BYTES: 0.01}  # an update keeps a figure that differs by a smaller share
 
 Figure = float | dict[str, float]  # system calls are counted by name
 Figures = dict[str, dict[str, Figure]]  # by kind and by the name of the row
@@ -25,6 +26,7 @@ class Known:
     figures: Figures
 
     def likeness(self, other: Environment) -> int:
+        """From 0, for nothing in common, to 3, for the same machine and Python."""
         return 2 * (self.machine == other.machine) + (self.python == other.python)
 
 
@@ -48,16 +50,16 @@ class Baseline:
 
     @classmethod
     def read(cls, file: Path = BASELINE) -> Baseline:
-        """An empty one where there is no file. Raises ValueError, OSError."""
+        """The baseline in the file; an empty one where there is none. Raises ValueError and OSError."""
         return cls.parse(file.read_text()) if file.exists() else cls()
 
     def nearest(self, environment: Environment) -> tuple[str, Known] | None:
-        """That of the environment most like this one, of the same machine and Python before the same machine only."""
+        """The most similar environment and its figures; the same machine counts for more than the same Python."""
         names = sorted(self.environments, key=lambda name: (-self.environments[name].likeness(environment), name))
         return (names[0], self.environments[names[0]]) if names else None
 
     def renew(self, environment: Environment, figures: Figures) -> None:
-        """Takes these figures for that environment; rows that were not measured, and differences too small, stay."""
+        """Replaces the figures of that environment. Rows that were not measured stay, and so do small differences."""
         known = self.environments.setdefault(environment.name(), Known(environment.python, environment.machine, {}))
         for kind, rows in figures.items():
             kept = known.figures.setdefault(kind, {})
@@ -65,12 +67,13 @@ class Baseline:
                 kept[name] = settle(kept.get(name), figure, RESOLUTION.get(kind, 0.0))
 
     def render(self) -> str:
-        """Sorted, a row a line, so that a diff says what has changed."""
+        """The text of the file: sorted, with a row in each line, so that a diff shows what has changed."""
         blocks = [render_known(name, self.environments[name]) for name in sorted(self.environments)]
         return '{\n "environments": {\n' + ",\n".join(blocks) + "\n }\n}\n"
 
 
 def settle(old: Figure | None, new: Figure, resolution: float) -> Figure:
+    """The figure for the file: the old one where the difference is smaller than the resolution."""
     if isinstance(new, dict):
         return {name: whole(calls) for name, calls in sorted(new.items())}
     if isinstance(old, (int, float)) and abs(new - old) <= resolution * old:
