@@ -257,7 +257,7 @@ def old_modules() -> bool:
 def test_an_old_program_is_measured(loop: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", with_engine()["PYTHONPATH"])
     (row,) = [row for row in old.ROWS if row.name == name]
-    figures = work("old_worker", [loop, row.maker, json.dumps(row.options), "0.05", "-1"], TINY.placement)
+    figures = work("old_programs", [loop, row.maker, json.dumps(row.options), "0.05", "-1"], TINY.placement)
     assert figures["events"] > 0
     assert figures["cpu_us"] > 0
     assert figures["idle_busy"] < 1

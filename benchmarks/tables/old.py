@@ -23,7 +23,7 @@ class Row:
     """`rate` is the least that is wanted and `cpu` the most, both as shares of asyncore's."""
 
     name: str
-    maker: str  # a function of old_programs.py
+    maker: str  # a function of benchmarks.workers.old_programs
     options: dict[str, int] = field(default_factory=dict)
     rate: float = 0.9
     cpu: float = 1.0
@@ -76,7 +76,7 @@ def take_rounds(loops: list[Peer], plan: Plan) -> tuple[Taken, dict[Key, str]]:
         if "idle" in options:
             options["idle"] = min(options["idle"], plan.most(options["idle"] + BOTH * options.get("active", 1)))
         words = [key[1], row.maker, json.dumps(options), str(plan.seconds), str(core)]
-        return work("old_worker", words, plan.placement)
+        return work("old_programs", words, plan.placement)
 
     def tell(key: Key, figures: Figures | None) -> str:
         return f"{key[0]}, {key[1]}" + (f": {figures['rate']:,.0f} a second" if figures else "")

@@ -1,7 +1,7 @@
 """The worker of the tick table: `python -m benchmarks.workers.idle_channels MODULE KIND COUNT` prints one line of JSON.
 
-COUNT channels of one class, both ends of socketpairs on which nothing ever happens, and `loop(timeout=0, count=1)` over
-them again and again. MODULE is cyncore.asyncore or asyncore.
+It opens COUNT channels of one class, on socketpairs on which nothing ever happens, and calls `loop(timeout=0, count=1)`
+again and again. MODULE is cyncore.asyncore or asyncore.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import statistics
 import sys
 import time
 import warnings
-from pathlib import Path
 from types import ModuleType
 
-SECONDS = 1.0  # of ticks measured, and
-TICKS = 300  # so many at most
+from benchmarks.workers.scheduler import read_delay
+
+SECONDS = 1.0  # of ticks, or
+TICKS = 300  # this many, whichever comes first
 WARMUP = 5
 KINDS = ("plain", "overridden", "with_send")
 
@@ -56,14 +57,6 @@ def time_ticks(asyncore: ModuleType) -> list[float]:
         asyncore.loop(timeout=0, use_poll=True, count=1)
         times.append(time.perf_counter() - started)
     return times
-
-
-def read_delay() -> float:
-    """Seconds in which this process was ready to run, and another had the core."""
-    try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
-    except OSError:
-        return 0.0
 
 
 def main(module: str, kind: str, count: int) -> None:

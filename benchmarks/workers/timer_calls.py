@@ -1,12 +1,12 @@
 """The worker of the timers table: `python -m benchmarks.workers.timer_calls LOOP KIND COUNT` prints one line of JSON.
 
-LOOP is a module that has a loop: cyncore, uvloop, asyncio or rloop. All are used alike, as their documentation shows:
-`loop.call_later(seconds, callback)` in a callback of the running loop, and `cancel()` on what it returns.
+LOOP is the module of a loop: cyncore, uvloop, asyncio or rloop. All are used in the same way, as their documentation
+shows: `loop.call_later(seconds, callback)` in a callback of the running loop, and `cancel()` on what it returns.
 
-KIND: "cancelled" sets COUNT timers, then cancels them all, in the order of their setting; "turned" sets and cancels one
-after the other, a thousand in a turn of the loop, as a program does with timeouts that hardly ever come; "fired" sets
-COUNT timers that come due over a second, and runs them. What the loop does to forget them is in the figures: they end
-when the loop, told to stop, has returned.
+KIND "cancelled" sets COUNT timers, and then cancels them in the order in which they were set. "turned" sets and cancels
+one after the other, a thousand in each turn of the loop, as a program does with timeouts that hardly ever expire.
+"fired" sets COUNT timers that expire within a second, and lets them fire. The figures end when the loop has stopped and
+returned, so they include what it does to forget the timers.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.workers.scheduler import read_delay
+
 KINDS = ("cancelled", "turned", "fired")
 IN_A_TURN = 1_000
 SECONDS = 1.0  # over which timers fire
-FAR = (30.0, 300.0)  # seconds: timeouts as programs have them, in no order
+FAR = (30.0, 300.0)  # seconds, between which timeouts are drawn at random
 SEED = 20  # every loop gets the same delays
 SPREAD = 10_007  # different delays
 
 
 def make_loop(name: str) -> tuple[Any, Callable[[], None], Callable[[], None]]:
-    """The loop, what runs it until it is stopped, and what lets go of it."""
+    """Returns the loop, a function that runs it until it is stopped, and one that closes it."""
     module = importlib.import_module(name)
     if name == "cyncore":
         loop = module.Loop()
@@ -46,7 +48,7 @@ def draw(low: float, high: float) -> list[float]:
 
 
 def nothing() -> None:
-    """What a timer calls that is never to come."""
+    """The callback of a timer that does not fire."""
 
 
 def resident() -> int:
@@ -54,16 +56,8 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def read_delay() -> float:
-    """Seconds in which this process was ready to run, and another had the core."""
-    try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
-    except OSError:
-        return 0.0
-
-
 class Work:
-    """What a kind does in the loop. `peak` is the memory that was resident when the most timers were set."""
+    """The work of each kind, as methods. `peak` is the resident memory when the most timers were set, in bytes."""
 
     def __init__(self, loop: Any, count: int) -> None:
         self.loop = loop
@@ -108,7 +102,7 @@ def main(name: str, kind: str, count: int) -> None:
     loop, run, close = make_loop(name)
     work = Work(loop, count)
     loop.call_soon(loop.stop)
-    run()  # once for nothing, so that what a loop makes at its first turn is not in the figures
+    run()  # the first turn is not measured, in which a loop makes what it needs
     gc.collect()
     base, delay, cpu, started = resident(), read_delay(), time.process_time(), time.perf_counter()
     loop.call_soon(getattr(work, kind))

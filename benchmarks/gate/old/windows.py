@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from benchmarks.gate.old.rows import REPEATS, ROWS, OldRow
 
 if TYPE_CHECKING:
-    from benchmarks.workers.old_programs import Conversation, Program
+    from benchmarks.workers.old_programs.program import Conversation, Program
 
 IDLENESS = 0.25  # seconds that one turn of the idle program lasts
 
@@ -42,7 +42,7 @@ class Client:
     """Sends the next request when one was answered, `turns` of them in each conversation."""
 
     def __init__(self, program: Program, turns: int) -> None:
-        from benchmarks.workers.old_programs import asyncore
+        from benchmarks.workers.old_programs.modules import asyncore
 
         self.leave = asyncore.ExitNow
         self.conversations = program.conversations
@@ -94,7 +94,7 @@ def check_fed(conversation: Conversation, turns: int) -> None:
 
 
 def send_datagrams(program: Program, turns: int) -> Callable[[], None]:
-    from benchmarks.workers.old_programs import LEFT, MESSAGE
+    from benchmarks.workers.old_programs.program import LEFT, MESSAGE
 
     assert program.address is not None
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -113,7 +113,8 @@ def send_datagrams(program: Program, turns: int) -> Callable[[], None]:
 
 def visit(program: Program, turns: int) -> Callable[[], None]:
     """Clients that are connected and have sent their line, one for each turn."""
-    from benchmarks.workers.old_programs import MESSAGE, asyncore
+    from benchmarks.workers.old_programs.modules import asyncore
+    from benchmarks.workers.old_programs.program import MESSAGE
 
     assert program.address is not None
     clients = [socket.create_connection(program.address) for _ in range(turns)]
@@ -163,7 +164,7 @@ def choose_client(row: OldRow, program: Program) -> Callable[[Program, int], Cal
 
 def window(row: OldRow, turns: int) -> float:
     """Runs one window. Returns the seconds that the loop waited for nothing; only these move the clock (clock.c)."""
-    from benchmarks.workers.old_programs import MAKERS
+    from benchmarks.workers.old_programs.makers import MAKERS
 
     program = MAKERS[row.maker](**row.options)
     check = choose_client(row, program)(program, turns)

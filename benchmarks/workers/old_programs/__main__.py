@@ -1,8 +1,8 @@
-"""The worker of the old table, started with FAMILY MAKER OPTIONS SECONDS CORE; it prints a line of JSON.
+"""The worker: `python -m benchmarks.workers.old_programs FAMILY MAKER OPTIONS SECONDS CORE` measures one old program.
 
-FAMILY is asyncore, which is whatever has that name here, or cyncore, which is put in its place. MAKER is a function of
-old_programs.py, OPTIONS its arguments as JSON. A client, forked and put on CORE (-1: where the kernel likes it), talks
-to the program for so many seconds, waits for as many, and the program's CPU time of both is told.
+FAMILY is asyncore, for the module that has this name, or cyncore, which is installed in its place. MAKER is the name of
+a maker, OPTIONS its arguments as JSON. A client, which is forked and runs on CORE (-1: on any), talks to the program
+for SECONDS, and then is silent for as long. The figures of both go to stdout as JSON.
 """
 
 from __future__ import annotations
@@ -14,24 +14,17 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.workers.scheduler import read_delay
+
 if TYPE_CHECKING:
-    from benchmarks.workers.old_programs import Program
+    from benchmarks.workers.old_programs.program import Program
 
-PAUSE = 0.2  # seconds before anything is measured: what is made once is made then
-PATIENCE = 60.0  # seconds that an answer may take
-
-
-def read_delay() -> float:
-    """Seconds in which this process was ready to run, and another had the core."""
-    try:
-        with open("/proc/self/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
-    except OSError:
-        return 0.0
+WARMUP = 0.2  # seconds, in which everything is made that is made once
+PATIENCE = 60.0  # seconds that a datagram's answer may take
 
 
 def exchange(program: Program) -> int:
-    """One request of each conversation, and all the answers. Returns how many."""
+    """Sends one request in each conversation, and reads all the answers. Returns how many there were."""
     for one in program.conversations:
         if isinstance(one.ask, int):
             os.write(one.ask, one.request)
@@ -46,17 +39,17 @@ def exchange(program: Program) -> int:
 
 
 def visit(program: Program) -> int:
-    from benchmarks.workers.old_programs import MESSAGE
+    from benchmarks.workers.old_programs.program import MESSAGE
 
     with socket.create_connection(program.address or ("", 0)) as client:
         client.sendall(MESSAGE)
         assert client.recv(8192) == MESSAGE
-        client.recv(1)  # the end: it is the program that closes first, and keeps no port of ours waiting
+        client.recv(1)  # the program closes first, so that no port of the client stays in TIME_WAIT
     return 1
 
 
 class Asker:
-    """The client of a program that takes datagrams."""
+    """The client of a program that answers datagrams."""
 
     def __init__(self, program: Program) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -64,7 +57,7 @@ class Asker:
         self.socket.settimeout(PATIENCE)
 
     def ask(self, program: Program) -> int:
-        from benchmarks.workers.old_programs import MESSAGE
+        from benchmarks.workers.old_programs.program import MESSAGE
 
         self.socket.send(MESSAGE)
         assert self.socket.recv(8192) == MESSAGE
@@ -72,11 +65,11 @@ class Asker:
 
 
 def talk(program: Program, seconds: float, stop: socket.socket, go: int, report: int) -> None:
-    """What the client does: warm up, measure, rest; the program is told of each by a byte."""
+    """Runs the client: it warms up, measures and rests, and ends the loop of the program after each by a byte."""
     step = Asker(program).ask if program.datagrams else visit if program.address else exchange
     if not program.conversations and not program.address:
-        raise ValueError("there is nobody to talk to")
-    for length in (PAUSE, seconds):
+        raise ValueError("the program has neither a conversation nor an address")
+    for length in (WARMUP, seconds):
         took: list[float] = []
         events = 0
         began = now = time.perf_counter()
@@ -99,8 +92,9 @@ def talk(program: Program, seconds: float, stop: socket.socket, go: int, report:
 
 
 def make_stop() -> socket.socket:
-    """A channel that ends the loop where a byte comes to it; returns its other end."""
-    from benchmarks.workers.old_programs import Predicated, asyncore
+    """Makes a channel that ends the loop when a byte comes. Returns the other end of it."""
+    from benchmarks.workers.old_programs.modules import asyncore
+    from benchmarks.workers.old_programs.program import Predicated
 
     class Stop(Predicated):
         def handle_read(self) -> None:
@@ -113,7 +107,7 @@ def make_stop() -> socket.socket:
 
 
 def spend(run: Any) -> tuple[float, float, float]:
-    """CPU seconds, seconds, and those in which another had the core."""
+    """Runs it. Returns the CPU seconds, the elapsed seconds, and those in which another process had the core."""
     cpu, delay, began = time.process_time(), read_delay(), time.perf_counter()
     run()
     return time.process_time() - cpu, time.perf_counter() - began, read_delay() - delay
@@ -131,7 +125,7 @@ def measure(program: Program, seconds: float, core: int) -> dict[str, float]:
         finally:
             os._exit(0)
     os.close(write)
-    program.run()  # until it is warm
+    program.run()  # warms up
     os.write(start, b"x")
     cpu, elapsed, delay = spend(program.run)
     os.write(start, b"x")
@@ -153,10 +147,10 @@ def main(family: str, maker: str, options: str, seconds: float, core: int) -> No
         import cyncore
 
         cyncore.install()
-    from benchmarks.workers.old_programs import MAKERS
+    from benchmarks.workers.old_programs.makers import MAKERS
 
     print(json.dumps(measure(MAKERS[maker](**json.loads(options)), seconds, core)), flush=True)
-    os._exit(0)  # the threads of a program are its own
+    os._exit(0)  # the threads of a program may still run
 
 
 if __name__ == "__main__":
