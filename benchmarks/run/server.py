@@ -37,7 +37,7 @@ def server(peer: Peer, placement: Placement) -> Iterator[tuple[subprocess.Popen[
 def read_port(process: subprocess.Popen[str], log: Path) -> int:
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], STARTUP)
-    words = process.stdout.readline().split() if ready else []
+    words = process.stdout.readline().split() if ready else []  # announce() of servers/ prints them
     if len(words) == 2 and words[0] == "listening":
         return int(words[1])
     with contextlib.suppress(subprocess.TimeoutExpired):

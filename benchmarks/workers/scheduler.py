@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read_delay() -> float:
-    """Seconds in which this process was ready to run and another one had its core; 0 where the kernel has no account."""
+    """Seconds in which this process was ready to run and another one had its core; 0 if the kernel does not count."""
     try:
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
     except OSError:
