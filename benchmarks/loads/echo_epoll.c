@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The yardstick: an echo server that does what the kernel asks for and nothing else: one recv and one
- * send for a message.
+ * The reference for echo: a server that does only what the kernel requires, one recv and one send for each message.
  *
- * A send that does not fit waits for room with poll(): the load never has more than one message of at most 64 KiB in
- * flight on a connection, so that wait is never long, and the common path stays free of bookkeeping.
+ * Where a send does not fit, poll() waits for room. The load never has more than one message of at most 64 KiB in
+ * flight on a connection. So that wait is short, and the common path needs no bookkeeping.
  */
 #include "listener.h"
 

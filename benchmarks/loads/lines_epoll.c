@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The yardstick of lines: a server that finds the CRLFs in what came, copies each line to its answer and sends the answers
- * of one recv at once.
+ * The reference for lines: a server that finds the CRLFs in what it received, copies each line to its answer, and
+ * sends all answers to one recv at once.
  *
- * A line that has not ended waits in its connection's buffer. Nothing that the load sends is longer than LINE_MAX_BYTES;
- * who sends more is cut off.
+ * A line that has not ended waits in the buffer of its connection. The load sends no line longer than LINE_MAX_BYTES;
+ * a client that does is disconnected.
  */
 #include "listener.h"
 #include <string.h>
@@ -13,13 +13,13 @@ enum { LINE_MAX_BYTES = 4096 };
 
 struct peer {
     int fd;
-    size_t kept; /* bytes of a line that has not ended */
+    size_t kept; /* bytes of the line that has not ended */
     char line[LINE_MAX_BYTES];
 };
 
 static char answers[LINE_MAX_BYTES + CHUNK];
 
-/* Moves the whole lines of `data` to the answers, and returns where the rest begins. */
+/* Copies the complete lines of `data` to the answers. Returns where the rest begins. */
 static const char *take_lines(const char *data, const char *end, size_t *length) {
     for (;;) {
         const char *found = memmem(data, (size_t)(end - data), "\r\n", 2);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the yardsticks share: a listener on 127.0.0.1, its bursts of accepts, the loop, and a send that waits for room. One
- * thread, level-triggered epoll. Prints "listening PORT" and serves until it is killed. A program of one file includes this
- * one, and defines what is declared under "the program".
+ * What the servers in C have in common: a listener on 127.0.0.1 that accepts in bursts, the loop, and a send that
+ * waits for room. There is one thread, with level-triggered epoll. It prints "listening PORT" and serves until it is
+ * killed. Each server is one source file that includes this header and defines what is declared under "the program".
  */
 #ifndef CYN_BENCHMARKS_LISTENER_H
 #define CYN_BENCHMARKS_LISTENER_H
@@ -24,10 +24,10 @@ enum { BATCH = 256, BACKLOG = 1024, CHUNK = 65536, ACCEPTS = 64 };
 
 /* -- the program --------------------------------------------------------------------------------------------------- */
 
-/* What stands for a new connection in its events; nothing that LISTENER could be. */
+/* Returns what represents a new connection in its events; it must differ from LISTENER. */
 static epoll_data_t welcome(int fd);
 
-/* It can be read from. */
+/* Serves a connection that is readable. */
 static void serve(epoll_data_t connection);
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -64,7 +64,7 @@ static void watch(int poller, int fd, epoll_data_t data) {
         die("epoll_ctl");
 }
 
-/* The next connection that waits, or -1 where none does. */
+/* Accepts the next connection. Returns -1 where none is waiting. */
 static int accept_one(int listener) {
     int on = 1;
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -78,7 +78,7 @@ static int accept_one(int listener) {
     return fd;
 }
 
-/* 0, or -1 where the connection is broken. */
+/* Returns 0, or -1 where the connection is broken. */
 static int send_all(int fd, const char *data, ssize_t length) {
     while (length > 0) {
         ssize_t n = send(fd, data, (size_t)length, MSG_NOSIGNAL);

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * The load: N connections to an echo server on 127.0.0.1, K of them active, one message in flight on each (a closed
- * loop). The active ones are spread over all: the first, and then every (N/K)th.
+ * loop). The active ones are spread evenly: the first connection, and then every (N/K)th.
  *
  * - Every byte that comes back is compared with what was sent; a difference, an excess or an end is an error.
- * - A message's time runs from before its send to the end of its last recv, read once for each message.
+ * - The time of a message begins before its send and ends after its last recv.
  */
 #include "load.h"
-
-enum {
-    SIZE_MAX_BYTES = 65536,
-    STAMP = 8 /* bytes of a message that tell the connection and the turn */
-};
+#include "message.h"
 
 struct connection {
     int fd; /* -1: not open */
@@ -20,20 +16,10 @@ struct connection {
     uint64_t started;        /* when its send began, ns */
 };
 
-static char message[SIZE_MAX_BYTES], echoed[SIZE_MAX_BYTES + 1];
-
 /* -- messages ------------------------------------------------------------------------------------------------------ */
 
-static void fill_message(void) {
-    for (int i = 0; i < SIZE_MAX_BYTES; i++)
-        message[i] = (char)(i * 31 + i / 256);
-}
-
-/* Makes `message` the current one of this connection. */
-static void stamp(struct load *l, const struct connection *c) {
-    uint32_t words[2] = {(uint32_t)(c - l->connections), c->turn};
-
-    memcpy(message, words, (size_t)(l->want.size < STAMP ? l->want.size : STAMP));
+static void stamp(const struct load *l, const struct connection *c) {
+    stamp_message((uint32_t)(c - l->connections), c->turn, l->want.size);
 }
 
 static void send_rest(struct load *l, struct connection *c) {
@@ -58,7 +44,7 @@ static void send_message(struct load *l, struct connection *c, uint64_t now) {
     send_rest(l, c);
 }
 
-/* 1: the message is complete, 0: not yet, -1: broken, and closed by now. */
+/* Returns 1 where the message is complete, 0 where it is not yet, -1 where the connection is broken and was closed. */
 static int receive(struct load *l, struct connection *c) {
     uint32_t rest = (uint32_t)l->want.size - c->received;
     ssize_t n = recv(c->fd, echoed, rest + 1, 0);
@@ -84,7 +70,8 @@ static void open_connection(struct load *l, int number) {
     if (c->fd < 0)
         fail(l, &c->fd);
     else
-        watch(l, EPOLL_CTL_ADD, c->fd, EPOLLIN | EPOLLOUT, c); /* writable when connected: the first message goes */
+        watch(l, EPOLL_CTL_ADD, c->fd, EPOLLIN | EPOLLOUT,
+              c); /* it is writable when it is connected, and sends its first message */
 }
 
 static void finish_message(struct load *l, struct connection *c) {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the loads share: the options, the connections, the phases, the tally of what came back, and the report about it and
- * about what the server spent meanwhile. A program of one file includes this one, so everything here is static, and it
- * defines what is declared under "the program".
+ * What the loads have in common: options, connections, phases, the tally of messages, and the report about it and
+ * about what the server used meanwhile. Each load is one source file that includes this header. So everything here is
+ * static, and the source file defines what is declared under "the program".
  *
- * - First every connection is primed: it brings one message home, WINDOW of them at a time, so that the server has accepted
- *   all before the window begins. Then the active ones go on, message after message.
- * - When the window has ended, what is under way must come home within DRAIN_S: a message that is lost only shows when one
- *   stops waiting for it.
- * - Everything is bounded: priming by --patience, the window by --seconds and --count, the whole by alarm().
+ * - First every connection is primed: one message goes there and back, on WINDOW connections at a time. So the server
+ *   has accepted all of them before the window begins. Then the active connections go on, message after message.
+ * - When the window has ended, the messages that are on their way must come back within DRAIN_S. Only then does it
+ *   show whether one was lost.
+ * - Everything is bounded: priming by --patience, the window by --seconds and --count, and the whole by alarm().
  */
 #ifndef CYN_BENCHMARKS_LOAD_H
 #define CYN_BENCHMARKS_LOAD_H
@@ -26,47 +26,47 @@
 enum {
     BATCH = 256,
     WINDOW = 64,           /* connections that are primed at a time */
-    TICK_MS = 50,          /* how long a wait may keep us from looking at the clock */
-    DRAIN_S = 5,           /* how long what is under way at the end of the window may take */
-    LATENCY_BINS = 1 << 20 /* of a microsecond each; the last one takes the rest */
+    TICK_MS = 50,          /* the longest wait between two looks at the clock */
+    DRAIN_S = 5,           /* how long the messages that are on their way when the window ends may take */
+    LATENCY_BINS = 1 << 20 /* a microsecond each; the last one takes all that is longer */
 };
 
 enum phase { PRIMING, RUNNING, DRAINING };
 
 struct options {
     int port, connections, active, size, pid;
-    int flight;   /* load_lines: lines that a connection has under way */
-    int sessions; /* load_mail: a connection for every message */
+    int flight;   /* load_lines: lines that are on their way on a connection */
+    int sessions; /* load_mail: whether every message has a connection of its own */
     double seconds, warmup, patience;
-    uint64_t count; /* of measured messages, 0: only the time ends the window */
+    uint64_t count; /* measured messages that end the window; 0: only the time ends it */
 };
 
-/* What a window brought. */
+/* What came back in a window. */
 struct tally {
-    uint64_t messages, errors, turns; /* turns: waits that brought something */
+    uint64_t messages, errors, turns; /* turns: waits that brought an event */
     uint32_t *latency;
 };
 
-struct connection; /* the program's: what it knows of one */
+struct connection; /* defined by the program */
 
 struct load {
     struct options want;
     struct tally tally;
     struct connection *connections;
     int poller;
-    int opened, primed, alive; /* counts; `alive`: who still owes a message */
+    int opened, primed, alive; /* counts of connections; `alive`: those that still owe a message */
     enum phase phase;
 };
 
 /* -- the program --------------------------------------------------------------------------------------------------- */
 
-/* Opens l->connections[number], whose first message is on its way as soon as it can be. The caller counts it alive. */
+/* Opens l->connections[number] and sends its first message as soon as possible. The caller has counted it as alive. */
 static void open_connection(struct load *l, int number);
 
-/* Something happened on it. */
+/* Handles these events of a connection. */
 static void serve(struct load *l, struct connection *c, uint32_t events);
 
-/* All are primed: sends the messages with which the active connections begin. */
+/* Sends the first message of the window on every active connection; all connections are primed. */
 static void begin(struct load *l);
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -85,7 +85,7 @@ static void watch(struct load *l, int operation, int fd, uint32_t events, struct
         die("epoll_ctl");
 }
 
-/* 0 where it is on its way, -1 where it failed at once. */
+/* Returns 0 where the connection is being made, and -1 where it failed at once. */
 static int start_connecting(int fd, int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
@@ -93,9 +93,9 @@ static int start_connecting(int fd, int port) {
     return connect(fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS ? -1 : 0;
 }
 
-/* A socket that is being connected to the server, or -1 where that failed at once. */
+/* Returns a socket that is being connected to the server, or -1 where that failed at once. */
 static int open_socket(int port) {
-    struct linger reset = {.l_onoff = 1}; /* no TIME_WAIT left behind */
+    struct linger reset = {.l_onoff = 1}; /* so that no port stays in TIME_WAIT */
     int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -109,7 +109,7 @@ static int open_socket(int port) {
     return -1;
 }
 
-/* It is broken. */
+/* Closes a broken connection and counts the error. */
 static void fail(struct load *l, int *fd) {
     if (*fd >= 0)
         close(*fd);
@@ -132,7 +132,7 @@ static void begin_window(struct tally *t) {
     memset(t->latency, 0, LATENCY_BINS * sizeof *t->latency);
 }
 
-/* The bin that the given share of the messages does not exceed, in us. */
+/* The time in us that this share of the messages did not exceed. */
 static int latency_at(const struct tally *t, double share) {
     uint64_t wanted = (uint64_t)(share * (double)t->messages), seen = 0;
 
@@ -169,7 +169,7 @@ static void open_next(struct load *l) {
     open_connection(l, l->opened++);
 }
 
-/* A message came home. 1: it belongs to the window, and the next one may follow. */
+/* A message came back. Returns 1 where it belongs to the window, and the next one may follow. */
 static int finish(struct load *l) {
     if (l->phase == PRIMING) {
         l->primed++;
@@ -217,7 +217,7 @@ static void drain(struct load *l) {
     l->tally.errors += (uint64_t)l->alive;
 }
 
-/* The whole of it; `each` is the size of a struct connection. What main() returns. */
+/* Runs all phases. `each` is the size of a struct connection. Returns what main() is to return. */
 static int run_load(struct load *l, size_t each) {
     struct usage before = {0}, after = {0};
     long resident, peak = 0;
@@ -298,7 +298,7 @@ static void take_option(int option, struct options *o) {
     }
 }
 
-/* What a program takes. */
+/* What a program accepts. */
 struct bounds {
     int size_min, size_max, flight_max;
 };
@@ -309,7 +309,7 @@ static int sensible(const struct options *o, const struct bounds *b) {
            o->warmup <= 60 && o->patience > 0 && o->patience <= 600 && o->flight >= 1 && o->flight <= b->flight_max;
 }
 
-/* Ends the program where the words make no sense; arranges its end in any case. */
+/* Reads the command line. Ends the program where an option is wrong, and sets the alarm that ends it at the latest. */
 static void parse(int argc, char **argv, struct options *o, struct bounds bounds) {
     int option;
 

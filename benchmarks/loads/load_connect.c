@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * The load of connections: N clients of an echo server on 127.0.0.1, each of which connects, sends one message, sees it come
- * back, hangs up, and begins anew (a closed loop). What counts, and is timed, is all that.
+ * The load of connections: N clients of an echo server on 127.0.0.1. Each connects, sends one message, receives it
+ * back and closes, again and again (a closed loop). One such cycle is what is counted and timed.
  *
- * - The end is a reset, as all loads do it: a close in good order leaves TIME_WAIT behind, one a cycle, and at these rates
- *   the ports of the loopback address are used up in seconds. The server finds an error, and not the end of the stream.
- * - That reset is made by connect() to no address, which leaves the socket to the next cycle. Making and closing one each
- *   time would cost the load more than what the server does, and the load would be what is measured.
- * - Over loopback the handshake is done when connect() returns, unless the backlog is full; so the message is tried at once.
+ * - The client closes with a reset, as in all loads. An orderly close would leave a port in TIME_WAIT in every cycle,
+ *   and the ports of the loopback address would be used up within seconds. So the server gets an error, not the end
+ *   of the stream.
+ * - The reset is made by connect() to no address, which keeps the socket for the next cycle. Making and closing a
+ *   socket each time would cost the load more than the server spends, and the load would be what is measured.
+ * - Over loopback the handshake is finished when connect() returns, unless the backlog is full. So the client tries
+ *   to send at once.
  * - Every byte that comes back is compared with what was sent; a difference, an excess or an end is an error.
  */
 #include "load.h"
+#include "message.h"
 
-enum { SIZE_MAX_BYTES = 4096, STAMP = 8 /* bytes of a message that tell the client and the turn */ };
+enum { CALL_MAX_BYTES = 4096 /* one send must take a whole message */ };
 
 struct connection {
     int fd; /* -1: not open */
@@ -21,16 +24,11 @@ struct connection {
     uint64_t started; /* when its connect began, ns */
 };
 
-static char message[SIZE_MAX_BYTES], echoed[SIZE_MAX_BYTES + 1];
-
-/* Makes `message` the current one of this client. */
 static void stamp(const struct load *l, const struct connection *c) {
-    uint32_t words[2] = {(uint32_t)(c - l->connections), c->turn};
-
-    memcpy(message, words, (size_t)(l->want.size < STAMP ? l->want.size : STAMP));
+    stamp_message((uint32_t)(c - l->connections), c->turn, l->want.size);
 }
 
-/* It is connected, or will be. */
+/* The client is connected, or soon will be. */
 static void send_message(struct load *l, struct connection *c) {
     ssize_t n;
 
@@ -75,7 +73,7 @@ static void hang_up(struct load *l, struct connection *c) {
     if (connect(c->fd, &nobody, sizeof nobody) < 0)
         die("connect to no address");
     if (!finish(l)) {
-        watch(l, EPOLL_CTL_DEL, c->fd, 0, c); /* what is not connected counts as hung up, at every wait */
+        watch(l, EPOLL_CTL_DEL, c->fd, 0, c); /* epoll reports a socket that is not connected at every wait */
         return;
     }
     count_message(&l->tally, c->started, now_ns());
@@ -121,8 +119,7 @@ int main(int argc, char **argv) {
         .want = {.connections = 50, .size = 64, .seconds = 2, .warmup = 0.5, .patience = 30, .flight = 1},
     };
 
-    parse(argc, argv, &l.want, (struct bounds){1, SIZE_MAX_BYTES, 1});
-    for (int i = 0; i < SIZE_MAX_BYTES; i++)
-        message[i] = (char)(i * 31 + i / 256);
+    parse(argc, argv, &l.want, (struct bounds){1, CALL_MAX_BYTES, 1});
+    fill_message();
     return run_load(&l, sizeof *l.connections);
 }

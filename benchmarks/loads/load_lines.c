@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The load of lines: N connections to a server on 127.0.0.1 that answers each line with the same line, and on each of
- * them F lines under way (a closed loop: a line that came back makes room for the next).
+ * The load of lines: N connections to a server on 127.0.0.1 that answers each line with the same line. On each of
+ * them F lines are on their way (a closed loop: a line that came back makes room for the next one).
  *
- * - What a connection sends is a ring of RING lines of its own, again and again: each line differs from its neighbours and
- *   from the other connections', so a line that is lost, doubled, out of order or another's is found. Every byte is
- *   compared.
- * - What one recv brought makes room at once, and the lines that it makes room for leave in one send: a server that
- *   answers line by line gets its lines in smaller pieces than one that gathers its answers.
- * - A line's time runs from before the send that took it to the end of the recv that ended it.
+ * - A connection sends the RING lines of its own again and again. Each of them differs from its neighbours and from
+ *   those of the other connections, and every byte is compared. So a line that is lost, repeated, out of order or
+ *   another connection's is found.
+ * - The lines that one recv makes room for leave in one send. A server that answers line by line therefore gets its
+ *   lines in smaller pieces than one that joins its answers.
+ * - The time of a line begins before the send that contains it and ends after the recv that completes it.
  */
 #include "load.h"
 
@@ -16,10 +16,10 @@ enum { RING = 128, SIZE_MAX_BYTES = 1024, SIZE_MIN_BYTES = 16, FLIGHT_MAX = 128 
 
 struct connection {
     int fd;                       /* -1: not open */
-    uint64_t sent, received;      /* bytes, of all there is to send */
+    uint64_t sent, received;      /* bytes since the connection was opened */
     uint64_t allowed;             /* bytes that may be sent */
     uint64_t started[FLIGHT_MAX]; /* ns, of line number i at i % FLIGHT_MAX */
-    char *ring;                   /* RING + FLIGHT_MAX lines, so that what is under way never wraps */
+    char *ring;                   /* RING + FLIGHT_MAX lines, so that the lines on their way are always contiguous */
 };
 
 static char replies[FLIGHT_MAX * SIZE_MAX_BYTES + 1];
@@ -60,7 +60,7 @@ static void send_allowed(struct load *l, struct connection *c, uint64_t now) {
         watch(l, EPOLL_CTL_MOD, c->fd, EPOLLIN | EPOLLOUT, c);
 }
 
-/* How many lines are whole now that were not; -1: broken, and closed by now. */
+/* Returns how many lines were completed, or -1 where the connection is broken and was closed. */
 static int receive(struct load *l, struct connection *c) {
     uint64_t rest = c->sent - c->received, size = (uint64_t)l->want.size, before = c->received / size;
     ssize_t n = recv(c->fd, replies, rest + 1, 0);

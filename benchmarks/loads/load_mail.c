@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The load of mail: N clients, each of which says one SMTP command, waits for the whole reply and says the next (no
- * pipelining). Either each keeps its connection and sends message after message (MAIL, RCPT, DATA, the body), or with
- * --sessions 1 it opens a connection for every message (the greeting, EHLO, ..., QUIT, and the server's end of stream).
- * A message counts when the server took it, and with --sessions when its session has ended.
+ * The load of mail: N clients, each of which sends one SMTP command, waits for the whole reply, and sends the next
+ * (no pipelining). Each client keeps its connection and sends message after message (MAIL, RCPT, DATA, the body).
+ * With --sessions 1 it opens a connection for every message (greeting, EHLO, ..., QUIT, end of stream from the
+ * server). A message counts when the server has accepted it, and with --sessions 1 when its session has ended.
  *
- * - Every reply must have the code that a server gives who takes the mail, and nothing may follow it: anything else is an
+ * - Every reply must have the code of a server that accepts the mail, and nothing may follow it. Anything else is an
  *   error, and so is an end of stream before QUIT.
- * - The server is the one who closes, so it is not this end that stays in TIME_WAIT; this end answers with a reset, and
- *   then nobody does.
+ * - The server closes first, so no port of the client stays in TIME_WAIT. The client answers with a reset, and so no
+ *   port of the server does.
  */
 #include "load.h"
 
@@ -19,7 +19,7 @@ enum step { GREETING, HELLO, MAIL, RECIPIENT, DATA, BODY, QUIT, END, STEPS };
 struct command {
     const char *text;
     size_t length;
-    const char *code; /* of the reply; of END none, but the end of the stream */
+    const char *code; /* of the reply; END has none, since the stream ends there */
 };
 
 struct connection {
@@ -33,7 +33,7 @@ struct connection {
 
 static struct command commands[STEPS];
 
-/* -- what is said -------------------------------------------------------------------------------------------------- */
+/* -- the commands -------------------------------------------------------------------------------------------------- */
 
 static void set_command(enum step step, const char *text, const char *code) {
     struct command *c = &commands[step];
@@ -43,7 +43,7 @@ static void set_command(enum step step, const char *text, const char *code) {
     c->code = code;
 }
 
-/* A header, lines of letters, of which every eighth begins with a dot (doubled, as SMTP wants it), and the final dot. */
+/* A header, lines of letters, and the final dot. Every eighth line begins with a dot, doubled as SMTP requires. */
 static char *make_body(int size) {
     static const char HEADER[] = "Subject: a message\r\n\r\n";
     size_t length = sizeof HEADER - 1;
@@ -92,7 +92,7 @@ static void send_rest(struct load *l, struct connection *c) {
     ssize_t n;
 
     if (rest == 0)
-        return; /* the other end speaks first */
+        return; /* the server speaks first */
     n = send(c->fd, now->text + c->sent, rest, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN) {
         fail_client(l, c);
@@ -140,7 +140,8 @@ static void finish_message(struct load *l, struct connection *c) {
     begin_message(l, c);
 }
 
-/* Is there a whole reply, up to the line whose code no hyphen follows? -1: there is what no reply is. */
+/* Returns 1 where the reply is whole, which is up to the line without a hyphen after its code; 0 where it is not yet;
+ * -1 where it is no reply with this code. */
 static int has_reply(const struct connection *c, const char *code) {
     const char *line = c->reply, *end = c->reply + c->have;
 

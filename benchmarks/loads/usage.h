@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a window cost: CPU time and memory of the server and of this process, as the kernel accounts for them.
+ * The usage of a window: CPU time and memory of the server and of this process, as the kernel accounts for them.
  *
- * - The server's times are read from /proc, at both ends of the window: warm-up and priming are not in them. user + system
- *   come in clock ticks (10 ms); the sum comes from the scheduler, in nanoseconds.
- * - So is the time in which the server, or this process, was ready to run and another process had its core: the measure
- *   of how far the machine was not ours. Of a server with threads it is the first one's.
+ * - The times of the server are read from /proc at both ends of the window, so warm-up and priming are not in them.
+ *   User and system time are counted in clock ticks (10 ms), their sum in nanoseconds, by the scheduler.
+ * - The scheduler also knows the time in which a process was ready to run while another one had its core. It shows
+ *   how much the machine was used by others. For a server with threads it is the time of the first thread.
  */
 #ifndef CYN_BENCHMARKS_USAGE_H
 #define CYN_BENCHMARKS_USAGE_H
@@ -22,8 +22,8 @@ struct usage {
     uint64_t at;                                    /* ns */
     double own_user, own_system;                    /* s */
     double server_user, server_system, server_both; /* s */
-    double server_first;                            /* s, of both, by its first thread */
-    double own_delay, server_delay;                 /* s, ready to run and not running */
+    double server_first;                            /* s, the part of server_both that its first thread used */
+    double own_delay, server_delay;                 /* s, in which it was ready to run and did not run */
 };
 
 static uint64_t now_ns(void) {
@@ -37,22 +37,28 @@ static double seconds_of(struct timeval t) {
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
+/* A file of /proc/PID, or NULL where the process has ended, the kernel has no such file, or the pid is 0. */
+static FILE *open_proc(int pid, const char *name) {
+    char path[64];
+
+    if (pid == 0)
+        return NULL;
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    return fopen(path, "r");
+}
+
 static void read_server(int pid, struct usage *u) {
-    char path[64], text[1024], *end;
+    char text[1024], *end;
     unsigned long user, system;
     struct timespec both;
     clockid_t clock;
-    FILE *file;
+    FILE *file = open_proc(pid, "stat");
 
-    if (pid == 0)
-        return;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    file = fopen(path, "r");
     if (file == NULL)
-        return; /* the server died: the errors say so */
+        return; /* where the server has died, the load has errors */
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
-    end = strrchr(text, ')'); /* the name before it may hold anything */
+    end = strrchr(text, ')'); /* the name in parentheses may contain anything */
     if (end && sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2) {
         u->server_user = (double)user / (double)sysconf(_SC_CLK_TCK);
         u->server_system = (double)system / (double)sysconf(_SC_CLK_TCK);
@@ -61,14 +67,11 @@ static void read_server(int pid, struct usage *u) {
         u->server_both = (double)both.tv_sec + (double)both.tv_nsec / 1e9;
 }
 
-/* How long the first thread of a process has run, and how long it was ready to run and did not; in seconds. */
+/* Seconds in which the first thread of a process ran, and in which it was ready to run and did not run. */
 static void read_schedule(int pid, double *ran, double *delay) {
-    char path[64];
     unsigned long long ns[2] = {0, 0};
-    FILE *file;
+    FILE *file = open_proc(pid, "schedstat");
 
-    snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
-    file = fopen(path, "r");
     if (file == NULL)
         return; /* a kernel without CONFIG_SCHED_INFO */
     if (fscanf(file, "%llu %llu", &ns[0], &ns[1]) == 2) {
@@ -84,8 +87,7 @@ static struct usage read_usage(int pid) {
     double ran;
 
     read_server(pid, &u);
-    if (pid)
-        read_schedule(pid, &u.server_first, &u.server_delay);
+    read_schedule(pid, &u.server_first, &u.server_delay);
     read_schedule(getpid(), &ran, &u.own_delay);
     getrusage(RUSAGE_SELF, &own);
     u.own_user = seconds_of(own.ru_utime);
@@ -95,12 +97,9 @@ static struct usage read_usage(int pid) {
 }
 
 static long resident_bytes(int pid) {
-    char path[64];
     long pages = 0;
-    FILE *file;
+    FILE *file = open_proc(pid, "statm");
 
-    snprintf(path, sizeof path, "/proc/%d/statm", pid);
-    file = pid ? fopen(path, "r") : NULL;
     if (file == NULL)
         return 0;
     if (fscanf(file, "%*d %ld", &pages) != 1)
@@ -109,14 +108,12 @@ static long resident_bytes(int pid) {
     return pages * sysconf(_SC_PAGESIZE);
 }
 
-/* The most that the server ever had resident. */
+/* The largest resident size that the process ever had. */
 static long peak_bytes(int pid) {
-    char path[64], line[256];
+    char line[256];
     long kilobytes = 0;
-    FILE *file;
+    FILE *file = open_proc(pid, "status");
 
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    file = pid ? fopen(path, "r") : NULL;
     if (file == NULL)
         return 0;
     while (fgets(line, sizeof line, file) != NULL && sscanf(line, "VmHWM: %ld", &kilobytes) != 1)
