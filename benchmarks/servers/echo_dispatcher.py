@@ -29,7 +29,7 @@ def make_handler(asyncore: ModuleType, base: str, most: int) -> type:
 
 
 def make_asking(handler: type) -> type:
-    class AskingHandler(handler):  # type: ignore[misc, valid-type]
+    class AskingHandler(handler):  # type: ignore[misc]
         def readable(self) -> bool:
             return True
 
