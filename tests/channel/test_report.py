@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from cyncore._report import ERROR, WARNING, report
+from tests.support.coverage import not_measured
 from tests.support.script import ENGINE_FOLDER
 
 
@@ -64,6 +65,7 @@ def test_a_program_without_logging_gets_the_traceback() -> None:
     assert lines[-1] == "ZeroDivisionError: division by zero"
 
 
+@not_measured("its file of data needs a descriptor")
 def test_a_line_is_told_where_no_descriptor_is_left() -> None:
     script = f"""{WITHOUT}
 import os, resource

@@ -390,3 +390,58 @@ def test_file_wrapper_knows_no_other_option() -> None:
     wrapper.close()
     os.close(near)
     os.close(far)
+
+
+# What a socket refuses
+
+
+class Refusing:
+    """A socket that refuses the call of that name with that error."""
+
+    def __init__(self, sock: socket.socket, name: str, error: OSError) -> None:
+        self.sock, self.name, self.error = sock, name, error
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.name:
+            return self.refuse
+        return getattr(self.sock, name)
+
+    def refuse(self, *args: Any) -> Any:
+        raise self.error
+
+
+def test_address_that_cannot_be_used_again_is_left_to_bind(peers: Peers) -> None:
+    channel = asyncore.dispatcher(peers.pair()[0], {})
+    channel.socket = Refusing(channel.socket, "setsockopt", OSError(errno.ENOPROTOOPT, "no"))
+    channel.set_reuse_addr()
+
+
+@pytest.mark.parametrize(("number", "leaves"), [(errno.EIO, True), (errno.ENOTCONN, False), (errno.EBADF, False)])
+def test_error_of_a_close_leaves_unless_there_was_no_connection(peers: Peers, number: int, leaves: bool) -> None:
+    map: dict[int, Any] = {}
+    channel = asyncore.dispatcher(peers.pair()[0], map)
+    channel.socket = Refusing(channel.socket, "close", OSError(number, "refused"))
+    if leaves:
+        with pytest.raises(OSError, match="refused"):
+            channel.close()
+    else:
+        channel.close()
+    assert map == {}
+
+
+def test_socket_put_in_by_handle_connect_that_is_not_connected_leaves_the_channel_so(loop: Loop, peers: Peers) -> None:
+    class Again(Recorder):
+        def handle_connect(self) -> None:
+            peers.keep(self.socket)
+            self.del_channel()
+            self.socket = None
+            self.create_socket()
+            self.seen.append("connect")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        channel = Again(None, loop.map)
+        channel.create_socket()
+        channel.connect(server.getsockname())
+        poll_until(loop, lambda: channel.seen)
+    assert not channel.connected
+    channel.close()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from cyncore import Loop
 from tests.support.chat import OLD, Lines, asynchat, asyncore, beyond_the_old, feed, poll, receive, receive_all
+from tests.support.coverage import not_measured
 from tests.support.peers import Peers
 
 ATTRIBUTES = (
@@ -338,6 +339,7 @@ def test_sent_data_and_ended_producers_are_let_go(loop: Loop, peers: Peers) -> N
     channel.close()
 
 
+@not_measured("what it collects is memory that stays")
 @pytest.mark.parametrize("size", [10, 3000])
 def test_memory_stays_the_same_over_many_lines(loop: Loop, peers: Peers, size: int) -> None:
     class Echo(asynchat.async_chat):

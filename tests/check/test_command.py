@@ -9,11 +9,13 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cyncore._check import check, main
+from cyncore._check.source import Unread, read
 from tests.support.script import ENGINE_FOLDER
 
 SPINS = """\
@@ -84,21 +86,19 @@ def test_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_reader_that_has_seen_enough_ends_it_in_silence(tmp_path: Path) -> None:
-    source = SPINS + "\n".join(SPINS.replace("Client", f"Client{number}") for number in range(3000))
-    write(tmp_path, main=source)
-    script = f"import sys; from cyncore._check import main; sys.exit(main([{str(tmp_path)!r}]))"
-    with subprocess.Popen(
+    script = f"import sys; from cyncore._check import main; sys.exit(main([{write(tmp_path, main=SPINS)!r}]))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": ENGINE_FOLDER},
-        stdout=subprocess.PIPE,
+        stdout=writer,
         stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.read(10)
-        process.stdout.close()
-        assert b"Traceback" not in process.stderr.read()
-        assert process.wait(30) == 1
+        timeout=30,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
 
 
 # What is chosen
@@ -239,13 +239,20 @@ def test_odd_but_good_files_have_no_findings(data: bytes, tmp_path: Path, capsys
     assert run(capsys, str(tmp_path)) == (0, [])
 
 
-def test_tree_too_deep_to_be_walked_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    deep = (
-        "import asyncore\nclass C(asyncore.dispatcher):\n    def handle_read(self):\n        return self" + ".a" * 3000
-    )
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "import asyncore\nx = self" + ".a" * 4000,
+        "import asyncore\nclass C(asyncore.dispatcher" + "[1]" * 1500 + "): pass",
+        "import asyncore\nclass C(asyncore.dispatcher):\n    def hi(self): self.send('a'" + "+'a'" * 1500 + ")",
+    ],
+    ids=["to be parsed", "to be read", "to be checked"],
+)
+def test_tree_that_is_too_deep_is_a_finding_and_no_obstacle(
+    deep: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status, lines = run(capsys, write(tmp_path, deep=deep, main=SPINS))
-    assert status == 1
-    assert codes(lines)[-1] == "CYN204"
+    assert (status, codes(lines)) == (1, ["CYN002", "CYN204"])
 
 
 def test_named_pipe_is_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,6 +264,19 @@ def test_socket_in_the_folder_is_a_finding(tmp_path: Path, capsys: pytest.Captur
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "s.py"))
         assert codes(run(capsys, str(tmp_path))[1]) == ["CYN001"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("nowhere", path)], ids=["a pipe", "a link"])
+def test_what_has_no_ending_and_is_no_file_is_no_script(
+    make: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(str(tmp_path / "script"))
+    assert run(capsys, str(tmp_path)) == (0, [])
+
+
+def test_folder_in_the_place_of_a_file_is_no_plain_file(tmp_path: Path) -> None:
+    with pytest.raises(Unread, match="not a plain file"):
+        read(str(tmp_path))
 
 
 def test_link_to_nowhere_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cyncore._check import check
+from tests.support.check import findings
 
 BODY = "\n    def handle_write(self):\n        self.send(b'x')\n"  # of a class that spins, if it is a channel
 COPY = """\
@@ -26,18 +26,9 @@ def loop(): pass
 
 def found(folder: Path, *codes: str, **files: str) -> list[str]:
     """``file:line code`` of what is found, notes left out unless they are named in ``codes``."""
-    for name, source in files.items():
-        path = folder.joinpath(*name.split("__")).with_suffix(".py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for parent in path.parents:
-            if parent == folder:
-                break
-            (parent / "__init__.py").touch()
-        path.write_text(source, encoding="utf-8")
-    findings = check([str(folder)]).findings
     return [
         f"{Path(one.path).stem}:{one.line} {one.code}"
-        for one in findings
+        for one in findings(folder, **files)
         if (one.code in codes if codes else one.rule.severity != "note")
     ]
 
@@ -110,7 +101,7 @@ def test_folder_with_a_dot_in_its_name_is_no_obstacle(tmp_path: Path) -> None:
     folder = tmp_path / "program-1.0"
     files = {"package__base": "import asyncore\nclass Base(asyncore.dispatcher):\n    pass\n"}
     found(folder, package__leaf=f"from .base import Base\nclass Leaf(Base):{BODY}", **files)
-    assert [one.code for one in check([str(tmp_path)]).findings if one.rule.severity != "note"] == ["CYN204"]
+    assert [one.code for one in findings(tmp_path) if one.rule.severity != "note"] == ["CYN204"]
 
 
 def test_classes_that_derive_from_each_other_end(tmp_path: Path) -> None:
@@ -158,7 +149,7 @@ class B(A):
         return True
 """
     found(tmp_path, main=source)
-    (one,) = [one for one in check([str(tmp_path)]).findings if one.line == 6]
+    (one,) = [one for one in findings(tmp_path) if one.line == 6]
     assert (one.code, one.remedy) == ("CYN102", "write `readable = asyncore.dispatcher.readable` in its place")
 
 
@@ -298,3 +289,82 @@ while True:
 )
 def test_good_loop_is_left_alone(source: str, tmp_path: Path) -> None:
     assert found(tmp_path, main=f"import asyncore, select, time\n{source}\n") == []
+
+
+# What a name stands for
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"main": f"import asyncore\nBase = asyncore.dispatcher if new else asyncore.dispatcher_with_send\n"
+                 f"class C(Base):{BODY}"},
+        {"base": "import asyncore\nclass B(asyncore.dispatcher): pass\n",
+         "main": f"from base import *\nclass C(B):{BODY}"},
+        {"main": f"import asyncore\nfrom typing import Generic\nclass C(Generic[int], asyncore.dispatcher):{BODY}"},
+        {"main": f"import asyncore\nclass C(asyncore.dispatcher[int]):{BODY}"},
+        {"main": f"import asyncore\nclass C(asyncore.dispatcher):\n    a, b = 1, 2\n    size: int = 3{BODY}"},
+    ],
+)  # fmt: skip
+def test_base_is_found_however_it_is_named(files: dict[str, str], tmp_path: Path) -> None:
+    assert [one.split()[1] for one in found(tmp_path, **files)] == ["CYN204"]
+
+
+def test_name_of_two_modules_is_the_nearer_one_s(tmp_path: Path) -> None:
+    files = {
+        "a__base": "import asyncore\nclass B(asyncore.dispatcher): pass\n",
+        "b__base": "class B: pass\n",
+        "a__user": f"from base import B\nclass C(B):{BODY}",
+        "b__user": f"from base import B\nclass C(B):{BODY}",
+    }
+    assert found(tmp_path, **files) == ["user:3 CYN204"]
+    assert [Path(one.path).parent.name for one in findings(tmp_path) if one.code == "CYN204"] == ["a"]
+
+
+def test_names_that_modules_have_from_each_other_end(tmp_path: Path) -> None:
+    one = f"import asyncore\nfrom two import B\nclass C(B):{BODY}"
+    assert found(tmp_path, one=one, two="from three import B\n", three="from two import B\n") == []
+
+
+def test_class_of_thousands_of_generations_is_no_obstacle(tmp_path: Path) -> None:
+    """They stand in the opposite order, so that each is looked up before the one that it derives from."""
+    chain = "".join(f"class C{number}(C{number - 1}): pass\n" for number in range(3000, 0, -1))
+    source = f"import asyncore\nclass C(asyncore.dispatcher):{BODY}{chain}class C0(asyncore.dispatcher): pass\n"
+    assert found(tmp_path, main=source) == ["main:3 CYN204"]
+
+
+def test_copy_of_an_old_module_may_use_its_own_classes(tmp_path: Path) -> None:
+    user = f"from package import asyncore\nclass C(asyncore.file):{BODY}"
+    copy = COPY + "class file(dispatcher): pass\n"
+    assert [one.split()[1] for one in found(tmp_path, package__asyncore=copy, main=user)] == ["CYN204"]
+
+
+def test_cyncore_s_own_modules_are_no_copies(tmp_path: Path) -> None:
+    assert found(tmp_path, "CYN302", cyncore__asyncore=COPY) == []
+
+
+# Loops whose arguments have names
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("PAUSE = 0.001\nwhile True:\n    asyncore.loop(PAUSE, count=1)\n", "CYN104"),
+        (
+            "class Server:\n    pause = 0.001\n    def run(self):\n        asyncore.loop(self.pause, count=1)\n",
+            "CYN104",
+        ),
+        ("PAUSE = -1\nasyncore.loop(PAUSE)\n", "CYN215"),
+        ("class A:\n    pause = 1\nclass B:\n    pause = 2\nwhile True:\n    asyncore.poll(x.pause)\n", "CYN311"),
+        ("def serve():\n    while True:\n        asyncore.poll(unknown)\n", "CYN311"),
+    ],
+)
+def test_timeout_is_known_by_its_name(source: str, code: str, tmp_path: Path) -> None:
+    assert [one.split()[1] for one in found(tmp_path, code, main=f"import asyncore\n{source}")] == [code]
+
+
+@pytest.mark.parametrize(
+    ("target", "patched"), [("socket.socket.send", True), ("socket.socket.more", False), ("other.send", False)]
+)
+def test_method_put_into_the_socket_class_is_found(target: str, patched: bool, tmp_path: Path) -> None:
+    assert len(found(tmp_path, "CYN217", main=f"import asyncore, socket\n{target} = mine\n")) == patched

@@ -142,6 +142,20 @@ def test_copy_below_folders_without_an_init_is_replaced(tmp_path: Path, outer: b
     )
 
 
+def test_copy_in_a_folder_that_is_in_one_place_of_two_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    script = write(tmp_path / "one")
+    (tmp_path / "one" / "package" / "__init__.py").unlink()
+    for folder in tmp_path / "one" / "package" / "vendor", tmp_path / "two" / "package":
+        folder.mkdir(parents=True)
+    (tmp_path / "one" / "package" / "vendor" / "asyncore.py").write_text(ASYNCORE)
+    run_script(
+        f"{script}sys.path.insert(0, {str(tmp_path / 'two')!r})\n"
+        "cyncore.install(replace_copies=['package.vendor.asyncore'])\n"
+        "from package.vendor import asyncore; assert asyncore is cyncore.asyncore\n"
+    )
+
+
 def test_top_level_copy_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "events.py").write_text(ASYNCORE)
     script = f"import cyncore, sys; sys.path.insert(0, {str(tmp_path)!r})\n"
@@ -342,6 +356,14 @@ def test_copy_can_be_found_run_and_imported_late_while_it_is_looked_at(package: 
         "spec.loader = importlib.util.LazyLoader(spec.loader)\n"
         "late = importlib.util.module_from_spec(spec); spec.loader.exec_module(late)\n"
         "assert late.dispatcher.__module__ == 'package.asyncore'\n"
+    )
+
+
+def test_loader_of_a_copy_that_is_looked_at_can_be_copied(package: str) -> None:
+    told(
+        f"{package}cyncore.install()\nimport copy, importlib.util\n"
+        "spec = importlib.util.find_spec('package.asyncore')\n"
+        "assert copy.copy(spec.loader).path == spec.loader.path == spec.origin\n"
     )
 
 

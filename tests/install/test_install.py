@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import cyncore
+from tests.support.coverage import not_measured
 from tests.support.script import run_script
 
 PACKAGE = Path(cyncore.__file__).parent
@@ -136,6 +137,14 @@ def test_loader_of_a_name_has_the_source_and_the_file() -> None:
     )
 
 
+def test_loader_of_a_name_can_be_copied() -> None:
+    run_script(
+        "import copy, cyncore; cyncore.install()\n"
+        "loader = cyncore.asyncore.__spec__.loader\n"
+        "assert copy.copy(loader).path == loader.path == cyncore.asyncore.__file__\n"
+    )
+
+
 def test_star_import_gives_the_public_names() -> None:
     run_script("import cyncore; cyncore.install()\nfrom asyncore import *\nassert dispatcher is cyncore.dispatcher\n")
 
@@ -224,6 +233,7 @@ def test_standard_library_s_own_are_replaced_and_found_no_more() -> None:
     )
 
 
+@not_measured("it holds the names of __main__ as well")
 @pytest.mark.parametrize(
     ("use", "told"),
     [

@@ -105,6 +105,14 @@ def test_current_folder_is_not_left_on_the_path_of_a_script(script: Path, tmp_pa
     assert "ModuleNotFoundError" in run(script, cwd=tmp_path / "work").stderr
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="this Python has no option -P")
+def test_path_that_shall_hold_no_folder_of_the_script_does_not(script: Path, tmp_path: Path) -> None:
+    write(tmp_path / "stray.py", "print('found')")
+    script.write_text("import stray")
+    assert "found" in run(script).stdout
+    assert "ModuleNotFoundError" in python("-P", "-m", "cyncore", script).stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="pipes have no names here")
 def test_script_may_come_through_a_pipe() -> None:
     done = subprocess.run(

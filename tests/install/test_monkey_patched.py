@@ -216,6 +216,23 @@ def test_wait_goes_through_what_stands_in_the_place_of_select(
     assert waits
 
 
+@pytest.mark.parametrize("error", [OSError(9, "closed"), ValueError("too high")])
+def test_kernel_is_asked_where_what_stands_in_the_place_of_select_fails(
+    loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    channel, far = peers.channel(Recorder, loop.map)
+    loop.poll()
+
+    def failing(*args: Any) -> Any:
+        far.send(b"data")
+        raise error
+
+    monkeypatch.setattr(select, "select", failing)
+    monkeypatch.delattr(select, "poll")
+    asyncore.loop(5, map=loop.map, count=1)
+    assert channel.got.startswith(b"data")
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("library", GREENLETS)
 @pytest.mark.parametrize(

@@ -246,6 +246,27 @@ def test_mixture_with_an_asyncore_of_the_program_warns(site: Path, tmp_path: Pat
     assert f"asyncore comes from {tmp_path / 'asyncore.py'}, whose" in said
 
 
+def test_mixture_with_an_asyncore_that_was_made_by_hand_warns(site: Path) -> None:
+    said = run_script(
+        "import sys, types, warnings; sys.modules['asyncore'] = types.ModuleType('asyncore')\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n    import asynchat\nprint(caught[0].message)\n"
+    )
+    assert "asyncore comes from a module made by hand, whose" in said
+
+
+def test_asynchat_without_any_asyncore_is_no_mixture(site: Path) -> None:
+    """Where somebody bars the name, nobody can wait in a loop of that name."""
+    (site / "asyncore.py").unlink()
+    finder = "type('Finder', (), {'find_spec': lambda self, name, *more: None})()"
+    run_script(
+        f"import sys, cyncore, importlib.util\nsys.path_importer_cache.clear(); sys.meta_path.append({finder})\n"
+        f"kept = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'asyncore' else kept(name, *more)\n"
+        "import asynchat; assert asynchat is cyncore.asynchat\n"
+    )
+
+
 def test_another_asynchat_on_cyncore_s_loop_is_no_mixture(site: Path) -> None:
     install_other(site, "pyasynchat", "asynchat")
     run_script(

@@ -11,11 +11,12 @@ import errno
 import importlib.util
 import logging
 import os
+import select
 import socket
 import sys
 import threading
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -420,3 +421,26 @@ def test_pipe_is_a_channel(module: Any) -> None:
 
 def test_this_is_not_what_others_have_bound() -> None:
     assert sys.modules.get("waitress.wasyncore") is not COPY
+
+
+@pytest.mark.parametrize("flag", ["POLLIN", "POLLOUT", "POLLPRI", "POLLHUP"])
+def test_flag_calls_its_own_handler_alone(flag: str) -> None:
+    handlers = {
+        "POLLIN": "handle_read_event",
+        "POLLOUT": "handle_write_event",
+        "POLLPRI": "handle_expt_event",
+        "POLLHUP": "handle_close",
+    }
+    told: list[str] = []
+    thing = SimpleNamespace(**{name: lambda name=name: told.append(name) for name in handlers.values()})
+    wasyncore.readwrite(thing, getattr(select, flag))
+    assert told == [handlers[flag]]
+
+
+def test_urgent_data_of_a_sound_socket_reaches_its_handler(peers: Peers) -> None:
+    ours, _ = peers.pair()
+    channel = wasyncore.dispatcher(ours, {})
+    told: list[str] = []
+    channel.handle_expt, channel.handle_close = lambda: told.append("expt"), lambda: told.append("close")
+    channel.handle_expt_event()
+    assert told == ["expt"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import smtplib
 import socket
 import threading
 from typing import Any
@@ -89,6 +90,23 @@ def test_proxy_replies_as_the_next_server_did(mail: Mail, refused: dict[str, Any
     proxy = _proxy(mail, 1)
     proxy._deliver = lambda *words: refused
     assert _deliver(mail, proxy, b"x") == [reply]
+
+
+def test_proxy_that_has_every_recipient_refused_says_why(mail: Mail) -> None:
+    proxy = _proxy(mail, 1)
+    with mock.patch("smtplib.SMTP") as remote:
+        remote.return_value.sendmail.side_effect = smtplib.SMTPRecipientsRefused({"b@example.com": (550, b"No")})
+        assert _deliver(mail, proxy, b"x") == ["550 No"]
+
+
+def test_debugging_server_prints_the_options_of_the_recipients(mail: Mail, capsys: pytest.CaptureFixture[str]) -> None:
+    server = mail.server(lambda map: _Debugging((HOST, 0), None, map=map))
+    server.process_message(("peer", 1), "a@a", ["b@b"], b"x", rcpt_options=["NOTIFY=NEVER"])
+    assert "rcpt options: ['NOTIFY=NEVER']\n\n" in capsys.readouterr().out
+
+
+def test_debug_stream_takes_whatever_is_printed() -> None:
+    print("told", file=smtpd.Devnull(), flush=True)
 
 
 @pytest.mark.parametrize("goodbye", ["221 Bye", "421 Shutting down", ""])

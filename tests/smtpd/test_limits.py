@@ -326,3 +326,16 @@ def test_option_that_is_not_there_is_refused() -> None:
 def test_tls_context_of_a_client_is_refused() -> None:
     with pytest.raises(ValueError, match="tls_context"):
         smtpd.SMTPServer(("127.0.0.1", 0), None, tls_context=ssl.create_default_context())
+
+
+def test_replies_of_the_program_behind_those_that_wait_are_waited_for_too(mail: Mail) -> None:
+    server = mail.server()
+    client = mail.near_client(server)
+    client.hear()
+    (channel,) = server.channels
+    for letter in "abcd":
+        channel.push(f"250 {letter * 300_000}")
+    client.say(b"NOOP\r\n")
+    heard = client.hear(b"d\r\n250 OK\r\n")
+    assert len(heard) == 4 * 300_006 + len(b"250 OK\r\n")
+    assert client.ask(b"NOOP\r\n") == ["250 OK"]

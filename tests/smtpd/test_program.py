@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import smtplib
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cyncore import smtpd
+from cyncore._smtp import program
 from tests.support.script import ENGINE_FOLDER
 from tests.support.smtpd import HOST
 
@@ -48,7 +50,11 @@ def _serving(*words: str, folder: object = "") -> Iterator[tuple[int, subprocess
             _wait_for(program, port)
             yield port, program
         finally:
-            program.kill()
+            program.send_signal(signal.SIGINT)
+            try:
+                program.wait(20)
+            finally:
+                program.kill()
 
 
 def _wait_for(program: subprocess.Popen[str], port: int) -> None:
@@ -119,6 +125,14 @@ def test_class_of_an_old_module_is_served(tmp_path: Path) -> None:
         assert program.stdout.readline() == "cyncore.smtpd cyncore.asyncore\n"
 
 
+def test_interrupt_ends_it_in_silence() -> None:
+    with _serving("-c", "DebuggingServer") as (_, program):
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
+
+
 def test_help_tells_the_options() -> None:
     done = _run("-h")
     assert done.returncode == 0
@@ -175,11 +189,30 @@ def test_who_is_not_root_cannot_become_nobody() -> None:
     assert "-n" in done.stderr
 
 
+def test_user_who_may_not_change_is_told_to_stay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(groups: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setgroups", refuse)
+    with pytest.raises(SystemExit, match="1"):
+        program._become_nobody()
+    assert capsys.readouterr().err == 'Cannot become the user "nobody" without being root: use -n.\n'
+
+
+def test_system_without_users_is_told_to_stay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pwd", None)  # type: ignore[arg-type]
+    with pytest.raises(SystemExit, match="1"):
+        program._become_nobody()
+    assert capsys.readouterr().err == "There is no user to become here: use -n.\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become nobody")
 def test_root_becomes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     import pwd
-
-    from cyncore._smtp import program
 
     done: list[tuple[str, object]] = []
     for name in ("setgroups", "setgid", "setuid"):
@@ -187,3 +220,18 @@ def test_root_becomes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     program._become_nobody()
     nobody = pwd.getpwnam("nobody")
     assert done == [("setgroups", []), ("setgid", nobody.pw_gid), ("setuid", nobody.pw_uid)]
+
+
+def test_nobody_serves_unless_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server(smtpd.DebuggingServer):
+        def __init__(self, *args: object, **more: object) -> None:
+            done.append("listens")
+
+    done: list[str] = []
+    monkeypatch.setattr(sys, "argv", ["smtpd", "-c", "Server"])
+    monkeypatch.setattr(smtpd, "Server", Server, raising=False)
+    monkeypatch.setattr(program, "install", lambda replace: None)
+    monkeypatch.setattr(program, "_become_nobody", lambda: done.append("is nobody"))
+    monkeypatch.setattr(program.asyncore, "loop", lambda: done.append("serves"))
+    program.main(smtpd)
+    assert done == ["listens", "is nobody", "serves"]

@@ -269,3 +269,41 @@ def test_channel_may_send_each_reply_when_it_is_made(mail: Mail) -> None:
     assert greeting.startswith(b"220 ")
     assert len(hello) > 1
     assert all(line.count(b"\r\n") == 1 for line in hello)
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("HELP MAIL", "250 Syntax: MAIL FROM: <address> [SP <mail-parameters>]"),
+        ("VRFY <a@b", "252 Cannot VRFY user, but will accept message and attempt delivery"),
+        ("VRFY <@>", "502 Could not VRFY <@>"),
+        ("MAIL FROM:<a@b> SMTPUTF8=1", "501 Error: SMTPUTF8 takes no arguments"),
+        ("MAIL FROM:<a@b>\r\nRCPT TO:<b@b> X=1", "555 RCPT TO parameters not recognized or not implemented"),
+        ("MAIL FROM:<a@b>\r\nRCPT TO:<b@b> =1", "501 Syntax: RCPT TO: <address> [SP <mail-parameters>]"),
+        ("STARTTLS", '500 Error: command "STARTTLS" not recognized'),
+    ],
+)
+def test_command_after_ehlo_is_answered(mail: Mail, command: str, reply: str) -> None:
+    client = mail.client(mail.server(enable_SMTPUTF8=True), GREETING)
+    assert client.ask(command.encode() + b"\r\n", command.count("\r\n") + 1)[-1] == reply
+
+
+def test_peer_that_has_gone_before_its_greeting_is_let_go(mail: Mail) -> None:
+    server = mail.server()
+    with socket.socket() as sock:  # not connected, as one is whose peer has reset it
+        server.handle_accepted(sock, ("gone", 0))
+    assert server.channels[0]._fileno is None
+    assert list(mail.loop.map.values()) == [server]
+
+
+def test_dot_at_the_start_is_taken_off_for_a_class_that_collects_by_itself(mail: Mail) -> None:
+    class Collecting(smtpd.SMTPChannel):
+        def collect_incoming_data(self, data: bytes) -> None:
+            super().collect_incoming_data(data)
+
+    server = mail.server()
+    server.channel_class = Collecting
+    client = mail.client(server, GREETING)
+    client.ask(ENVELOPE, 3)
+    assert client.ask(b"..a\r\n.\r\n") == ["250 OK"]
+    assert server.messages[0][2] == b".a"
