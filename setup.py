@@ -21,21 +21,19 @@ def switch(name):
 
 
 CSRC = {
-    "_calls": ["timers", "sys"],
-    "_traits": [],
-    "_channel": ["peer", "sys"],
-    "_registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
-    "_core": ["timers", "sys"],
-    "_outbox": ["sys"],
-    "_fifo": ["sys"],
-    "_intake": [],
-    "_chat": ["sys"],
+    "calls": ["timers", "sys"],
+    "traits": [],
+    "channel": ["peer", "sys"],
+    "registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
+    "loop": ["timers", "sys"],
+    "outbox": ["sys"],
+    "fifo": ["sys"],
+    "chat_input": [],
+    "chat": ["sys"],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
-SHARED = "cyncore._cyutility"
-UNSHARED = ["AutoPickle", "MemoryView"]  # unused, or an import fails; after a change remove src/cyncore/*.c
-# All else is -O2. These take half a per cent more instructions for an event or a line at most, and are smaller.
-LEVELS = {"_traits": "-Os", "_chat": "-O1"}
+SHARED = "cyncore._native._cyutility"
+UNSHARED = ["AutoPickle", "MemoryView"]  # unused, or an import fails; after a change remove src/cyncore/_native/*.c
 COMPILE = ["-std=gnu11", "-fvisibility=hidden", "-pthread"]
 LINK = ["-pthread"]
 MACROS = []
@@ -56,21 +54,21 @@ if switch("CYNCORE_WERROR"):
     COMPILE += ["-Wall", "-Wextra", "-Werror", *(f"-Wno-{warning}" for warning in quiet)]
 
 
-def optimised(name):
+def optimised():
     """A tenth smaller than with Python's own -O3, and not slower. Whoever asks for another level in CFLAGS gets it."""
     if "-O" in os.environ.get("CFLAGS", ""):
         return []
-    return [LEVELS.get(name, "-O2")]
+    return ["-O2"]
 
 
 def extension(name, csrc):
     made = Extension(
-        f"cyncore.{name}",
-        [f"src/cyncore/{name}.pyx", *(f"csrc/cyn_{noun}.c" for noun in csrc)],
+        f"cyncore._native.{name}",
+        [f"src/cyncore/_native/{name}.pyx", *(f"csrc/cyn_{noun}.c" for noun in csrc)],
         include_dirs=["csrc"],
-        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/*.pxd")),
+        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/_native/*.pxd")),
         define_macros=MACROS,
-        extra_compile_args=[*optimised(name), *COMPILE],
+        extra_compile_args=[*optimised(), *COMPILE],
         extra_link_args=LINK,
     )
     # setuptools' own class takes no such arguments
@@ -83,8 +81,8 @@ def shared():
     """Cython writes its source when it is built, and names the module inside it after the file."""
     made = Extension(
         SHARED,
-        [f"src/cyncore/{SHARED}.c"],
-        extra_compile_args=[*optimised(SHARED), *COMPILE],
+        [f"src/cyncore/_native/{SHARED}.c"],
+        extra_compile_args=[*optimised(), *COMPILE],
         extra_link_args=LINK,
     )
     made.shared_utility_qualified_name = SHARED

@@ -8,7 +8,8 @@ import resource
 import socket
 
 import cyncore
-from cyncore import _core, dispatcher
+from cyncore import dispatcher
+from cyncore._native import loop as compiled
 
 CONNECTIONS = 1000
 MESSAGE = b"smoke"
@@ -50,7 +51,7 @@ def main():
     if soft < need:
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
     assert cyncore.native, "the compiled engine is not in use"
-    assert _core.__file__.endswith((".so", ".pyd")), _core.__file__
+    assert compiled.__file__.endswith((".so", ".pyd")), compiled.__file__
 
     channels = {}
     loop = cyncore.Loop(channels)

@@ -21,7 +21,7 @@ struct cyn_backend {
     int (*open)(struct cyn_poller *p); /* sets p->state */
     void (*close)(struct cyn_poller *p);
 
-    /* Makes room where wanted is not 0, so it belongs to settle's thread; with 0 it also runs beside a wait that blocks.
+    /* Makes room where wanted is not 0, so it belongs to the thread that applies; with 0 it also runs beside a wait that blocks.
      * Takes the kernel from `armed` to `wanted` (0: not registered). `armed` may be wrong, in either direction, after a
      * descriptor was closed or duplicated behind our back: the backend repairs what it can (ENOENT, EEXIST).
      * -EPERM: the kernel does not watch this kind of file because it is always ready. -ENOMEM, -ENOSPC: nothing or half of it

@@ -12,7 +12,7 @@
  * Consequences:
  * - The entries lie dense and an index by descriptor finds them; an entry is removed by moving the last into its place.
  * - A wait works on a copy, because another thread may remove entries meanwhile; the lock guards only the copying.
- * - Generations are written by settle alone, whose thread is the one that waits: they need no copy.
+ * - Generations are written by apply alone, whose thread is the one that waits: they need no copy.
  * - Where there is no room for all that is ready, the next wait starts looking where this one stopped.
  */
 #include "cyn_sys.h" /* first, for ppoll */

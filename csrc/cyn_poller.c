@@ -10,7 +10,7 @@
  *
  * Consequences:
  * - The generation of a slot moves on whenever its owner changes, and every event carries the one it was registered with.
- * - `armed` is a belief. It is CYN_UNKNOWN after a takeover or a failure, which differs from every mask, so the next settle
+ * - `armed` is a belief. It is CYN_UNKNOWN after a takeover or a failure, which differs from every mask, so the next apply
  *   that has the descriptor on its list speaks to the kernel whatever is wanted.
  * - What was refused for such a want stays on the dirty list, its `armed` unknown, and a wait is short until it went through.
  * - A descriptor is on the dirty list at most once (a flag says so) and the list has room for every slot, so only the map's
@@ -18,7 +18,7 @@
  * - A slot on the always-ready list has armed == wanted, but the kernel knows nothing of it.
  * - An event that no slot knows although nothing was removed since is a ghost: a registration that outlived its descriptor
  *   number. The only way to be rid of it is a new backend, as after a fork.
- * - `always` and `failed` are changed by settle and wait only, and hold copies, so that a wait that blocks in another thread
+ * - `always` and `failed` are changed by apply and wait only, and hold copies, so that a wait that blocks in another thread
  *   needs no slot.
  */
 #include "cyn_poller.h"
@@ -303,11 +303,11 @@ static void refresh_always(struct cyn_poller *p) {
     p->always_count = kept;
 }
 
-int cyn_poller_settle(struct cyn_poller *p, int audit) {
+int cyn_poller_apply(struct cyn_poller *p, int audit) {
     if (p->epoch != cyn_fork_epoch || p->ghosts) {
         int rc = reopen(p);
         if (rc < 0 && p->epoch != cyn_fork_epoch)
-            return rc; /* with a ghost alone the old one still serves, and the next settle tries again */
+            return rc; /* with a ghost alone the old one still serves, and the next apply tries again */
     }
     int changes = p->dirty_count ? apply_dirty(p) : 0;
     if (audit && !p->backend->reports_closed)
@@ -336,7 +336,7 @@ static int take_always(struct cyn_poller *p, struct cyn_event *out, int room) {
     return n;
 }
 
-/* A takeover that no settle has seen yet also leaves events of nobody: those are expected. */
+/* A takeover that no apply has seen yet also leaves events of nobody: those are expected. */
 static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events, int count) {
     for (int i = 0; i < count; i++) {
         const struct cyn_slot *slot = cyn_slot_at(p, events[i].fd);
@@ -354,7 +354,7 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64
     if (room < 1)
         return -EINVAL;
     if (p->epoch != cyn_fork_epoch) {
-        int rc = cyn_poller_settle(p, 0);
+        int rc = cyn_poller_apply(p, 0);
         if (rc < 0)
             return rc;
     }

@@ -3,10 +3,10 @@
  * Readiness of file descriptors, over whatever the kernel offers: the whole C interface of the poller.
  *
  * The caller states what it wants of a descriptor; the poller tells the kernel only the differences, and only when it
- * settles. Everything is level-triggered: what was not consumed is reported again.
+ * applies. Everything is level-triggered: what was not consumed is reported again.
  *
  * Threads. cyn_poller_wait with a timeout other than 0 may run in one thread while another calls add, want or remove: it
- * looks at no slot, and only settle makes the backend's arrays grow, so settle, alarm and wait belong to one thread. Apart
+ * looks at no slot, and only apply makes the backend's arrays grow, so apply, alarm and wait belong to one thread. Apart
  * from that no two calls on one poller may overlap (the GIL, or the owner thread, sees to it).
  *
  * Fork. In the child the first call finds that it is one (pthread_atfork), opens a poller of its own and registers
@@ -51,7 +51,7 @@ struct cyn_poller {
     int *dirty; /* fds whose wanted mask may differ from what the kernel has */
     int dirty_count, dirty_room;
     struct cyn_event
-        *always; /* what the kernel refuses to watch because it is always ready (EPERM), as of the last settle */
+        *always; /* what the kernel refuses to watch because it is always ready (EPERM), as of the last apply */
     int always_count, always_room, always_at;
     struct cyn_event *failed; /* registrations refused for another reason: reported by the next wait */
     int failed_count, failed_room;
@@ -87,19 +87,19 @@ int cyn_poller_remove(struct cyn_poller *p, int fd);
 
 /* Gives the kernel the differences. A refused descriptor becomes an event of the next wait (CYN_NVAL), or is served
  * as always ready; it never fails the call. Where memory or the user's share of watches was what was missing (ENOMEM,
- * ENOSPC), the next settle tries again, and until it has, a wait lasts a tenth of a second at most. `audit`: how many registered descriptors to check for having been closed
+ * ENOSPC), the next apply tries again, and until it has, a wait lasts a tenth of a second at most. `audit`: how many registered descriptors to check for having been closed
  * behind our back, which epoll and kqueue do not tell (0: none). Returns the number of changes made, or -errno of a
  * poller that could not be reopened after a fork. */
-int cyn_poller_settle(struct cyn_poller *p, int audit);
+int cyn_poller_apply(struct cyn_poller *p, int audit);
 
-/* The errno of the last change that the next settle tries again, and its descriptor in *fd; 0: there is none. As of the
- * last settle. */
+/* The errno of the last change that the next apply tries again, and its descriptor in *fd; 0: there is none. As of the
+ * last apply. */
 int cyn_poller_refused(const struct cyn_poller *p, int *fd);
 
 /* Fills `out` with at most `room` events and returns their number. timeout in nanoseconds, -1: without end, 0: a look. A
  * system that counts in milliseconds rounds up. 0 may come early, where the alarm has fired or a change is to be tried
  * again. Returns at once where refused or always-ready descriptors have something to report. -EINTR: a signal came. A wait with timeout 0
- * also notices events that belong to nobody, because a dup keeps a closed registration alive; the next settle then opens
+ * also notices events that belong to nobody, because a dup keeps a closed registration alive; the next apply then opens
  * a new backend, so a loop that never waits with 0 may be kept awake by them. -EINVAL: no room. */
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout);
 
@@ -107,13 +107,13 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64
 void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event);
 
 /* The descriptor that is readable when events wait, for another loop to host this one. -ENOTSUP: poll and select.
- * -EAGAIN: in the child of a fork, before its first settle. */
+ * -EAGAIN: in the child of a fork, before its first apply. */
 int cyn_poller_fd(const struct cyn_poller *p);
 
 /* Makes the descriptor of cyn_poller_fd readable from the moment `when` on (of cyn_clock; CYN_NEVER: takes that back), so
  * that the loop which hosts this one wakes for a deadline. There is one alarm: a later call moves it, and the one that is
  * set already costs no system call. The wait that finds it fired ends it without an event, perhaps a little early. A
- * child has its parent's, from its first settle on. -ENOTSUP: poll and select; else what the kernel said. */
+ * child has its parent's, from its first apply on. -ENOTSUP: poll and select; else what the kernel said. */
 int cyn_poller_alarm(struct cyn_poller *p, int64_t when);
 
 #endif

@@ -40,7 +40,7 @@ struct select_state {
     word *watched[SETS], *copy[SETS]; /* in one block, which `watched[0]` begins */
     int bits;                         /* in each */
     int end;                          /* above the highest descriptor ever watched */
-    uint32_t *generations;            /* by descriptor; written by settle alone */
+    uint32_t *generations;            /* by descriptor; written by apply alone */
     int generation_room;
     int start; /* where the next wait begins to look */
 };

@@ -46,7 +46,7 @@ def sources(folder: str, *patterns: str) -> set[str]:
 def test_sdist_has_every_source(sdist: set[str]) -> None:
     generated = {name for name in sdist if name.startswith("src/") and name.endswith(".c")}
     needed = sources("csrc", "*.c", "*.h") | sources("src/cyncore", "*.py", "*.pyi", "*.pyx", "*.pxd", "py.typed")
-    assert {"csrc/cyn_poller.h", "csrc/cyn_poller.c", "src/cyncore/_core.pyx", "src/cyncore/py.typed"} <= needed
+    assert {"csrc/cyn_poller.h", "csrc/cyn_poller.c", "src/cyncore/_native/loop.pyx", "src/cyncore/py.typed"} <= needed
     assert needed - sdist == set()
     assert generated == set()
 
@@ -67,9 +67,9 @@ def test_sdist_has_nothing_left_behind(sdist: set[str]) -> None:
 def test_installed_package_has_its_types() -> None:
     package = Path(cyncore.__file__).parent
     assert (package / "py.typed").is_file()
-    shipped = {path.name for path in package.iterdir()}
+    shipped = {path.name for path in package.rglob("*.pyi")}
     stubs = {Path(name).name for name in sources("src/cyncore", "*.pyi")}
-    assert "_core.pyi" in stubs
+    assert "loop.pyi" in stubs
     assert stubs - shipped == set()
 
 

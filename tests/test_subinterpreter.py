@@ -58,7 +58,7 @@ def test_interpreter_with_a_gil_of_its_own_is_served_beside_the_main_one() -> No
 
 
 def test_reason_names_what_kept_the_compiled_engine_out() -> None:
-    if importlib.util.find_spec("cyncore._calls") is None:
+    if importlib.util.find_spec("cyncore._native.calls") is None:
         pytest.skip("nothing is compiled here")
     source = ECHO + "print(cyncore.fallback_reason)"
     said = run_script(f"{ISOLATED}\nrun({source!r})\n_interpreters.destroy(made)")

@@ -52,11 +52,11 @@ def interpreter() -> str:
 
 
 def here() -> Environment:
-    from cyncore import _core
+    from cyncore._native import loop
 
     python = ".".join(platform.python_version_tuple()[:2])
     libc = " ".join(platform.libc_ver()).strip() or "unknown libc"
-    return Environment(python, platform.machine(), interpreter(), built_by(Path(_core.__file__)), libc)
+    return Environment(python, platform.machine(), interpreter(), built_by(Path(loop.__file__)), libc)
 
 
 if __name__ == "__main__":

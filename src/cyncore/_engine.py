@@ -12,35 +12,39 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._calls import Handle, TimerHandle
-    from ._channel import BufferedChannel, Channel, ExitNow
-    from ._core import BACKENDS, Loop, socket_map
-    from ._outbox import OutboxChannel, set_dispatcher
+    from ._native.calls import Handle, TimerHandle
+    from ._native.channel import BufferedChannel, Channel, ExitNow
+    from ._native.loop import BACKENDS, Loop, socket_map
+    from ._native.outbox import OutboxChannel, set_dispatcher
 
     native = True
     fallback_reason: str | None = None
 elif os.environ.get("CYNCORE_BACKEND") == "python":
-    from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
-    from ._fallback_outbox import OutboxChannel, set_dispatcher
+    from ._python.calls import ExitNow, Handle, TimerHandle
+    from ._python.channel import BufferedChannel, Channel
+    from ._python.loop import BACKENDS, Loop, socket_map
+    from ._python.outbox import OutboxChannel, set_dispatcher
 
     native = False
     fallback_reason = "CYNCORE_BACKEND asks for it"
 else:
     try:
-        from ._calls import Handle, TimerHandle
-        from ._channel import BufferedChannel, Channel, ExitNow
-        from ._core import BACKENDS, Loop, socket_map
-        from ._outbox import OutboxChannel, set_dispatcher
+        from ._native.calls import Handle, TimerHandle
+        from ._native.channel import BufferedChannel, Channel, ExitNow
+        from ._native.loop import BACKENDS, Loop, socket_map
+        from ._native.outbox import OutboxChannel, set_dispatcher
 
         native = True
         fallback_reason = None
     except ImportError as failure:
-        is_built = not isinstance(failure, ModuleNotFoundError) or failure.name != f"{__package__}._calls"
+        is_built = not isinstance(failure, ModuleNotFoundError) or failure.name != f"{__package__}._native.calls"
         if is_built and "interpreter" not in str(failure):
             raise  # it does not load, though it should: a fallback would only hide that
         fallback_reason = str(failure)
-        from ._fallback import BACKENDS, BufferedChannel, Channel, ExitNow, Handle, Loop, TimerHandle, socket_map
-        from ._fallback_outbox import OutboxChannel, set_dispatcher
+        from ._python.calls import ExitNow, Handle, TimerHandle
+        from ._python.channel import BufferedChannel, Channel
+        from ._python.loop import BACKENDS, Loop, socket_map
+        from ._python.outbox import OutboxChannel, set_dispatcher
 
         native = False
 

@@ -21,9 +21,9 @@ else:
     Any = object
 
 if TYPE_CHECKING or native:
-    from ._chat import ChatChannel
+    from ._native.chat import ChatChannel
 else:
-    from ._fallback_chat import ChatChannel
+    from ._python.chat import ChatChannel
 
 
 class async_chat(ChatChannel, asyncore.dispatcher):

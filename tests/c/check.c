@@ -97,18 +97,18 @@ static unsigned flags_of(const struct cyn_poller *p, const struct cyn_event *eve
 
 unsigned check_ready(struct cyn_poller *p, int fd) {
     struct cyn_event events[ROOM];
-    CHECK(cyn_poller_settle(p, 0) >= 0);
+    CHECK(cyn_poller_apply(p, 0) >= 0);
     return flags_of(p, events, cyn_poller_wait(p, events, ROOM, 0), fd);
 }
 
 unsigned check_ready_soon(struct cyn_poller *p, int fd) {
     struct cyn_event events[ROOM];
-    CHECK(cyn_poller_settle(p, 0) >= 0);
+    CHECK(cyn_poller_apply(p, 0) >= 0);
     return flags_of(p, events, cyn_poller_wait(p, events, ROOM, -1), fd);
 }
 
 int check_tick(struct cyn_poller *p, struct cyn_event *out, int room) {
-    CHECK(cyn_poller_settle(p, p->slot_count) >= 0);
+    CHECK(cyn_poller_apply(p, p->slot_count) >= 0);
     int n = cyn_poller_wait(p, out, room, 0);
     CHECK(n >= 0 && n <= room);
     return n;

@@ -104,7 +104,7 @@ POLLER_TEST(events_beside_an_alarm_stay_whole) {
         int seen = 0, rung = place == PAIRS;
         for (int i = 0; i < PAIRS; i++) {
             check_watch(p, ends[i][0], CYN_READ);
-            CHECK(cyn_poller_settle(p, 0) >= 0);
+            CHECK(cyn_poller_apply(p, 0) >= 0);
             if (i == place)
                 rung = ring(p);
             check_send(ends[i][1]);
@@ -132,7 +132,7 @@ POLLER_TEST(alarm_and_events_take_turns_where_there_is_room_for_one) {
     check_pair(ends);
     check_send(ends[1]);
     check_watch(p, ends[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     if (!ring(p))
         return;
     for (int i = 0; i < 4; i++)
@@ -147,12 +147,12 @@ POLLER_TEST(alarm_goes_over_to_a_new_backend) {
         return;
     CHECK_EQ(cyn_poller_alarm(p, cyn_clock() + 1000000), 0);
     p->ghosts = 1;
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
     CHECK_EQ(p->ghosts, 0);
     CHECK_EQ(readable(p, -1), 1);
     CHECK_EQ(cyn_poller_wait(p, &event, 1, 0), 0);
     p->ghosts = 1;
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
     CHECK_EQ(readable(p, 0), 0);
 }
 

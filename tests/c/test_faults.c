@@ -215,17 +215,17 @@ static void live(const char *backend, const int fds[4], int file) {
             }
             cyn_poller_add(&p, file, &p);
             cyn_poller_want(&p, file, CYN_READ);
-            cyn_poller_settle(&p, 8);
+            cyn_poller_apply(&p, 8);
             cyn_poller_wait(&p, events, 8, 0);
             cyn_poller_want(&p, fds[0], CYN_WRITE);
             cyn_poller_want(&p, fds[1], 0);
             cyn_poller_remove(&p, fds[2]);
-            cyn_poller_settle(&p, 8);
+            cyn_poller_apply(&p, 8);
             cyn_poller_wait(&p, events, 1, 1);
             cyn_poller_alarm(&p, round ? cyn_clock() : CYN_SECOND);
         }
         p.ghosts = 1;
-        cyn_poller_settle(&p, 8);
+        cyn_poller_apply(&p, 8);
         cyn_poller_wait(&p, events, 8, 0);
     }
     cyn_poller_close(&p);
@@ -329,7 +329,7 @@ POLLER_TEST(poller_whose_alarm_cannot_be_reopened_keeps_the_old_one) {
         return;
     CHECK_EQ(cyn_poller_alarm(p, cyn_clock() + 3600 * CYN_SECOND), 0);
     p->ghosts = 1;
-    WITH_FAULT(check_is(p, "epoll") ? TIMERFD_CREATE : KEVENT, 1, EMFILE, rc = cyn_poller_settle(p, 0));
+    WITH_FAULT(check_is(p, "epoll") ? TIMERFD_CREATE : KEVENT, 1, EMFILE, rc = cyn_poller_apply(p, 0));
     CHECK_EQ(rc, 1);
     CHECK_EQ(p->ghosts, 1); /* tried again in the next settle */
     CHECK_EQ(cyn_poller_fd(p), before);
@@ -343,7 +343,7 @@ static enum call wait_call(const struct cyn_poller *p) {
 POLLER_TEST(signal_ends_the_wait) {
     struct cyn_event event;
     int n;
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
     WITH_FAULT(wait_call(p), 1, EINTR, n = cyn_poller_wait(p, &event, 1, -1));
     CHECK_EQ(n, -EINTR);
 }
@@ -354,7 +354,7 @@ POLLER_TEST(always_ready_is_served_even_where_the_kernel_fails) {
     if (p->backend->reports_closed)
         return;
     check_watch(p, file, CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     WITH_FAULT(wait_call(p), 1, EINTR, n = cyn_poller_wait(p, &event, 1, -1));
     CHECK_EQ(n, 1);
     CHECK_EQ(event.ready, CYN_READ);
@@ -366,7 +366,7 @@ static void refused(struct cyn_poller *p, enum call call, int error) {
     check_pair(ends);
     check_send(ends[1]);
     check_watch(p, ends[0], CYN_READ);
-    WITH_FAULT(call, 1, error, n = cyn_poller_settle(p, 0));
+    WITH_FAULT(call, 1, error, n = cyn_poller_apply(p, 0));
     CHECK_EQ(n, 0);
     CHECK_EQ(cyn_poller_wait(p, events, 4, -1), 1);
     CHECK_EQ(events[0].fd, ends[0]);
@@ -392,7 +392,7 @@ static int settle_in_want(struct cyn_poller *p) {
     WITH_FAULT(check_is(p, "epoll")    ? EPOLL_CTL
                : check_is(p, "kqueue") ? KEVENT
                                        : ALLOCATE,
-               1, error, n = cyn_poller_settle(p, 0));
+               1, error, n = cyn_poller_apply(p, 0));
     CHECK_EQ(n, 0);
     return error;
 }
@@ -432,7 +432,7 @@ POLLER_TEST(refusal_is_over_when_its_descriptor_was_removed) {
     check_watch(p, ends[0], CYN_READ);
     settle_in_want(p);
     CHECK_EQ(cyn_poller_remove(p, ends[0]), 0);
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
     CHECK_EQ(cyn_poller_refused(p, &fd), 0);
 }
 
@@ -455,7 +455,7 @@ POLLER_TEST(audit_leaves_what_was_refused_to_its_next_try) {
     if (!check_is(p, "epoll"))
         return;
     check_watch(p, fd, CYN_READ);
-    WITH_FAULT(EPOLL_CTL, 1, ENOSPC, cyn_poller_settle(p, 8));
+    WITH_FAULT(EPOLL_CTL, 1, ENOSPC, cyn_poller_apply(p, 8));
     CHECK_EQ(check_tick(p, events, 4), 1);
     CHECK_EQ(events[0].ready, CYN_NVAL);
     CHECK_EQ(check_tick(p, events, 4), 0);
@@ -505,7 +505,7 @@ POLLER_TEST(change_that_was_half_made_leaves_no_events_behind) {
     if (check_is(p, "kqueue"))
         cyn_sys.kevent = half_refused;
 #endif
-    int n = cyn_poller_settle(p, 0);
+    int n = cyn_poller_apply(p, 0);
     cyn_sys = table;
     if (p->backend->reports_closed)
         return;
@@ -528,7 +528,7 @@ POLLER_TEST(many_refusals_are_delivered_as_room_allows) {
         return;
     for (int i = 0; i < 4; i++) {
         check_watch(p, fds[i], CYN_READ);
-        WITH_FAULT(EPOLL_CTL, 1, ELOOP, cyn_poller_settle(p, 0));
+        WITH_FAULT(EPOLL_CTL, 1, ELOOP, cyn_poller_apply(p, 0));
     }
     for (int i = 0; i < 4; i++) {
         CHECK_EQ(check_tick(p, &event, 1), 1);
@@ -545,7 +545,7 @@ POLLER_TEST(change_that_could_not_be_noted_is_made_later) {
     if (p->backend->reports_closed)
         return;
     check_watch(p, fd, CYN_READ);
-    WITH_FAULT(ALLOCATE, check_is(p, "kqueue") ? 2 : 1, ENOMEM, n = cyn_poller_settle(p, 0));
+    WITH_FAULT(ALLOCATE, check_is(p, "kqueue") ? 2 : 1, ENOMEM, n = cyn_poller_apply(p, 0));
     CHECK_EQ(n, 0);
     CHECK_EQ(cyn_poller_refused(p, &refused), ENOMEM); /* so that no wait without end comes before it */
     CHECK_EQ(check_tick(p, events, 4), 1);
@@ -572,7 +572,7 @@ POLLER_TEST(poller_that_cannot_be_reopened_keeps_the_old_one) {
     check_watch(p, ends[0], CYN_WRITE);
     CHECK_EQ(check_ready(p, ends[0]), CYN_WRITE);
     p->ghosts = 1;
-    WITH_FAULT(ALLOCATE, 1, ENOMEM, rc = cyn_poller_settle(p, 0));
+    WITH_FAULT(ALLOCATE, 1, ENOMEM, rc = cyn_poller_apply(p, 0));
     CHECK_EQ(rc, 0);
     CHECK_EQ(p->ghosts, 1); /* tried again in the next settle */
     CHECK_EQ(check_ready(p, ends[0]), CYN_WRITE);

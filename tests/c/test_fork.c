@@ -35,7 +35,7 @@ static void in_child(child_test *test, struct cyn_poller *p, int fd) {
 
 static int ready_in_child(struct cyn_poller *p, int fd) {
     struct cyn_event events[4];
-    if (cyn_poller_settle(p, 0) < 0)
+    if (cyn_poller_apply(p, 0) < 0)
         return 1;
     int n = cyn_poller_wait(p, events, 4, 0);
     return !(n == 1 && events[0].fd == fd && events[0].ready == CYN_READ && cyn_poller_owner(p, &events[0]));
@@ -48,11 +48,11 @@ static int wait_alone_settles(struct cyn_poller *p, int fd) {
 
 static int remove_everything(struct cyn_poller *p, int fd) {
     struct cyn_event events[4];
-    return cyn_poller_remove(p, fd) != 0 || cyn_poller_settle(p, 0) != 0 || cyn_poller_wait(p, events, 4, 0) != 0;
+    return cyn_poller_remove(p, fd) != 0 || cyn_poller_apply(p, 0) != 0 || cyn_poller_wait(p, events, 4, 0) != 0;
 }
 
 static int settle_then_remove(struct cyn_poller *p, int fd) {
-    return cyn_poller_settle(p, 0) < 0 || cyn_poller_remove(p, fd) != 0;
+    return cyn_poller_apply(p, 0) < 0 || cyn_poller_remove(p, fd) != 0;
 }
 
 static int close_at_once(struct cyn_poller *p, int fd) {
@@ -63,7 +63,7 @@ static int close_at_once(struct cyn_poller *p, int fd) {
 static int ask_for_the_descriptor(struct cyn_poller *p, int fd) {
     (void)fd;
     int before = cyn_poller_fd(p);
-    if (before != -EAGAIN || cyn_poller_settle(p, 0) < 0)
+    if (before != -EAGAIN || cyn_poller_apply(p, 0) < 0)
         return 1;
     return p->backend->reports_closed ? cyn_poller_fd(p) != -ENOTSUP : cyn_poller_fd(p) < 0;
 }
@@ -80,7 +80,7 @@ static int fork_again(struct cyn_poller *p, int fd) {
 
 static int change_in_child(struct cyn_poller *p, int fd) {
     struct cyn_event events[4];
-    if (cyn_poller_want(p, fd, CYN_WRITE) < 0 || cyn_poller_settle(p, 0) < 0)
+    if (cyn_poller_want(p, fd, CYN_WRITE) < 0 || cyn_poller_apply(p, 0) < 0)
         return 1;
     return !(cyn_poller_wait(p, events, 4, 0) == 1 && events[0].ready == CYN_WRITE);
 }
@@ -137,19 +137,19 @@ static int is_readable(const struct cyn_poller *p, int limit) {
 static int hear_the_alarm(struct cyn_poller *p, int fd) {
     struct cyn_event event;
     (void)fd;
-    if (cyn_poller_settle(p, 0) != 0 || is_readable(p, -1) != 1)
+    if (cyn_poller_apply(p, 0) != 0 || is_readable(p, -1) != 1)
         return 1;
     return cyn_poller_wait(p, &event, 1, 0) != 0 || is_readable(p, 0) != 0;
 }
 
 static int take_the_alarm_back(struct cyn_poller *p, int fd) {
     (void)fd;
-    return cyn_poller_alarm(p, CYN_NEVER) != 0 || cyn_poller_settle(p, 0) != 0 || is_readable(p, 0) != 0;
+    return cyn_poller_alarm(p, CYN_NEVER) != 0 || cyn_poller_apply(p, 0) != 0 || is_readable(p, 0) != 0;
 }
 
 static int move_the_alarm(struct cyn_poller *p, int fd) {
     (void)fd;
-    if (cyn_poller_settle(p, 0) != 0 || cyn_poller_alarm(p, cyn_clock() + 3600 * CYN_SECOND) != 0)
+    if (cyn_poller_apply(p, 0) != 0 || cyn_poller_alarm(p, cyn_clock() + 3600 * CYN_SECOND) != 0)
         return 1;
     return is_readable(p, 0) != 0;
 }

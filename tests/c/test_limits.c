@@ -185,14 +185,14 @@ POLLER_TEST(wait_is_short_while_something_is_to_be_tried_again) {
 #ifdef CYN_HAVE_EPOLL
     cyn_sys.epoll_ctl = no_watches;
 #endif
-    cyn_poller_settle(p, 0);
+    cyn_poller_apply(p, 0);
     cyn_sys = table;
     counts_afresh(0);
     CHECK_EQ(limit_of(p, -1), CYN_SECOND / 10);
     CHECK_EQ(limit_of(p, CYN_SECOND), CYN_SECOND / 10);
     CHECK_EQ(limit_of(p, 2000000), 2000000);
     CHECK_EQ(limit_of(p, 0), 0);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     CHECK_EQ(limit_of(p, -1), ENDLESS);
 }
 

@@ -9,7 +9,7 @@
 
 POLLER_TEST(nothing_registered_is_nothing_ready) {
     struct cyn_event event;
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
     CHECK_EQ(cyn_poller_wait(p, &event, 1, 0), 0);
 }
 
@@ -51,7 +51,7 @@ POLLER_TEST(wait_ends_with_its_timeout) {
     int ends[2];
     check_pair(ends);
     check_watch(p, ends[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     CHECK_EQ(cyn_poller_wait(p, &event, 1, 1000), 0);
 }
 
@@ -191,7 +191,7 @@ POLLER_TEST(removal_moves_no_neighbour) {
     check_watch(p, a[0], CYN_READ);
     check_watch(p, b[0], CYN_READ);
     check_watch(p, c[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 3);
+    CHECK_EQ(cyn_poller_apply(p, 0), 3);
     CHECK_EQ(cyn_poller_remove(p, a[0]), 0);
     check_send(b[1]);
     check_send(c[1]);
@@ -300,11 +300,11 @@ POLLER_TEST(audit_goes_round) {
         fds[i] = ends[0];
         check_watch(p, fds[i], CYN_READ);
     }
-    CHECK_EQ(cyn_poller_settle(p, 0), 6);
+    CHECK_EQ(cyn_poller_apply(p, 0), 6);
     for (int k = 0; k < 6; k += 5) {
         close(fds[k]);
         for (int i = 0; i < 6; i++) {
-            CHECK_EQ(cyn_poller_settle(p, 1), 0);
+            CHECK_EQ(cyn_poller_apply(p, 1), 0);
             int n = cyn_poller_wait(p, events, 4, 0);
             found += n == 1 && events[0].fd == fds[k] && events[0].ready == CYN_NVAL;
         }
@@ -316,9 +316,9 @@ POLLER_TEST(settle_without_audit_asks_the_kernel_nothing) {
     int ends[2];
     check_pair(ends);
     check_watch(p, ends[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     close(ends[0]);
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
     CHECK_EQ(p->failed_count, 0);
 }
 
@@ -330,7 +330,7 @@ POLLER_TEST(all_closed_are_reported_whatever_the_room) {
         check_watch(p, fd, CYN_READ);
         check_keep(fd);
     }
-    CHECK_EQ(cyn_poller_settle(p, 0), 5);
+    CHECK_EQ(cyn_poller_apply(p, 0), 5);
     for (int fd = 0; fd < p->slot_count; fd++)
         if (p->slots[fd].owner)
             close(fd);
@@ -376,7 +376,7 @@ POLLER_TEST(refusal_is_not_told_to_the_next_owner) {
     int fd = dup(0);
     close(fd);
     check_watch(p, fd, CYN_READ);
-    CHECK(cyn_poller_settle(p, 0) >= 0);
+    CHECK(cyn_poller_apply(p, 0) >= 0);
     CHECK_EQ(cyn_poller_remove(p, fd), 0);
     CHECK_EQ(cyn_poller_add(p, fd, p), 0);
     int n = cyn_poller_wait(p, events, 4, 0);
@@ -436,7 +436,7 @@ POLLER_TEST(more_ready_than_room_starves_nobody) {
         check_pair(ends[i]);
         check_watch(p, ends[i][0], CYN_WRITE);
     }
-    CHECK_EQ(cyn_poller_settle(p, 0), PAIRS);
+    CHECK_EQ(cyn_poller_apply(p, 0), PAIRS);
     for (int round = 0; round < 4; round++) {
         CHECK_EQ(cyn_poller_wait(p, events, 3, 0), 3);
         for (int k = 0; k < 3; k++)
@@ -546,7 +546,7 @@ POLLER_TEST(many_descriptors_are_watched) {
         check_pair(ends[i]);
         check_watch(p, ends[i][0], CYN_READ);
     }
-    CHECK_EQ(cyn_poller_settle(p, 0), PAIRS);
+    CHECK_EQ(cyn_poller_apply(p, 0), PAIRS);
     for (int i = 0; i < PAIRS; i++)
         check_send(ends[i][1]);
     for (int i = 0; i < PAIRS; i++)
@@ -580,7 +580,7 @@ POLLER_TEST(poller_can_be_watched_by_another_loop) {
     }
     check_pair(ends);
     check_watch(p, ends[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     struct pollfd outer = {.fd = fd, .events = POLLIN};
     CHECK_EQ(poll(&outer, 1, 0), 0);
     check_send(ends[1]);

@@ -95,19 +95,19 @@ POLLER_TEST(only_interest_can_be_wanted) {
 }
 
 POLLER_TEST(nothing_changed_is_no_change) {
-    CHECK_EQ(cyn_poller_settle(p, 10), 0);
+    CHECK_EQ(cyn_poller_apply(p, 10), 0);
     CHECK_EQ(cyn_poller_add(p, 0, p), 0);
-    CHECK_EQ(cyn_poller_settle(p, 10), 0);
+    CHECK_EQ(cyn_poller_apply(p, 10), 0);
 }
 
 POLLER_TEST(want_taken_back_is_no_change) {
     int ends[2];
     check_pair(ends);
     check_watch(p, ends[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 1);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
     cyn_poller_want(p, ends[0], CYN_WRITE);
     cyn_poller_want(p, ends[0], CYN_READ);
-    CHECK_EQ(cyn_poller_settle(p, 0), 0);
+    CHECK_EQ(cyn_poller_apply(p, 0), 0);
 }
 
 TEST(a_slot_is_sixteen_bytes_where_pointers_are_eight) {

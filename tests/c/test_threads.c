@@ -21,7 +21,7 @@ static void *wait_until_stopped(void *unused) {
     struct cyn_event events[8];
     pthread_mutex_lock(&shared.big_lock);
     while (!shared.stop) {
-        shared.failed |= cyn_poller_settle(shared.p, 2) < 0;
+        shared.failed |= cyn_poller_apply(shared.p, 2) < 0;
         pthread_mutex_unlock(&shared.big_lock);
         int n = cyn_poller_wait(shared.p, events, 8, -1);
         pthread_mutex_lock(&shared.big_lock);

@@ -3,8 +3,8 @@
 
 The rules are those of docs/design.md, kept in a plain way: every tick compares the map with what it was and asks
 everyone if Python code ran, in one pass that also says what each is to be watched for. The files beside this one hold
-a noun each: `_fallback_slot` (an entry of the map), `_fallback_channel`, `_fallback_calls`, `_fallback_poller`,
-`_fallback_turn` (whose thread it is) and `_fallback_arguments`.
+a noun each: `registry` (an entry of the map), `channel`, `calls`, `poller`, `turn` (whose thread it is) and
+`arguments`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet, WeakValueDictionary
 
-from ._fallback_arguments import (
+from .._patched import is_patched, wait
+from .._report import ERROR, report
+from .arguments import (
     ELSEWHERE,
     LATER,
     NOW,
@@ -31,13 +33,11 @@ from ._fallback_arguments import (
     mapping,
     number,
 )
-from ._fallback_calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
-from ._fallback_channel import DISCONNECTED, BufferedChannel, Channel
-from ._fallback_poller import NVAL, POLLERS, READ, Wake, Wants
-from ._fallback_slot import Kinds, Slot, interests, survey
-from ._fallback_turn import Turn
-from ._patched import is_patched, wait
-from ._report import ERROR, report
+from .calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
+from .channel import DISCONNECTED, BufferedChannel, Channel
+from .poller import NVAL, POLLERS, READ, Wake, Wants
+from .registry import Kinds, Slot, interests, survey
+from .turn import Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Self

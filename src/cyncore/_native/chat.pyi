@@ -1,7 +1,7 @@
 from collections import deque
 from typing import Any, Protocol
 
-from ._channel import BufferedChannel
+from .channel import BufferedChannel
 
 class _Producer(Protocol):
     def more(self) -> Any: ...

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t, uint64_t
 
-from ._csrc cimport cyn_timer, cyn_timers
+from .csrc cimport cyn_timer, cyn_timers
 
 
 cdef class Handle:

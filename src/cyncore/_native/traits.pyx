@@ -34,7 +34,7 @@ cdef extern from *:
     }
     static PyTypeObject cyn_root = {
         PyVarObject_HEAD_INIT(NULL, 0)
-        .tp_name = "cyncore._traits.Root",
+        .tp_name = "cyncore._native.traits.Root",
         .tp_basicsize = sizeof(PyObject),
         .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
         .tp_new = cyn_root_new,
@@ -124,7 +124,7 @@ cdef extern from *:
     bint cyn_type_dicts_are_locked "(CYN_FREE_THREADS)"
     bint cyn_dicts_have_versions "(PY_VERSION_HEX < 0x030C0000)"
 
-# Set by _core, which defines the classes that everything is compared with.
+# Set by outbox.pyx, which defines the classes that everything is compared with.
 _base = None
 cdef list _usual = []  # what that has under each of _NAMES
 cdef object _buffered_writable = None

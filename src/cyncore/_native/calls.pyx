@@ -14,7 +14,7 @@ import cython
 from libc.math cimport ceil, isfinite
 from libc.stdint cimport int64_t, uint64_t
 
-from ._csrc cimport (
+from .csrc cimport (
     CYN_TIMER_IDLE,
     cyn_timer,
     cyn_timers_add,

@@ -35,7 +35,7 @@ cdef extern from "cyn_poller.h" nogil:
     int cyn_poller_add(cyn_poller *p, int fd, void *owner)
     int cyn_poller_want(cyn_poller *p, int fd, unsigned mask)
     int cyn_poller_remove(cyn_poller *p, int fd)
-    int cyn_poller_settle(cyn_poller *p, int audit)
+    int cyn_poller_apply(cyn_poller *p, int audit)
     int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int64_t timeout)
     int cyn_poller_fd(const cyn_poller *p)
     int cyn_poller_alarm(cyn_poller *p, int64_t when)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 
-from ._fifo cimport Fifo
-from ._intake cimport Intake
+from .fifo cimport Fifo
+from .chat_input cimport ChatInput
 
 
-cdef class ChatChannel(Intake):
+cdef class ChatChannel(ChatInput):
     cdef Fifo fifo                 # once something was pushed
     cdef void *fifo_at             # the same, for as long as it lives
     cdef bint is_sending

@@ -14,11 +14,11 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from ._channel cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT, BufferedChannel, Channel, _fileno
-from ._csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
-from ._traits cimport OWN_OUT, cyn_type_version, traits_of
+from .channel cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT, BufferedChannel, Channel, _fileno
+from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
+from .traits cimport OWN_OUT, cyn_type_version, traits_of
 
-from . import _traits
+from . import traits as _traits
 
 cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Intake: what a channel has received, cut up at terminators and handed on piece by piece.
+"""ChatInput: what a channel has received, cut up at terminators and handed on piece by piece.
 
 Facts that shape it:
 - Programs touch `ac_in_buffer`, `incoming` and `terminator` as plain attributes, in any callback. So nothing of them is
@@ -16,11 +16,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
-from ._channel cimport BufferedChannel, watch
-from ._traits cimport cyn_call_one, follow, traits_of
+from .channel cimport BufferedChannel, watch
+from .traits cimport cyn_call_one, follow, traits_of
 
-from . import _plain_chat
-from ._plain_chat import LimitExceeded
+from .. import _plain_chat
+from .._plain_chat import LimitExceeded
 
 cdef extern from *:
     """
@@ -53,7 +53,7 @@ cdef dict OWN = {
     "initiate_send": OWN_INITIATE,
     "handle_read": OWN_READ,
     "handle_write": OWN_WRITE,
-    "get_terminator": SLOWLY,
+    "get_terminator": GENERIC,
 }
 cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
 cdef frozenset WATCHED = frozenset(OWN) | {
@@ -92,15 +92,15 @@ cdef class ChatTraits:
 
     cdef int read_class(self) except -1:
         cdef type kind = self.kind
-        cdef unsigned ways = 0
+        cdef unsigned overrides = 0
         for name, way in OWN.items():
             if getattr(kind, name) is not getattr(_base, name):
-                ways |= way
+                overrides |= way
         for name in BUFFERS:
             if getattr(kind, name) is not getattr(_base, name):
-                ways |= SLOWLY
+                overrides |= GENERIC
         if getattr(kind, "collect_incoming_data", None) is _base._collect_incoming_data:
-            ways |= PLAIN_COLLECT
+            overrides |= PLAIN_COLLECT
         self.collect = _plain(kind, "collect_incoming_data")
         self.found = _plain(kind, "found_terminator")
         sizes = []
@@ -109,16 +109,16 @@ cdef class ChatTraits:
         ):
             value = getattr(kind, name, None)
             if value is not None and not isinstance(value, int):
-                ways |= INSTANCE_WAYS  # a property, perhaps: each channel is asked
+                overrides |= INSTANCE_OVERRIDES  # a property, perhaps: each channel is asked
                 value = None
             sizes.append(_size(value, usual))
         self.in_size, self.out_size, self.max_incoming, self.max_outgoing = sizes
         gathers = getattr(kind, "gather_pushes", False)
         if hasattr(type(gathers), "__get__"):
-            ways |= INSTANCE_WAYS
+            overrides |= INSTANCE_OVERRIDES
         elif gathers:
-            ways |= GATHERS
-        self.ways = ways
+            overrides |= GATHERS
+        self.overrides = overrides
         self.stamp = self.base.stamp
         return 0
 
@@ -135,7 +135,7 @@ cdef ChatTraits _traits_of(type kind):
     return traits
 
 
-cdef class Intake(BufferedChannel):
+cdef class ChatInput(BufferedChannel):
     """The engine's part of `asynchat.async_chat` that receives."""
 
     # What its class, and it itself, define
@@ -147,21 +147,21 @@ cdef class Intake(BufferedChannel):
         cdef ChatTraits chat = self.chat
         if chat is None or <void *> chat.kind is not <void *> Py_TYPE(self):
             chat = self.chat = _traits_of(type(self))
-            self.ways_stamp = 0
+            self.overrides_stamp = 0
         chat.base.check()
         if chat.stamp != chat.base.stamp:
             chat.read_class()
-        if self.ways_stamp != chat.stamp:
-            self.ways = chat.ways | (self.ways & INSTANCE_WAYS)
+        if self.overrides_stamp != chat.stamp:
+            self.overrides = chat.overrides | (self.overrides & INSTANCE_OVERRIDES)
             if self.gathers >= 0:
-                self.ways = self.ways | GATHERS if self.gathers else self.ways & ~GATHERS
-            self.ways_stamp = chat.stamp
-            if self.ways & INSTANCE_WAYS:
+                self.overrides = self.overrides | GATHERS if self.gathers else self.overrides & ~GATHERS
+            self.overrides_stamp = chat.stamp
+            if self.overrides & INSTANCE_OVERRIDES:
                 own = getattr(self, "__dict__", ())
                 for name, way in OWN.items():
                     if name in own:
-                        self.ways |= way
-        self.ways_version = version_of(<PyTypeObject *> chat.kind)
+                        self.overrides |= way
+        self.overrides_version = version_of(<PyTypeObject *> chat.kind)
         return 0
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:
@@ -172,11 +172,11 @@ cdef class Intake(BufferedChannel):
                 if name in getattr(self, "__dict__", ()):
                     self.gathers = bool(self.gather_pushes)
             else:
-                self.ways |= INSTANCE_WAYS
-            self.ways_stamp = self.ways_version = 0
+                self.overrides |= INSTANCE_OVERRIDES
+            self.overrides_stamp = self.overrides_version = 0
             refresh(self)
             if self.loop is not None:
-                self.settle()
+                self.interest_changed()
         return 0
 
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2:
@@ -190,40 +190,40 @@ cdef class Intake(BufferedChannel):
     @property
     def terminator(self):
         """What ends the next piece of input; see `set_terminator`."""
-        if self.until_kind == UNSET:
+        if self.terminator_kind == UNSET:
             raise AttributeError(f"{self!r} has no terminator: set_terminator() was not called")
-        return self.until
+        return self.terminator_value
 
     @terminator.setter
     def terminator(self, value):
-        self.set_until(value)
+        self.set_terminator_value(value)
 
     @terminator.deleter
     def terminator(self):
-        self.until = None
-        self.until_kind = UNSET
+        self.terminator_value = None
+        self.terminator_kind = UNSET
 
-    cdef int set_until(self, object value) except -1:
-        cdef object before = self.until
-        self.until = value
+    cdef int set_terminator_value(self, object value) except -1:
+        cdef object before = self.terminator_value
+        self.terminator_value = value
         if PyBytes_CheckExact(value):
-            self.until_text = value
-            self.until_size = PyBytes_GET_SIZE(value)
-            self.until_kind = TEXT if self.until_size else UNENDING
+            self.terminator_bytes = value
+            self.terminator_size = PyBytes_GET_SIZE(value)
+            self.terminator_kind = TEXT if self.terminator_size else UNENDING
         elif not value:
-            self.until_kind = UNENDING
+            self.terminator_kind = UNENDING
         elif isinstance(value, int):
-            self.until_kind = COUNTED
+            self.terminator_kind = COUNTED
             try:
-                self.until_size = value
+                self.terminator_size = value
             except OverflowError:
-                self.until_size = PY_SSIZE_T_MAX if value > 0 else -1
+                self.terminator_size = PY_SSIZE_T_MAX if value > 0 else -1
         elif isinstance(value, (bytes, bytearray, memoryview)):
-            self.until_text = bytes(value)
-            self.until_size = len(self.until_text)
-            self.until_kind = TEXT
+            self.terminator_bytes = bytes(value)
+            self.terminator_size = len(self.terminator_bytes)
+            self.terminator_kind = TEXT
         else:
-            self.until_kind = IMPOSSIBLE
+            self.terminator_kind = IMPOSSIBLE
         if self.collected < 0 and before != value:
             self.collected = 0  # who has refused a line has found another way to go on
         return self.look_behind()
@@ -281,7 +281,7 @@ cdef class Intake(BufferedChannel):
 
     cdef int on_data(self) except -1:
         refresh(self)
-        if self.ways & OWN_READ:
+        if self.overrides & OWN_READ:
             return BufferedChannel.on_data(self)
         return self.take_in()
 
@@ -293,10 +293,10 @@ cdef class Intake(BufferedChannel):
     cdef object received(self):
         """Bytes, or None where there were none and it has been said."""
         size = self.chat.in_size
-        if self.ways & INSTANCE_WAYS:
+        if self.overrides & INSTANCE_OVERRIDES:
             size = self.size_of("ac_in_buffer_size", USUAL)
         try:
-            data = self.recv(size) if self.ways & OWN_RECV else self.recv_some(size)
+            data = self.recv(size) if self.overrides & OWN_RECV else self.recv_some(size)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -311,10 +311,10 @@ cdef class Intake(BufferedChannel):
 
     cdef int take_in(self) except -1:
         """Reads once and hands on what can be. What the class defines has just been looked at."""
-        if self.ways & SLOWLY:
+        if self.overrides & GENERIC:
             _plain_chat.read(self)
             return 0
-        cdef bint was_open = self.number >= 0
+        cdef bint was_open = self.fileno >= 0
         data = self.received()
         if data is None:
             return 0
@@ -343,12 +343,12 @@ cdef class Intake(BufferedChannel):
     cdef int look_ahead(self) noexcept:
         """Finds out what comes behind the piece whose found_terminator runs."""
         self.behind = NO_PIECE
-        if self.in_at < self.in_end and not self.ways & SLOWLY:
-            if self.until_kind == TEXT:
+        if self.in_at < self.in_end and not self.overrides & GENERIC:
+            if self.terminator_kind == TEXT:
                 self.next_at = _find_next(self)
                 if self.next_at >= 0:
                     self.behind = A_PIECE
-            elif self.until_kind == COUNTED and 0 < self.until_size <= self.in_end - self.in_at:
+            elif self.terminator_kind == COUNTED and 0 < self.terminator_size <= self.in_end - self.in_at:
                 self.behind = A_PIECE
         return 0
 
@@ -358,7 +358,7 @@ cdef class Intake(BufferedChannel):
 
     cdef int too_much(self, str what, Py_ssize_t most) except -1:
         try:
-            raise LimitExceeded(f"{self!r} fd {self.number}: {what} {most} bytes")
+            raise LimitExceeded(f"{self!r} fd {self.fileno}: {what} {most} bytes")
         except LimitExceeded:
             self.handle_error()
         return 0
@@ -366,7 +366,7 @@ cdef class Intake(BufferedChannel):
     def _collect_incoming_data(self, data):
         """Appends ``data`` to `incoming`."""
         refresh(self)
-        if self.ways & SLOWLY:
+        if self.overrides & GENERIC:
             self.incoming.append(data)
         else:
             _append(self, data)
@@ -382,28 +382,28 @@ cdef class Intake(BufferedChannel):
 # Handing on. Every call of a handler may change the channel: its terminator, its buffers, its class; it may close it.
 
 
-cdef int _hand_on(Intake self, bint was_open) except -1:
+cdef int _hand_on(ChatInput self, bint was_open) except -1:
     """Hands on what can be: until nothing is left but, perhaps, the beginning of a terminator.
 
     `was_open`: a channel that is closed now was closed meanwhile, and is told nothing more.
     """
     while self.in_at < self.in_end:
-        if was_open and self.number < 0:
+        if was_open and self.fileno < 0:
             return 0
         refresh(self)
-        if self.ways & SLOWLY:
+        if self.overrides & GENERIC:
             _plain_chat.deliver(self, was_open)
             return 0
-        if self.until_kind == TEXT:
+        if self.terminator_kind == TEXT:
             if not _hand_on_line(self, was_open):
                 return 0
-        elif self.until_kind == COUNTED:
+        elif self.terminator_kind == COUNTED:
             if not _hand_on_counted(self, was_open):
                 return 0
-        elif self.until_kind == UNSET:
+        elif self.terminator_kind == UNSET:
             self.get_terminator()  # says so
-        elif self.until_kind == IMPOSSIBLE:
-            raise TypeError(f"{self!r}: a terminator is bytes, a number or None, not {self.until!r}")
+        elif self.terminator_kind == IMPOSSIBLE:
+            raise TypeError(f"{self!r}: a terminator is bytes, a number or None, not {self.terminator_value!r}")
         else:
             _collect(self, _rest(self), False)
             _hold(self, None)
@@ -411,10 +411,10 @@ cdef int _hand_on(Intake self, bint was_open) except -1:
     return 0
 
 
-cdef bint _hand_on_line(Intake self, bint was_open) except -1:
+cdef bint _hand_on_line(ChatInput self, bint was_open) except -1:
     """One step with a terminator of bytes. False: the rest may be the beginning of one."""
     cdef bytes data = self.in_data
-    cdef Py_ssize_t begin = self.in_at, length = self.until_size, size = self.in_end - begin
+    cdef Py_ssize_t begin = self.in_at, length = self.terminator_size, size = self.in_end - begin
     cdef Py_ssize_t at = self.next_at
     cdef char *start = PyBytes_AS_STRING(data) + begin
     if at == UNKNOWN:
@@ -424,14 +424,14 @@ cdef bint _hand_on_line(Intake self, bint was_open) except -1:
         if at:
             _collect(self, PyBytes_FromStringAndSize(start, at), True)
         self.in_at += at + length
-        if not was_open or self.number >= 0:
-            if self.until_kind == TEXT and self.in_at < self.in_end:  # what is found now is not looked for again
+        if not was_open or self.fileno >= 0:
+            if self.terminator_kind == TEXT and self.in_at < self.in_end:  # what is found now is not looked for again
                 self.next_at = _find_next(self)
                 _found(self, A_PIECE if self.next_at >= 0 else NO_PIECE)
             else:
                 _found(self, SOMETHING if self.in_at < self.in_end else NO_PIECE)
         return True
-    at = _partial(start, size, text_of(<PyObject *> self.until_text), length)
+    at = _partial(start, size, text_of(<PyObject *> self.terminator_bytes), length)
     if at == 0:
         _collect(self, _rest(self), True)
         _hold(self, None)
@@ -445,11 +445,11 @@ cdef bint _hand_on_line(Intake self, bint was_open) except -1:
     return False
 
 
-cdef bint _hand_on_counted(Intake self, bint was_open) except -1:
+cdef bint _hand_on_counted(ChatInput self, bint was_open) except -1:
     """One step with a number of bytes as the terminator. False: more are needed."""
-    cdef Py_ssize_t length = self.until_size, size = self.in_end - self.in_at
+    cdef Py_ssize_t length = self.terminator_size, size = self.in_end - self.in_at
     if length < 0:
-        raise ValueError(f"{self!r}: a terminator counts bytes, from 0 on: {self.until!r}")
+        raise ValueError(f"{self!r}: a terminator counts bytes, from 0 on: {self.terminator_value!r}")
     if size < length:
         _collect(self, _rest(self), False)
         _hold(self, None)
@@ -461,26 +461,26 @@ cdef bint _hand_on_counted(Intake self, bint was_open) except -1:
         _collect(self, PyBytes_FromStringAndSize(text_of(<PyObject *> self.in_data) + self.in_at, length), False)
     self.in_at += length
     self.terminator = 0
-    if not was_open or self.number >= 0:
+    if not was_open or self.fileno >= 0:
         _found(self, SOMETHING)
     return True
 
 
-cdef inline int _hold(Intake self, bytes data) except -1:
+cdef inline int _hold(ChatInput self, bytes data) except -1:
     self.in_data = data
     self.in_at = 0
     self.in_end = 0 if data is None else PyBytes_GET_SIZE(data)
     return 0
 
 
-cdef object _rest(Intake self):
+cdef object _rest(ChatInput self):
     return self.in_data[self.in_at:] if self.in_at else self.in_data
 
 
-cdef inline Py_ssize_t _find_next(Intake self) noexcept:
+cdef inline Py_ssize_t _find_next(ChatInput self) noexcept:
     """Where the terminator begins in what is left, or NOWHERE."""
     cdef char *start = PyBytes_AS_STRING(self.in_data) + self.in_at
-    return _find(start, self.in_end - self.in_at, text_of(<PyObject *> self.until_text), self.until_size)
+    return _find(start, self.in_end - self.in_at, text_of(<PyObject *> self.terminator_bytes), self.terminator_size)
 
 
 cdef inline Py_ssize_t _find(char *data, Py_ssize_t size, char *wanted, Py_ssize_t length) noexcept:
@@ -517,19 +517,19 @@ cdef Py_ssize_t _partial(char *data, Py_ssize_t size, char *wanted, Py_ssize_t l
     return 0
 
 
-cdef inline int _collect(Intake self, object data, bint line) except -1:
+cdef inline int _collect(ChatInput self, object data, bint line) except -1:
     """`line`: it counts as input that may end with one."""
-    if self.collected < 0 or self.chat.max_incoming >= 0 or self.ways & INSTANCE_WAYS:
+    if self.collected < 0 or self.chat.max_incoming >= 0 or self.overrides & INSTANCE_OVERRIDES:
         return _collect_limited(self, data, line)
     self.collected = self.collected + PyBytes_GET_SIZE(data) if line else 0
     return _give(self, data)
 
 
-cdef int _collect_limited(Intake self, object data, bint line) except -1:
+cdef int _collect_limited(ChatInput self, object data, bint line) except -1:
     cdef Py_ssize_t most = self.chat.max_incoming
     if self.collected < 0:
         return 0  # the rest of a line that was refused
-    if self.ways & INSTANCE_WAYS:
+    if self.overrides & INSTANCE_OVERRIDES:
         most = self.size_of("max_incoming", -1)
     if line and most >= 0 and self.collected + PyBytes_GET_SIZE(data) > most:
         self.collected = -1
@@ -540,23 +540,23 @@ cdef int _collect_limited(Intake self, object data, bint line) except -1:
     return _give(self, data)
 
 
-cdef inline int _give(Intake self, object data) except -1:
-    if self.ways & INSTANCE_WAYS or (self.chat.collect is None and not self.ways & PLAIN_COLLECT):
+cdef inline int _give(ChatInput self, object data) except -1:
+    if self.overrides & INSTANCE_OVERRIDES or (self.chat.collect is None and not self.overrides & PLAIN_COLLECT):
         PyObject_CallMethodOneArg(self, "collect_incoming_data", data)
-    elif self.ways & PLAIN_COLLECT:
+    elif self.overrides & PLAIN_COLLECT:
         _append(self, data)
     else:
         cyn_call_two(self.chat.collect, self, data)
     return 0
 
 
-cdef inline int _found(Intake self, int behind) except -1:
+cdef inline int _found(ChatInput self, int behind) except -1:
     if self.collected < 0:
         self.collected = 0  # of the line that was refused
         return 0
     self.collected = 0
     self.behind = behind
-    if self.ways & INSTANCE_WAYS or self.chat.found is None:
+    if self.overrides & INSTANCE_OVERRIDES or self.chat.found is None:
         PyObject_CallMethodNoArgs(self, "found_terminator")
     else:
         cyn_call_one(self.chat.found, self)
@@ -564,7 +564,7 @@ cdef inline int _found(Intake self, int behind) except -1:
     return 0
 
 
-cdef inline int _append(Intake self, object data) except -1:
+cdef inline int _append(ChatInput self, object data) except -1:
     if self.collecting is None:
         self.collecting = []
     self.collecting.append(data)

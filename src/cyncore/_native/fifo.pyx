@@ -16,8 +16,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.object cimport PyObject
 from libc.string cimport memcpy, memset
 
-from ._channel cimport BufferedChannel
-from ._csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msghdr
+from .channel cimport BufferedChannel
+from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msghdr
 
 cdef extern from *:
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ._fallback_channel import BufferedChannel
+from .channel import BufferedChannel
 
 _CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
 

@@ -2,8 +2,8 @@
 
 from cpython.object cimport PyTypeObject
 
-from ._channel cimport BufferedChannel
-from ._traits cimport Traits  # for cyn_type_version, which comes with it
+from .channel cimport BufferedChannel
+from .traits cimport Traits  # for cyn_type_version, which comes with it
 
 cdef extern from *:
     unsigned version_of "cyn_type_version"(PyTypeObject *kind) noexcept
@@ -19,8 +19,8 @@ cdef enum:
     OWN_WRITE = 16      # has a handle_write of its own
     PLAIN_COLLECT = 32  # collects into `incoming`
     OTHER_QUEUE = 64    # `producer_fifo` is an object of the program's
-    SLOWLY = 128        # has an attribute or a get_terminator in the way of what is done here
-    INSTANCE_WAYS = 256  # the instance has some of this, not its class
+    GENERIC = 128        # has an attribute or a get_terminator in the way of what is done here
+    INSTANCE_OVERRIDES = 256  # the instance has some of this, not its class
     GATHERS = 512       # what its handlers push leaves at the end of the tick
 
 cdef enum:              # kinds of terminator
@@ -41,7 +41,7 @@ cdef class ChatTraits:
     cdef type kind
     cdef Traits base               # of the same class: they tell when it is to be read again
     cdef unsigned long stamp       # theirs, when it was read; 0: never
-    cdef unsigned ways
+    cdef unsigned overrides
     cdef object collect            # plain functions, or None: to be looked up
     cdef object found
     cdef object in_size            # an int: recv takes one
@@ -50,20 +50,20 @@ cdef class ChatTraits:
     cdef int read_class(self) except -1
 
 
-cdef class Intake(BufferedChannel):
+cdef class ChatInput(BufferedChannel):
     cdef ChatTraits chat
-    cdef unsigned ways
-    cdef unsigned ways_version     # of the class when `ways` was found to hold; 0: to be looked at
-    cdef unsigned long ways_stamp  # of the chat's traits when `ways` was taken from them; 0: to be taken
+    cdef unsigned overrides
+    cdef unsigned overrides_version     # of the class when `overrides` was found to hold; 0: to be looked at
+    cdef unsigned long overrides_stamp  # of the chat's traits when `overrides` was taken from them; 0: to be taken
     cdef bytes in_data             # what was received and not handed on begins at in_at
     cdef Py_ssize_t in_at
     cdef Py_ssize_t in_end         # its size
     cdef Py_ssize_t collected      # bytes handed on since the last terminator; -1: the rest of the line is dropped
     cdef object collecting         # `incoming`, once there is one
-    cdef object until              # `terminator`
-    cdef bytes until_text          # the same, as bytes to be searched for
-    cdef int until_kind
-    cdef Py_ssize_t until_size     # its length, or the bytes that are left
+    cdef object terminator_value              # `terminator`
+    cdef bytes terminator_bytes          # the same, as bytes to be searched for
+    cdef int terminator_kind
+    cdef Py_ssize_t terminator_size     # its length, or the bytes that are left
     cdef Py_ssize_t next_at        # where its terminator begins behind in_at, NOWHERE or UNKNOWN
     cdef int behind                # what comes next,
     cdef int depth                 # in a tick as deep as this
@@ -72,7 +72,7 @@ cdef class Intake(BufferedChannel):
 
     cdef int look_again(self) except -1
     cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2
-    cdef int set_until(self, object value) except -1
+    cdef int set_terminator_value(self, object value) except -1
     cdef int empty(self) except -1
     cdef object received(self)
     cdef int take_in(self) except -1
@@ -82,7 +82,7 @@ cdef class Intake(BufferedChannel):
     cdef int send_held(self) except -1
 
 
-cdef inline bint piece_follows(Intake channel) noexcept:
+cdef inline bint piece_follows(ChatInput channel) noexcept:
     """Is it certain that found_terminator is called again as soon as the present call of it returns?
 
     Not in a loop that runs within it, which may last.
@@ -92,8 +92,8 @@ cdef inline bint piece_follows(Intake channel) noexcept:
     return channel.behind == A_PIECE and channel.loop is not None and channel.loop.depth == channel.depth
 
 
-cdef inline int refresh(Intake channel) except -1:
+cdef inline int refresh(ChatInput channel) except -1:
     """Reads the class again if it has changed, or the channel has another one. No two classes share a version."""
-    if channel.ways_version != 0 and channel.ways_version == version_of(Py_TYPE(channel)):
+    if channel.overrides_version != 0 and channel.overrides_version == version_of(Py_TYPE(channel)):
         return 0
     return channel.look_again()

@@ -15,10 +15,10 @@ from operator import attrgetter
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from ._fallback_calls import RERAISED
-from ._fallback_channel import DISCONNECTED, NO_ROOM, BufferedChannel, Channel, defines, kind_defines
-from ._fallback_poller import ERR, GONE, PRI, READ, WRITE, Wants, gone_now
-from ._report import WARNING, report
+from .._report import WARNING, report
+from .calls import RERAISED
+from .channel import DISCONNECTED, NO_ROOM, BufferedChannel, Channel, defines, kind_defines
+from .poller import ERR, GONE, PRI, READ, WRITE, Wants, gone_now
 
 try:
     import fcntl

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""ChatChannel: what `_intake` cuts up, and a queue of output.
+"""ChatChannel: what `chat_input` cuts up, and a queue of output.
 
 Facts that shape it:
 - A program may put anything into `producer_fifo`, or another queue in its place, in any callback.
@@ -17,13 +17,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SI
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from ._channel cimport (
+from .channel cimport (
     CONNECTED,
     CONNECTING,
     DIRECT,
     DISCONNECTED,
-    GATHERED,
-    HANDED,
+    FLUSH_QUEUED,
+    CROSS_THREAD,
     LEAVING,
     NOT_OURS,
     OUTPUT,
@@ -34,24 +34,25 @@ from ._channel cimport (
     LoopBase,
     _fileno,
 )
-from ._csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
-from ._fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
-from ._intake cimport (
+from .csrc cimport CYN_WRITE, MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
+from .fifo cimport PIECES, Fifo, PyList_GET_ITEM, is_piece, put_last
+from .chat_input cimport (
     A_PIECE,
     GATHERS,
-    INSTANCE_WAYS,
+    INSTANCE_OVERRIDES,
     OTHER_QUEUE,
     OWN_INITIATE,
     OWN_SEND,
     OWN_WRITE,
-    SLOWLY,
-    Intake,
+    GENERIC,
+    ChatInput,
     piece_follows,
     refresh,
 )
-from ._traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
+from .traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT
 
-from . import _intake, _plain_chat
+from . import chat_input
+from .. import _plain_chat
 
 cdef enum:
     USUAL = 65536  # bytes sent at once where the class does not say
@@ -65,20 +66,20 @@ cdef inline bint _is_usual(ChatChannel self) except -1:
     """Is what is pushed just put into the queue? So it is where nothing but the class's handlers is the program's."""
     return (
         refresh(self) == 0 and self.chat.max_outgoing < 0
-        and not self.ways & (SLOWLY | OTHER_QUEUE | OWN_INITIATE | INSTANCE_WAYS)
+        and not self.overrides & (GENERIC | OTHER_QUEUE | OWN_INITIATE | INSTANCE_OVERRIDES)
     )
 
 
 cdef inline bint _gathers(ChatChannel self) except -1:
-    if self.ways & INSTANCE_WAYS:
+    if self.overrides & INSTANCE_OVERRIDES:
         return bool(getattr(self, "gather_pushes", False))
-    return self.ways & GATHERS != 0
+    return self.overrides & GATHERS != 0
 
 
 cdef inline bint _waits(ChatChannel self, Py_ssize_t size) except -1:
     """Are so many bytes (0: nobody knows) that a handler of the loop pushes now to wait, for more of them?"""
     cdef Py_ssize_t most = self.chat.out_size
-    if self.ways & INSTANCE_WAYS:
+    if self.overrides & INSTANCE_OVERRIDES:
         most = self.size_of("ac_out_buffer_size", USUAL)
     if self.is_held and (size == 0 or self.fifo is None or self.fifo.waiting < 0 or self.fifo.waiting + size > most):
         self.send_held()  # with this it could not leave in one call
@@ -93,16 +94,16 @@ cdef inline int _sent_later(ChatChannel self) except -1:
     cdef Fifo fifo = self.fifo
     if self.flags & OUTPUT and self.defines & BUFFERED:
         return 0  # the kernel will tell when there is room
-    if self.flags & GATHERED:
+    if self.flags & FLUSH_QUEUED:
         if fifo.waiting >= self.chat.out_size or fifo.length() >= PIECES:
             return self.send_queue(False, False, True)  # as much as leaves at once
         return 0
-    if self.state(CONNECTED, "connected") and not self.ways & OWN_INITIATE:
+    if self.state(CONNECTED, "connected") and not self.overrides & OWN_INITIATE:
         return self.loop.gather(self)
     return self.output_changed()
 
 
-cdef class ChatChannel(Intake):
+cdef class ChatChannel(ChatInput):
     """The engine's part of `asynchat.async_chat`."""
 
     def __dealloc__(self):
@@ -114,18 +115,18 @@ cdef class ChatChannel(Intake):
     # What its class, and it itself, define
 
     cdef int look_again(self) except -1:
-        Intake.look_again(self)
+        ChatInput.look_again(self)
         if self.other_queue is not None:
-            self.ways |= OTHER_QUEUE
+            self.overrides |= OTHER_QUEUE
         return 0
 
     cdef int classify(self) except -1:
         BufferedChannel.classify(self)
         if self.loop is not None:
             refresh(self)
-            if self.ways & (OTHER_QUEUE | SLOWLY):
+            if self.overrides & (OTHER_QUEUE | GENERIC):
                 self.defines = (self.defines | ASK_WRITE) & ~BUFFERED  # nobody tells when something is put there
-                self.loop.join_asked(self)
+                self.loop.polled_add(self)
         return 0
 
     # Attributes
@@ -133,7 +134,7 @@ cdef class ChatChannel(Intake):
     @property
     def producer_fifo(self):
         """What is queued to be sent, as a deque: bytes, producers, and None where the channel is to be closed."""
-        if self.flags & GATHERED:
+        if self.flags & FLUSH_QUEUED:
             self.flush(False)  # a program that looks, or clears it, counts on what it has pushed being sent
         return self.queue() if self.other_queue is None else self.other_queue
 
@@ -147,7 +148,7 @@ cdef class ChatChannel(Intake):
         if isinstance(value, Fifo):
             value = None
         self.other_queue = value
-        self.ways_stamp = self.ways_version = 0
+        self.overrides_stamp = self.overrides_version = 0
         self.classify()
         self.output_changed()
 
@@ -157,9 +158,9 @@ cdef class ChatChannel(Intake):
         if self.fifo is not None:
             self.producer_fifo = None
         self.other_queue = None
-        self.ways_stamp = self.ways_version = 0
+        self.overrides_stamp = self.overrides_version = 0
         refresh(self)
-        if self.ways & SLOWLY:
+        if self.overrides & GENERIC:
             for name, empty in (("ac_in_buffer", bytes), ("incoming", list), ("producer_fifo", deque)):
                 if getattr(type(self), name) is not getattr(ChatChannel, name):
                     setattr(self, name, empty())
@@ -181,7 +182,7 @@ cdef class ChatChannel(Intake):
         if self.defines & STATE and (self.state(CONNECTED, "connected") or self.state(CONNECTING, "connecting")):
             return True
         refresh(self)
-        if self.ways & (OWN_WRITE | OWN_INITIATE) or self.defines & WRITE_EVENT:
+        if self.overrides & (OWN_WRITE | OWN_INITIATE) or self.defines & WRITE_EVENT:
             return True
         return type(self).writable is not BufferedChannel.writable or "writable" in getattr(self, "__dict__", ())
 
@@ -209,7 +210,7 @@ cdef class ChatChannel(Intake):
         return self.output_left()
 
     cdef bint output_left(self) except -1:
-        if self.ways & SLOWLY:
+        if self.overrides & GENERIC:
             return bool(self.producer_fifo)
         if self.other_queue is not None:
             return bool(self.other_queue)
@@ -261,7 +262,7 @@ cdef class ChatChannel(Intake):
         cdef int fd = -1, error = 0
         if (
             fifo.is_empty() and self.flags & (DIRECT | CONNECTED | OUTPUT | LEAVING) == DIRECT | CONNECTED
-            and not self.defines & STATE and not self.ways & OWN_SEND and not self.is_sending
+            and not self.defines & STATE and not self.overrides & OWN_SEND and not self.is_sending
             and size <= self.chat.out_size
         ):
             fd = _fileno(self.sock)
@@ -324,8 +325,8 @@ cdef class ChatChannel(Intake):
             return 0
         self.handed_size += size
         self.handed.append(item)
-        if not self.flags & HANDED:
-            self.flags |= HANDED
+        if not self.flags & CROSS_THREAD:
+            self.flags |= CROSS_THREAD
             loop.call_soon_threadsafe(self._take_handed)
         return 0
 
@@ -334,7 +335,7 @@ cdef class ChatChannel(Intake):
         self.too_much("output that waits, max_outgoing", most)
 
     cdef int put_handed(self, int when) except -1:
-        self.flags &= ~HANDED
+        self.flags &= ~CROSS_THREAD
         self.handed_size = 0
         while self.handed:
             item = self.handed.popleft()
@@ -343,7 +344,7 @@ cdef class ChatChannel(Intake):
 
     cdef int queue_handed(self) except -1:
         """As it is, for a flush, which sends it."""
-        self.flags &= ~HANDED
+        self.flags &= ~CROSS_THREAD
         self.handed_size = 0
         queue = self.producer_fifo
         while self.handed:
@@ -369,17 +370,18 @@ cdef class ChatChannel(Intake):
         """`gathers`: more may follow, and nobody waits for this."""
         cdef Fifo fifo
         refresh(self)
-        if self.ways & (SLOWLY | OTHER_QUEUE):
+        if self.overrides & (GENERIC | OTHER_QUEUE):
             if _plain_chat.has_room(self, item):
                 _plain_chat.put(self, item)
             return self.output_changed()
-        if size and (self.chat.max_outgoing >= 0 or self.ways & INSTANCE_WAYS) and not self.has_room_for(size):
+        cdef bint is_limited = self.chat.max_outgoing >= 0 or self.overrides & INSTANCE_OVERRIDES
+        if size and is_limited and not self.has_room_for(size):
             return 0
         if when == SENT_LATER and not gathers:
             gathers = _gathers(self) if item is None else _waits(self, size)
         fifo = self.queue() if self.fifo is None else self.fifo
         put_last(fifo, item)
-        if self.ways & OWN_INITIATE and item is not None:
+        if self.overrides & OWN_INITIATE and item is not None:
             self.initiate_send()
             return self.output_changed()
         if when == SENT_LATER and gathers:
@@ -392,7 +394,7 @@ cdef class ChatChannel(Intake):
         """May so many bytes more be queued? Tells the channel where they may not."""
         cdef Fifo fifo = self.queue()
         cdef Py_ssize_t most = self.chat.max_outgoing
-        if self.ways & INSTANCE_WAYS:
+        if self.overrides & INSTANCE_OVERRIDES:
             most = self.size_of("max_outgoing", -1)
         if most >= 0 and fifo.count_waiting() + size > most:
             self.send_queue(False, False, True)
@@ -420,15 +422,15 @@ cdef class ChatChannel(Intake):
     def refill_buffer(self):
         """Asks the producers at the front of the queue, so that it begins with bytes if there are any."""
         refresh(self)
-        if self.other_queue is None and not self.ways & SLOWLY:
+        if self.other_queue is None and not self.overrides & GENERIC:
             self.prepare(1)
             self.output_changed()
 
     cdef int on_room(self) except -1:
         refresh(self)
-        if self.ways & OWN_WRITE:
+        if self.overrides & OWN_WRITE:
             BufferedChannel.on_room(self)
-        elif self.ways & OWN_INITIATE:
+        elif self.overrides & OWN_INITIATE:
             self.initiate_send()
         else:
             return self.send_queue(False, True, True)
@@ -439,8 +441,8 @@ cdef class ChatChannel(Intake):
         cdef Py_ssize_t size, sent
         cdef PyObject *item
         cdef int fd
-        self.flags &= ~GATHERED
-        if self.flags & HANDED:
+        self.flags &= ~FLUSH_QUEUED
+        if self.flags & CROSS_THREAD:
             self.queue_handed()
         fifo = self.fifo
         if fifo is None:
@@ -451,7 +453,8 @@ cdef class ChatChannel(Intake):
         refresh(self)
         if (
             fifo.is_one_piece() and self.flags & (DIRECT | OUTPUT) == DIRECT and not self.is_sending
-            and not self.ways & (OWN_SEND | OTHER_QUEUE | SLOWLY | INSTANCE_WAYS) and fifo.waiting <= self.chat.out_size
+            and not self.overrides & (OWN_SEND | OTHER_QUEUE | GENERIC | INSTANCE_OVERRIDES)
+            and fifo.waiting <= self.chat.out_size
         ):
             # An answer of one push: the commonest of all, and worth a way of its own.
             fd = _fileno(self.sock)
@@ -467,13 +470,13 @@ cdef class ChatChannel(Intake):
                     fifo.sent(sent)
                     return self.output_changed()
         self.send_queue(True, False, at_end and _gathers(self))
-        if not at_end and self.flags & OUTPUT and not self.is_sending and not self.ways & (OTHER_QUEUE | SLOWLY):
+        if not at_end and self.flags & OUTPUT and not self.is_sending and not self.overrides & (OTHER_QUEUE | GENERIC):
             return self.send_all()
         return 0
 
     cdef int send_held(self) except -1:
         self.is_held = False
-        if not self.flags & GATHERED or _gathers(self):
+        if not self.flags & FLUSH_QUEUED or _gathers(self):
             return 0  # it has left, or more is to go with it
         return self.send_queue(True, False, False)
 
@@ -493,13 +496,13 @@ cdef class ChatChannel(Intake):
         """`connected`: it was when this was queued, whatever it is said to be now. `room`: the kernel says so.
         `closes`: where a None comes next, the channel is closed.
         """
-        self.flags &= ~GATHERED
+        self.flags &= ~FLUSH_QUEUED
         refresh(self)
         if self.is_sending:
             return 0  # called by a `send`, or a producer, of the program's: what is under way goes on
         self.is_sending = True
         try:
-            if self.ways & (SLOWLY | OTHER_QUEUE):
+            if self.overrides & (GENERIC | OTHER_QUEUE):
                 _plain_chat.send(self, connected, closes)
             elif self.fifo is not None and not self.fifo.is_empty():
                 if connected or self.state(CONNECTED, "connected"):
@@ -516,8 +519,8 @@ cdef class ChatChannel(Intake):
         cdef Fifo fifo = self.fifo
         cdef Py_ssize_t most = self.chat.out_size
         cdef object failed = None
-        cdef bint was_open = self.number >= 0
-        if self.ways & INSTANCE_WAYS:
+        cdef bint was_open = self.fileno >= 0
+        if self.overrides & INSTANCE_OVERRIDES:
             most = self.size_of("ac_out_buffer_size", USUAL)
         if most <= 0:
             most = USUAL
@@ -528,7 +531,7 @@ cdef class ChatChannel(Intake):
                 self.prepare(most)  # where there may be no room, no producer is asked before its turn
             except BaseException as error:  # what it gave, and what comes before it, leaves all the same
                 failed = error
-            if was_open and self.number < 0:
+            if was_open and self.fileno < 0:
                 if failed is not None:
                     raise failed
                 return 0  # closed by a producer
@@ -547,7 +550,7 @@ cdef class ChatChannel(Intake):
 
     cdef int send_front(self, Py_ssize_t most) except -2:
         """1: the socket has taken all that it was offered; 0: less; -1: the channel has been told that it failed."""
-        if self.flags & DIRECT and not self.ways & OWN_SEND:
+        if self.flags & DIRECT and not self.overrides & OWN_SEND:
             return self.send_directly(most)
         return self.send_through(most)
 
@@ -555,8 +558,8 @@ cdef class ChatChannel(Intake):
         """Makes the front of the queue bytes: up to `most` of them, or up to its end or a None."""
         cdef Fifo fifo = self.fifo
         cdef Py_ssize_t at, total
-        cdef bint was_open = self.number >= 0
-        while fifo is not None and self.fifo is fifo and (self.number >= 0 or not was_open):
+        cdef bint was_open = self.fileno >= 0
+        while fifo is not None and self.fifo is fifo and (self.fileno >= 0 or not was_open):
             total = -fifo.offset
             at = fifo.head
             while at < len(fifo.items) and at - fifo.head < PIECES and total < most:
@@ -640,7 +643,7 @@ cdef class ChatChannel(Intake):
             if not PyBytes_CheckExact(item) or PyBytes_GET_SIZE(item) == 0:
                 break
             data = item if not fifo.offset and PyBytes_GET_SIZE(item) <= most else item[fifo.offset:fifo.offset + most]
-            if not self.ways & OWN_SEND and PyBytes_GET_SIZE(data) < most:
+            if not self.overrides & OWN_SEND and PyBytes_GET_SIZE(data) < most:
                 data = [data]
                 room = most - len(data[0])
                 for place in range(fifo.head + 1, len(fifo.items)):
@@ -651,7 +654,7 @@ cdef class ChatChannel(Intake):
                     room -= PyBytes_GET_SIZE(other)
                 data = b"".join(data)
             try:
-                count = self.send(data) if self.ways & OWN_SEND else self.send_some(data)
+                count = self.send(data) if self.overrides & OWN_SEND else self.send_some(data)
             except OSError as error:
                 if _plain_chat.wants_more(error):
                     return 0
@@ -668,4 +671,4 @@ cdef class ChatChannel(Intake):
         return 1
 
 
-_intake.set_base(ChatChannel)
+chat_input.set_base(ChatChannel)

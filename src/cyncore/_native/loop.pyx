@@ -20,29 +20,29 @@ from libc.errno cimport EAGAIN, EBADF, EINTR
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from ._calls cimport Calls, Handle, TimerHandle, are_queued
-from ._channel cimport (
+from .calls cimport Calls, Handle, TimerHandle, are_queued
+from .channel cimport (
     ACCEPTING,
-    AGAIN,
+    RECV_EAGAIN,
     CONNECTED,
     CONNECTING,
     DIRECT,
     DISCONNECTED,
-    GATHERED,
+    FLUSH_QUEUED,
     HELD,
     INSTANCE,
     MUTED,
     NOT_OURS,
     PENDING,
     PENDING_LATER,
-    REFUSED,
+    ACCEPT_EMFILE,
     SCRATCH,
     SEND_NOW,
     SENT_LATER,
-    TOUCHED,
+    DIRTY,
     Channel,
 )
-from ._csrc cimport (
+from .csrc cimport (
     CYN_ERR,
     CYN_HUP,
     CYN_NVAL,
@@ -59,7 +59,7 @@ from ._csrc cimport (
     cyn_slot_of,
     pollfd,
 )
-from ._registry cimport (
+from .registry cimport (
     PAUSE,
     PIECE,
     PIECES,
@@ -72,12 +72,12 @@ from ._registry cimport (
     registry_of,
     tick_time,
 )
-from ._traits cimport READ_EVENT, READS, STATE, is_current
+from .traits cimport READ_EVENT, READS, STATE, is_current
 
-from . import _patched
-from ._channel import ExitNow, set_loop_of
-from ._registry import BACKENDS
-from ._report import ERROR, report
+from .. import _patched
+from .channel import ExitNow, set_loop_of
+from .registry import BACKENDS
+from .._report import ERROR, report
 
 cdef extern from *:
     """
@@ -119,10 +119,10 @@ cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
 
-cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
+cdef tuple EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
 
 socket_map = {}
-cdef Loop _home = None  # the loop of socket_map, which is kept for good
+cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good
 
 
 cdef dict _of_select = vars(select)
@@ -183,7 +183,7 @@ cdef class Loop(Registry):
     """
 
     def __init__(self, map=None, *, backend=None, debug=None):
-        global _home
+        global _socket_map_loop
         if self.calls is not None:
             raise RuntimeError(f"{self!r} is initialised already")
         if backend is None:
@@ -210,7 +210,7 @@ cdef class Loop(Registry):
         self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
         if map is socket_map:
-            _home = self
+            _socket_map_loop = self
 
     def __dealloc__(self):
         free(self.scratch)
@@ -324,7 +324,7 @@ cdef class Loop(Registry):
             delivered = self.tick(limit, True, 0)
             if self.hosted:
                 # So that the other loop sees what is wanted now: what handlers have changed of others, too.
-                self.settle_outside(self.is_stale() and not self.is_asking())
+                self.prepare_outside(self.is_stale() and not self.is_asking())
             return delivered
         finally:
             self.leave(turn)
@@ -358,11 +358,11 @@ cdef class Loop(Registry):
         if self.depth:
             raise RuntimeError(f"{self!r} cannot be closed while it runs")
         self.check_fork()
-        global _home
+        global _socket_map_loop
         self.leave_map()
         self.calls.clear()
-        if _home is self:
-            _home = None
+        if _socket_map_loop is self:
+            _socket_map_loop = None
 
     def fileno(self):
         """The descriptor that is readable whenever ``poll(0)`` has something to do, for another loop to host this one.
@@ -372,19 +372,19 @@ cdef class Loop(Registry):
         """
         self.check("fileno")
         cdef int fd = self.poller_fd()
-        if fd < 0 and fd != -EAGAIN:  # EAGAIN: in the child of a fork, before its first settle
+        if fd < 0 and fd != -EAGAIN:  # EAGAIN: in the child of a fork, before its first prepare
             raise failure(-fd, f"the {self.backend} backend has no descriptor of its own")
         self.hosted = True
         if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
-            self.settle_outside(True)
+            self.prepare_outside(True)
         return self.poller_fd()
 
-    cdef int settle_outside(self, bint ask_all) except -1:
-        """A settle that is not part of a tick. Predicates run in it, so the loop must not be closed meanwhile."""
+    cdef int prepare_outside(self, bint sweep_all) except -1:
+        """`prepare`, but not as a part of a tick. Predicates run in it, so the loop must not be closed meanwhile."""
         self.depth += 1
         self.owner_thread = PyThread_get_thread_ident()
         try:
-            self.settle(ask_all)
+            self.prepare(sweep_all)
         finally:
             self.depth -= 1
             self.now = 0
@@ -397,7 +397,7 @@ cdef class Loop(Registry):
         cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
         if are_queued(self.calls):
             due = 1  # at once: on the kernel's clock that has passed
-        elif self.touched:
+        elif self.dirty:
             due = min(due, cyn_clock() + self.again)
             self.again = min(self.again * 2, ASK_SELDOM)
         else:
@@ -490,14 +490,14 @@ cdef class Loop(Registry):
         return 0
 
     cdef int gather(self, Channel channel) except -1:
-        if not channel.flags & GATHERED:
+        if not channel.flags & FLUSH_QUEUED:
             if self.gathered_count < len(self.gathered):
                 self.gathered[self.gathered_count] = channel
             else:
                 self.gathered.append(channel)
             self.gathered_epoch = self.epoch
             self.gathered_count += 1
-            channel.flags |= GATHERED
+            channel.flags |= FLUSH_QUEUED
         return 0
 
     cdef bint is_copy(self) noexcept:
@@ -518,18 +518,18 @@ cdef class Loop(Registry):
                 self.gathered_at += 1
                 if self.gathered_at == self.gathered_count:
                     self.gathered_at = self.gathered_count = 0
-                if channel.flags & GATHERED:
+                if channel.flags & FLUSH_QUEUED:
                     try:
                         channel.flush(True)
-                    except LEAVING as error:
+                    except EXITS as error:
                         leaving = error
                     except BaseException as error:
                         try:
                             self.failed(channel, error)
                         except BaseException as error:  # as if it had left the handler that wrote
                             leaving = error
-                    if channel.loop is self and channel.asked_at >= 0:
-                        self.touch(channel)
+                    if channel.loop is self and channel.polled_index >= 0:
+                        self.ask_soon(channel)
         finally:
             self.flushing = within
         if leaving is not None:
@@ -573,7 +573,7 @@ cdef class Loop(Registry):
     cdef int run_call(self, Handle handle) except -1:
         try:
             handle.run()
-        except LEAVING:
+        except EXITS:
             raise
         except BaseException as error:  # one callback's trouble is not the loop's
             self.handle_exception(error, handle)
@@ -587,7 +587,7 @@ cdef class Loop(Registry):
             need == WHILE_ANYTHING and (are_queued(self.calls) or self.calls.timers.count > 0)
         )
 
-    cdef int tick(self, int64_t limit, bint ask_all, int need) except -1:
+    cdef int tick(self, int64_t limit, bint sweep_all, int need) except -1:
         cdef cyn_event events[BATCH]
         cdef int count, delivered
         cdef unsigned long number
@@ -612,16 +612,16 @@ cdef class Loop(Registry):
                     self.run_due()
             if is_owing(self):
                 self.flush_gathered()
-            self.settle(ask_all)
+            self.prepare(sweep_all)
             if is_owing(self):  # a predicate has written
                 self.flush_gathered()
-                self.settle(False)
+                self.prepare(False)
             if need and limit != 0 and not self.is_left(need):
                 limit = 0  # nothing to wait for: what was due, or a predicate's, was the last of it
             self.waits += 1
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
-            delivered = self.deliver(events, count, number)
+            delivered = self.dispatch_batch(events, count, number)
             if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
                 self.run_due()
             return delivered
@@ -664,7 +664,7 @@ cdef class Loop(Registry):
         """
         return (
             self.waits % LOOKED == 0 or self.probe_until > 0 or are_queued(self.calls)
-            or (len(self.asked) > FEW and self.is_stale())
+            or (len(self.polled) > FEW and self.is_stale())
         )
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
@@ -682,15 +682,15 @@ cdef class Loop(Registry):
             rounds += 1
             if is_owing(self):  # a predicate has written
                 self.flush_gathered()
-                self.settle(False)
-                if is_owing(self):  # once more: what it wants of the kernel now is told soon (`touched`)
+                self.prepare(False)
+                if is_owing(self):  # once more: what it wants of the kernel now is told soon (`dirty`)
                     self.flush_gathered()
                 if self.stopping or are_queued(self.calls):
                     return 0
             left = INT64_MAX if limit < 0 else limit - (now - start)
             if self.calls.timers.count:
                 left = min(left, self.calls.next_due() - now)
-            if self.touched:
+            if self.dirty:
                 left = min(left, self.again)
                 self.again = min(self.again * 2, ASK_SELDOM)
             stale = self.is_stale()
@@ -721,22 +721,22 @@ cdef class Loop(Registry):
         return 0
 
     cdef bint prepare_wait(self, bint again) except -1:
-        """Looks at what has changed since the last settle, and asks who must be asked. Was there anything to do?"""
+        """Looks at what has changed since the last `prepare`, and asks who must be asked. Was there anything to do?"""
         cdef unsigned long known = self.kinds_revision
         cdef bint asked = False, news = False
         if self.kinds_runs != self.runs:
             self.kinds_runs = self.runs
             self.again = ASK_AGAIN
             self.check_kinds()
-        if self.asked:
+        if self.polled:
             if self.recent and self.recent_runs != self.runs:
                 news = self.ask_recent()
                 asked = True
-            if self.is_stale() and not (news and len(self.asked) > FEW):  # what has changed is likely to be ready
+            if self.is_stale() and not (news and len(self.polled) > FEW):  # what has changed is likely to be ready
                 self.sweep_on(tick_time(self))
                 asked = True
-        if again or asked or self.touched or self.kinds_revision != known or is_map_changed(self):
-            self.settle(False)
+        if again or asked or self.dirty or self.kinds_revision != known or is_map_changed(self):
+            self.prepare(False)
             return True
         return False
 
@@ -744,7 +744,7 @@ cdef class Loop(Registry):
         """A piece of the sweep, while nothing is ready; and, among many channels, some time for other threads."""
         if now < self.pause_until:
             return 0
-        if self.pieces <= 0 and len(self.asked) > FEW and cyn_has_threads():
+        if self.pieces <= 0 and len(self.polled) > FEW and cyn_has_threads():
             self.pieces = PIECES
             self.pause_until = now + PAUSE
             return 0
@@ -833,7 +833,7 @@ cdef class Loop(Registry):
         self.runs += 1
         return 0
 
-    cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1:
+    cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at = 0, delivered = 0
         cdef cyn_event *event
         cdef const cyn_slot *slot
@@ -864,12 +864,12 @@ cdef class Loop(Registry):
                     and slot.wanted & CYN_READ
                     and channel.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
                     and channel.defines & (READS | READ_EVENT | STATE) == READS
-                    and channel.asked_at < 0
+                    and channel.polled_index < 0
                     and (is_current(channel.traits) or channel.traits.is_same())
                 ):
-                    delivered += self.read(channel, event)
+                    delivered += self.dispatch_read(channel, event)
                 else:
-                    delivered += self.dispatch(channel, event)
+                    delivered += self.dispatch_event(channel, event)
         finally:
             while at < count:
                 if events[at].ready & CYN_NVAL:  # told once only, by the kernel as by the poller
@@ -890,28 +890,28 @@ cdef class Loop(Registry):
         cdef const cyn_slot *slot = cyn_slot_of(&self.poller, event)
         return slot is not NULL and slot.owner is <void *> channel
 
-    cdef int read(self, Channel channel, cyn_event *event) except -1:
-        """What `dispatch` comes to for a connection that wants to read, and can, and nothing else has happened to."""
-        channel.flags &= ~(AGAIN | REFUSED)
+    cdef int dispatch_read(self, Channel channel, cyn_event *event) except -1:
+        """`dispatch_event` in the usual case: a connection on a plain socket, which wants to read, can be read."""
+        channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
         try:
             channel.on_data()
             if not channel.flags & DIRECT and self.is_live(channel, event):
                 self.deliver_pending(channel)
-        except LEAVING:
+        except EXITS:
             raise
         except BaseException as error:
             self.failed(channel, error)
         return 1
 
-    cdef int dispatch(self, Channel channel, cyn_event *event) except -1:
+    cdef int dispatch_event(self, Channel channel, cyn_event *event) except -1:
         """One event to one channel, as asyncore.readwrite did it; docs/design.md, "Dispatch". 0: it was not wanted."""
         cdef uint32_t ready = event.ready
         cdef int unread = -1
         cdef uint32_t wanted
         channel.traits.check()
-        if channel.asked_at >= 0 and not channel.flags & TOUCHED:
-            self.touch(channel)
-        channel.flags &= ~(AGAIN | REFUSED)
+        if channel.polled_index >= 0 and not channel.flags & DIRTY:
+            self.ask_soon(channel)
+        channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
         try:
             if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR):
                 wanted = channel.interest()
@@ -942,7 +942,7 @@ cdef class Loop(Registry):
                     return 1
             if ready & (CYN_HUP | CYN_ERR | CYN_NVAL):
                 self.hung_up(channel, event, ready, unread)
-        except LEAVING:
+        except EXITS:
             raise
         except BaseException as error:
             self.failed(channel, error)
@@ -980,7 +980,7 @@ cdef class Loop(Registry):
 
     cdef int deliver_pending(self, Channel channel) except -1:
         """A TLS socket may hold bytes that it has read already and that no event will tell of."""
-        if channel.fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
+        if channel.key_fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
             channel.flags |= PENDING
             self.queue(_read_pending, (channel, channel.its_socket()))
         return 0
@@ -988,9 +988,9 @@ cdef class Loop(Registry):
     cdef int failed(self, Channel channel, object error) except -1:
         """What left a handler of the channel; called with the exception being handled."""
         if isinstance(error, OSError):
-            if channel.flags & REFUSED:
+            if channel.flags & ACCEPT_EMFILE:
                 return 0  # out of descriptors: the listener has backed off
-            if channel.flags & AGAIN and isinstance(error, BlockingIOError):
+            if channel.flags & RECV_EAGAIN and isinstance(error, BlockingIOError):
                 return 0  # a spurious event: there was nothing to read
             if error.errno in DISCONNECTED:
                 return channel.on_close()
@@ -1006,17 +1006,17 @@ def _read_pending(Channel channel, sock):
     if not channel.interest() & CYN_READ:
         channel.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
         return
-    channel.flags &= ~(AGAIN | REFUSED)
+    channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
     try:
         channel.on_read()
         if channel.loop is loop and channel.its_socket() is sock:
             loop.deliver_pending(channel)
-    except LEAVING:
+    except EXITS:
         raise
     except BaseException as error:
         loop.failed(channel, error)
-    if channel.loop is loop and channel.asked_at >= 0:
-        loop.touch(channel)
+    if channel.loop is loop and channel.polled_index >= 0:
+        loop.ask_soon(channel)
 
 
 cdef int _pending(Channel channel) except -1:

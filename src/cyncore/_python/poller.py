@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from ._patched import own_select
+from .._patched import own_select
 
 # gevent and eventlet wait by functions of their own, which tell of less: `Loop._ask_kernel` sees to them.
 select: Any = own_select()

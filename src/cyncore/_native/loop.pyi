@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from typing_extensions import Self, disjoint_base
 
-from ._calls import Handle, TimerHandle
+from .calls import Handle, TimerHandle
 
 BACKENDS: Final[tuple[str, ...]]
 socket_map: dict[int, Any]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t, uint32_t
 
-from ._calls cimport Calls, Handle, TimerHandle
-from ._channel cimport Channel
-from ._csrc cimport cyn_event
-from ._registry cimport Registry
+from .calls cimport Calls, Handle, TimerHandle
+from .channel cimport Channel
+from .csrc cimport cyn_event
+from .registry cimport Registry
 
 
 cdef class Loop(Registry):
@@ -34,11 +34,11 @@ cdef class Loop(Registry):
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1
 
-    cdef int settle_outside(self, bint ask_all) except -1
+    cdef int prepare_outside(self, bint sweep_all) except -1
     cdef int set_alarm(self) except -1
     cdef int flush_gathered(self) except -1
     cdef bint is_left(self, int need) except -1
-    cdef int tick(self, int64_t limit, bint ask_all, int need) except -1
+    cdef int tick(self, int64_t limit, bint sweep_all, int need) except -1
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint must_look(self) noexcept
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
@@ -50,10 +50,10 @@ cdef class Loop(Registry):
     cdef int judge(self, int64_t began, int64_t woken) except -1
     cdef int take_late(self, cyn_event *events) except -1
     cdef int wait_failed(self, int rc) except -1
-    cdef int deliver(self, cyn_event *events, int count, unsigned long number) except -1
+    cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1
     cdef bint is_live(self, Channel channel, cyn_event *event) noexcept
-    cdef int read(self, Channel channel, cyn_event *event) except -1
-    cdef int dispatch(self, Channel channel, cyn_event *event) except -1
+    cdef int dispatch_read(self, Channel channel, cyn_event *event) except -1
+    cdef int dispatch_event(self, Channel channel, cyn_event *event) except -1
     cdef int hung_up(self, Channel channel, cyn_event *event, uint32_t ready, int unread) except -1
     cdef int drop_bad(self, Channel channel, cyn_event *event) except -1
     cdef int deliver_pending(self, Channel channel) except -1

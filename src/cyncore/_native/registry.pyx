@@ -22,8 +22,8 @@ from libc.errno cimport EBADF, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from ._channel cimport (
-    AGAIN,
+from .channel cimport (
+    RECV_EAGAIN,
     BACKED_OFF,
     DIRECT,
     FOREIGN,
@@ -31,15 +31,15 @@ from ._channel cimport (
     MUTED,
     PENDING,
     PENDING_LATER,
-    REFUSED,
+    ACCEPT_EMFILE,
     RECENT,
-    TOUCHED,
+    DIRTY,
     Channel,
     Foreign,
     LoopBase,
     _fileno,
 )
-from ._csrc cimport (
+from .csrc cimport (
     CYN_READ,
     F_GETFD,
     cyn_clock,
@@ -53,7 +53,7 @@ from ._csrc cimport (
     cyn_poller_names,
     cyn_poller_open,
     cyn_poller_remove,
-    cyn_poller_settle,
+    cyn_poller_apply,
     cyn_poller_wait,
     cyn_poller_want,
     cyn_wake_close,
@@ -61,10 +61,10 @@ from ._csrc cimport (
     cyn_wake_open,
     cyn_wake_signal,
 )
-from ._traits cimport Traits, revision, traits_of
+from .traits cimport Traits, revision, traits_of
 
-from ._channel import ExitNow
-from ._report import WARNING, report
+from .channel import ExitNow
+from .._report import WARNING, report
 
 cdef extern from *:
     """
@@ -120,8 +120,8 @@ cdef int PIECES = 8                    # pieces between two such pauses, where n
 cdef Py_ssize_t RECENT_MOST = 64       # channels that are asked before all others
 cdef unsigned RECENT_PASSES = 100      # that a channel stays one of them, without an event or another answer
 cdef int SWEEPS_MOST = 8               # within one another: each takes some of the stack
-cdef int TOUCHED_ROUNDS = 3            # what predicates touch is asked at once, and what those touch, but no further
-cdef tuple LEAVING = (ExitNow, KeyboardInterrupt, SystemExit)
+cdef int DIRTY_ROUNDS = 3            # what predicates touch is asked at once, and what those touch, but no further
+cdef tuple EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
 
 BACKENDS = ()
 cdef int _at = 0
@@ -183,8 +183,8 @@ cdef class Registry(LoopBase):
     def __cinit__(self):
         self.wake_fds.read_fd = self.wake_fds.write_fd = -1
         self.owners = []
-        self.asked = []
-        self.touched = []
+        self.polled = []
+        self.dirty = []
         self.recent = []
         self.kinds = []
         self.turn = RLock()
@@ -294,40 +294,40 @@ cdef class Registry(LoopBase):
     # What the channels want
 
     # Predicates are the program's code over any state of the program's. An answer can have changed for four reasons:
-    # 1. something has happened to the channel, and 2. an attribute was set on it: then it is in `touched`, and asked
+    # 1. something has happened to the channel, and 2. an attribute was set on it: then it is in `dirty`, and asked
     # before the next wait. 3. What an attribute holds was changed (a list, a counter), by a handler or by a thread that
     # then woke the loop: channels that were active lately are `recent`, and asked before each wait that would block and
     # after each that did. 4. Anything else: a sweep asks all of the others, in pieces: at once where there is nothing
     # else to do, and in a twentieth of the time where there is. It is complete, and nobody need be asked, when
     # everyone was asked since Python code ran last: `runs` counts that.
 
-    cdef int settle(self, bint ask_all) except -1:
+    cdef int prepare(self, bint sweep_all) except -1:
         """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
         cdef int64_t now
         cdef int audit = 0, rc, rounds = 0
         if is_map_changed(self) or not self.tells:
             self.read_map()
-        if self.runs != self.settled_runs:
-            self.settled_runs = self.runs
+        if self.runs != self.prepared_runs:
+            self.prepared_runs = self.runs
             now = tick_time(self)
             if now >= self.audit_at:
                 self.audit_at = now + AUDIT_EVERY
                 audit = AUDIT_COUNT
                 self.check_kinds()
-            if self.asked and not ask_all and now >= self.sweep_at:
+            if self.polled and not sweep_all and now >= self.sweep_at:
                 self.ask_recent()
                 self.sweep(PIECE)
-        if ask_all:
+        if sweep_all:
             self.check_kinds()
-            if self.asked:
+            if self.polled:
                 self.ask_everyone()
         elif self.awoke:
             self.awoke = False
             self.ask_recent()
-        while self.touched and rounds < TOUCHED_ROUNDS:
-            self.ask_touched()
+        while self.dirty and rounds < DIRTY_ROUNDS:
+            self.ask_dirty()
             rounds += 1
-        rc = cyn_poller_settle(&self.poller, audit)
+        rc = cyn_poller_apply(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
         if self.poller.refusal:
@@ -345,48 +345,48 @@ cdef class Registry(LoopBase):
                self if owner is None else owner, fd, os.strerror(error))
         return 0
 
-    cdef int ask_touched(self) except -1:
+    cdef int ask_dirty(self) except -1:
         """Asks the channels that had an event or were changed. What that touches waits for the next round."""
-        cdef list touched = self.touched
+        cdef list dirty = self.dirty
         cdef Py_ssize_t at = 0
         cdef Channel channel
         self.now = 0
         cdef list before = self.asking
-        self.touched = []
-        self.touched_gaps = 0
-        self.asking = touched
+        self.dirty = []
+        self.dirty_gaps = 0
+        self.asking = dirty
         try:
-            while at < len(touched):
-                entry = touched[at]
+            while at < len(dirty):
+                entry = dirty[at]
                 at += 1
                 if entry is not None:
                     channel = <Channel> entry
-                    channel.flags &= ~TOUCHED
+                    channel.flags &= ~DIRTY
                     if channel.loop is self:
                         self.ask(channel)
-                        self.note_recent(channel)
+                        self.recent_add(channel)
         finally:
             self.asking = before
-            if at < len(touched):
-                self.touched = touched[at:] + self.touched
-                self.number_touched()
+            if at < len(dirty):
+                self.dirty = dirty[at:] + self.dirty
+                self.dirty_renumber()
         return 0
 
-    cdef int number_touched(self) except -1:
-        self.touched = [entry for entry in self.touched if entry is not None]
-        self.touched_gaps = 0
-        for at, entry in enumerate(self.touched):
-            (<Channel> entry).touched_at = at
+    cdef int dirty_renumber(self) except -1:
+        self.dirty = [entry for entry in self.dirty if entry is not None]
+        self.dirty_gaps = 0
+        for at, entry in enumerate(self.dirty):
+            (<Channel> entry).dirty_index = at
         return 0
 
-    cdef int forget_touched(self, Channel channel) except -1:
-        """It has left the map: where somebody else polls that, no settle would ever let go of it."""
-        cdef Py_ssize_t at = channel.touched_at
-        if at < len(self.touched) and self.touched[at] is channel:
-            self.touched[at] = None
-            self.touched_gaps += 1
-            if self.touched_gaps > 16 and self.touched_gaps * 2 > len(self.touched):
-                self.number_touched()
+    cdef int dirty_remove(self, Channel channel) except -1:
+        """It has left the map: where somebody else polls that, no tick would ever let go of it."""
+        cdef Py_ssize_t at = channel.dirty_index
+        if at < len(self.dirty) and self.dirty[at] is channel:
+            self.dirty[at] = None
+            self.dirty_gaps += 1
+            if self.dirty_gaps > 16 and self.dirty_gaps * 2 > len(self.dirty):
+                self.dirty_renumber()
         elif self.asking is not None and at < len(self.asking) and self.asking[at] is channel:
             self.asking[at] = None
         return 0
@@ -394,28 +394,28 @@ cdef class Registry(LoopBase):
     cdef int ask(self, Channel channel) except -1:
         """Asks one channel, and notes what it wants now."""
         try:
-            if channel.asked_at >= 0:
-                channel.asked_run = self.runs
+            if channel.polled_index >= 0:
+                channel.polled_run = self.runs
                 channel.ask()
             channel.arm()
-        except LEAVING:
+        except EXITS:
             raise
         except BaseException:  # the old loop died of it; it is one channel's trouble
             channel.on_error()
         return 0
 
-    cdef int note_recent(self, Channel channel) except -1:
+    cdef int recent_add(self, Channel channel) except -1:
         """It was active: an event, an assignment, another answer than before."""
         cdef Channel other
         cdef int _tries
-        if channel.loop is not self or channel.asked_at < 0:
+        if channel.loop is not self or channel.polled_index < 0:
             return 0  # its predicate has taken it elsewhere
         channel.idle_passes = 0
         if channel.flags & RECENT:
             return 0
         if len(self.recent) < RECENT_MOST:
             self.recent.append(channel)
-            channel.recent_at = <int> len(self.recent) - 1
+            channel.recent_index = <int> len(self.recent) - 1
             channel.flags |= RECENT
             return 0
         if self.asking_recent:
@@ -426,21 +426,21 @@ cdef class Registry(LoopBase):
             if other.idle_passes:
                 other.flags &= ~RECENT
                 self.recent[self.recent_next] = channel
-                channel.recent_at = self.recent_next
+                channel.recent_index = self.recent_next
                 channel.flags |= RECENT
                 break
         return 0
 
-    cdef int forget_recent(self, Channel channel) except -1:
+    cdef int recent_remove(self, Channel channel) except -1:
         cdef Channel last
         channel.flags &= ~RECENT
         if self.asking_recent:  # somebody walks over the list
-            self.recent[channel.recent_at] = None
+            self.recent[channel.recent_index] = None
             self.recent_gaps = True
             return 0
         last = <Channel> self.recent[len(self.recent) - 1]
-        self.recent[channel.recent_at] = last
-        last.recent_at = channel.recent_at
+        self.recent[channel.recent_index] = last
+        last.recent_index = channel.recent_index
         self.recent.pop()
         return 0
 
@@ -451,7 +451,7 @@ cdef class Registry(LoopBase):
         cdef Channel channel
         cdef Py_ssize_t at = 0
         cdef bint idle = False, news = False
-        cdef unsigned said
+        cdef unsigned answers
         if self.recent_runs == self.runs or self.asking_recent:
             return False
         self.recent_runs = self.runs
@@ -466,10 +466,10 @@ cdef class Registry(LoopBase):
                 if entry is None:
                     continue
                 channel = <Channel> entry
-                if channel.asked_run != self.runs:
-                    said = channel.said
+                if channel.polled_run != self.runs:
+                    answers = channel.answers
                     self.ask(channel)
-                    if channel.said != said:
+                    if channel.answers != answers:
                         news = True
                         channel.idle_passes = 0
                     else:
@@ -495,12 +495,12 @@ cdef class Registry(LoopBase):
         for at, entry in enumerate(kept):
             channel = <Channel> entry
             channel.flags |= RECENT
-            channel.recent_at = at
+            channel.recent_index = at
         return 0
 
     cdef bint is_stale(self) noexcept:
         """Is there somebody who was not asked since Python code ran last?"""
-        if self.sweeping >= SWEEPS_MOST or not self.asked:
+        if self.sweeping >= SWEEPS_MOST or not self.polled:
             return False
         return self.sweep_left > 0 or self.sweep_runs != self.runs
 
@@ -510,7 +510,7 @@ cdef class Registry(LoopBase):
 
     cdef int ask_everyone(self) except -1:
         """A whole sweep, at once."""
-        if not self.asked:
+        if not self.polled:
             return 0
         if not self.is_asking():
             self.runs += 1  # also those who were asked a moment ago
@@ -526,7 +526,7 @@ cdef class Registry(LoopBase):
             return 0
         if self.sweep_runs != self.runs:
             self.sweep_runs = self.runs
-            self.sweep_left = len(self.asked)
+            self.sweep_left = len(self.polled)
         if self.sweep_left <= 0:
             return 0
         self.sweeping += 1
@@ -544,45 +544,45 @@ cdef class Registry(LoopBase):
 
     cdef int sweep_piece(self, int64_t start, int64_t most) except -1:
         cdef Channel channel
-        cdef unsigned said, count = 0
-        while self.sweep_left > 0 and self.asked:
-            if self.sweep_next >= len(self.asked):
+        cdef unsigned answers, count = 0
+        while self.sweep_left > 0 and self.polled:
+            if self.sweep_next >= len(self.polled):
                 self.sweep_next = 0
-            item = self.asked[self.sweep_next]
+            item = self.polled[self.sweep_next]
             self.sweep_next += 1
             self.sweep_left -= 1
             if item is None:
                 continue  # left during this sweep
             channel = <Channel> item
-            if channel.asked_run == self.sweep_runs:
+            if channel.polled_run == self.sweep_runs:
                 continue
-            channel.asked_run = self.sweep_runs
-            said = channel.said
+            channel.polled_run = self.sweep_runs
+            answers = channel.answers
             try:
                 channel.ask()
-                if channel.said != said and channel.loop is self:
+                if channel.answers != answers and channel.loop is self:
                     channel.arm()
-                    self.note_recent(channel)
-            except LEAVING:
+                    self.recent_add(channel)
+            except EXITS:
                 raise
             except BaseException:  # as in ask()
                 channel.on_error()
             count += 1
             if count % 16 == 0 and most >= 0 and cyn_clock() - start >= most:
                 break
-        if not self.asked:
+        if not self.polled:
             self.sweep_left = 0
         return 0
 
     cdef int close_gaps(self) except -1:
         cdef Py_ssize_t at
         if self.gaps:
-            self.asked = [channel for channel in self.asked if channel is not None]
+            self.polled = [channel for channel in self.polled if channel is not None]
             self.gaps = 0
-            for at in range(len(self.asked)):
-                (<Channel> self.asked[at]).asked_at = <int> at
+            for at in range(len(self.polled)):
+                (<Channel> self.polled[at]).polled_index = <int> at
             if self.sweep_left > 0:
-                self.sweep_left = len(self.asked)  # places have changed: once round from here
+                self.sweep_left = len(self.polled)  # places have changed: once round from here
         return 0
 
     cdef int check_kinds(self) except -1:
@@ -601,21 +601,21 @@ cdef class Registry(LoopBase):
             for owner in list(self.owners):
                 if owner is not None and (<Channel> owner).loop is self:
                     (<Channel> owner).classify()
-                    (<Channel> owner).settle()
+                    (<Channel> owner).interest_changed()
         return 0
 
-    cdef int touch(self, Channel channel) except -1:
-        if not channel.flags & TOUCHED:
-            self.mark(channel)
+    cdef int ask_soon(self, Channel channel) except -1:
+        if not channel.flags & DIRTY:
+            self.dirty_add(channel)
         return self.changed()
 
-    cdef int mark(self, Channel channel) except -1:
+    cdef int dirty_add(self, Channel channel) except -1:
         """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
         if cyn_threads_are_free and self.owner_thread != PyThread_get_thread_ident() and self.depth:
             return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
-        self.touched.append(channel)
-        channel.touched_at = <int> len(self.touched) - 1
-        channel.flags |= TOUCHED
+        self.dirty.append(channel)
+        channel.dirty_index = <int> len(self.dirty) - 1
+        channel.flags |= DIRTY
         if self.hosted and self.depth == 0:
             self.wake()
         return 0
@@ -635,11 +635,11 @@ cdef class Registry(LoopBase):
         if channel.its_socket() is None or (channel.flags & DIRECT and _fileno(channel.sock) != fd):
             if cyn_fcntl(fd, F_GETFD) < 0:  # what stands for a socket may have made its number up
                 raise failure(errno, f"{channel!r} fd {fd} cannot be added")
-        if channel.fd >= 0 and channel.fd != fd:
-            if self.map.get(channel.fd) is channel:
-                self.take_out(channel.fd)
+        if channel.key_fd >= 0 and channel.key_fd != fd:
+            if self.map.get(channel.key_fd) is channel:
+                self.take_out(channel.key_fd)
             else:
-                self.detach(channel.fd)
+                self.detach(channel.key_fd)
         self.attach(fd, channel)
         # Kept until the change is noted: its end may run code that changes the map again.
         _before = self.map.get(fd)
@@ -679,10 +679,10 @@ cdef class Registry(LoopBase):
 
     cdef int renew(self, Channel channel) except -1:
         """The channel has another socket: nothing of what the kernel was told counts."""
-        if cyn_poller_add(&self.poller, channel.fd, <void *> channel) < 0:
+        if cyn_poller_add(&self.poller, channel.key_fd, <void *> channel) < 0:
             raise MemoryError
         channel.flags &= ~(HELD | MUTED)
-        return channel.settle()
+        return channel.interest_changed()
 
     cdef int attach(self, int fd, Channel channel) except -1:
         """All that may fail for want of memory comes before the slot points to the channel, or is taken back."""
@@ -706,19 +706,19 @@ cdef class Registry(LoopBase):
             self.let_go(known)
         self.channel_count += 1
         channel.loop = self
-        channel.fd = fd
-        channel.said = 0
-        channel.asked_run = self.runs - 1
+        channel.key_fd = fd
+        channel.answers = 0
+        channel.polled_run = self.runs - 1
         if known is not channel:  # what an earlier loop had promised is lost with it
             if channel.flags & PENDING:
                 channel.flags |= PENDING_LATER
-            channel.flags &= ~(BACKED_OFF | PENDING | AGAIN | REFUSED)
+            channel.flags &= ~(BACKED_OFF | PENDING | RECV_EAGAIN | ACCEPT_EMFILE)
         channel.flags &= ~(HELD | MUTED)
         channel.traits = traits
         traits.users += 1
         try:
             channel.classify()
-            return channel.settle()
+            return channel.interest_changed()
         except BaseException:  # all or nothing: the caller is told
             self.detach(fd)
             raise
@@ -734,38 +734,38 @@ cdef class Registry(LoopBase):
 
     cdef int let_go(self, Channel channel) except -1:
         self.channel_count -= 1
-        if channel.flags & TOUCHED:
-            channel.flags &= ~TOUCHED
-            self.forget_touched(channel)
+        if channel.flags & DIRTY:
+            channel.flags &= ~DIRTY
+            self.dirty_remove(channel)
         if channel.flags & RECENT:
-            self.forget_recent(channel)
-        self.leave_asked(channel)
+            self.recent_remove(channel)
+        self.polled_remove(channel)
         channel.loop = None
-        channel.fd = -1
+        channel.key_fd = -1
         channel.traits.users -= 1
         return 0
 
-    cdef int join_asked(self, Channel channel) except -1:
-        if channel.asked_at < 0:
-            self.asked.append(channel)
-            channel.asked_at = <int> len(self.asked) - 1
+    cdef int polled_add(self, Channel channel) except -1:
+        if channel.polled_index < 0:
+            self.polled.append(channel)
+            channel.polled_index = <int> len(self.polled) - 1
         return 0
 
-    cdef int leave_asked(self, Channel channel) except -1:
+    cdef int polled_remove(self, Channel channel) except -1:
         cdef Channel last
-        if channel.asked_at < 0:
+        if channel.polled_index < 0:
             return 0
         if self.sweeping:
-            self.asked[channel.asked_at] = None
+            self.polled[channel.polled_index] = None
             self.gaps += 1
         else:
-            last = <Channel> self.asked[len(self.asked) - 1]
-            self.asked[channel.asked_at] = last
-            last.asked_at = channel.asked_at
-            self.asked.pop()
+            last = <Channel> self.polled[len(self.polled) - 1]
+            self.polled[channel.polled_index] = last
+            last.polled_index = channel.polled_index
+            self.polled.pop()
             if self.sweep_left > 0:
-                self.sweep_left = len(self.asked)  # the last one may have come to a place that is behind the cursor
-        channel.asked_at = -1
+                self.sweep_left = len(self.polled)  # the last one may have come to a place that is behind the cursor
+        channel.polled_index = -1
         return 0
 
     cdef int read_map(self) except -1:
@@ -820,11 +820,11 @@ cdef class Registry(LoopBase):
         if channel.traits not in self.kinds:
             self.kinds.append(channel.traits)
         channel.classify()
-        return channel.settle()
+        return channel.interest_changed()
 
     cdef bint is_in_map(self, Channel channel) except -1:
         """Is it still what the map, which is no dict and tells of no change, holds for its descriptor?"""
-        entry = self.map.get(channel.fd)
+        entry = self.map.get(channel.key_fd)
         return entry is channel or (channel.flags & FOREIGN and entry is (<Foreign> channel).target)
 
     # Checks

@@ -26,7 +26,7 @@ from libc.errno cimport ENOTCONN, EPIPE, ESHUTDOWN, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from ._csrc cimport (
+from .csrc cimport (
     CYN_HAVE_ACCEPT4,
     CYN_PEER_TEXT,
     CYN_PRI,
@@ -45,7 +45,7 @@ from ._csrc cimport (
     cyn_send,
     pollfd,
 )
-from ._traits cimport (
+from .traits cimport (
     ACCEPTS,
     ASK_READ,
     ASK_STATE,
@@ -65,8 +65,9 @@ from ._traits cimport (
     traits_of_instance,
 )
 
-from . import _patched, _traits
-from ._report import WARNING, report
+from . import traits as _traits
+from .. import _patched
+from .._report import WARNING, report
 
 cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
@@ -200,16 +201,16 @@ cdef class LoopBase:
     cdef int renew(self, Channel channel) except -1:
         return 0
 
-    cdef int touch(self, Channel channel) except -1:
+    cdef int ask_soon(self, Channel channel) except -1:
         return 0
 
-    cdef int mark(self, Channel channel) except -1:
+    cdef int dirty_add(self, Channel channel) except -1:
         return 0
 
-    cdef int join_asked(self, Channel channel) except -1:
+    cdef int polled_add(self, Channel channel) except -1:
         return 0
 
-    cdef int leave_asked(self, Channel channel) except -1:
+    cdef int polled_remove(self, Channel channel) except -1:
         return 0
 
     cdef int read_ahead(self, Channel channel) except -1:
@@ -298,20 +299,20 @@ cdef class Channel(Root):
     """A descriptor in a map, and what is wanted of it. `dispatcher` is the class to derive from."""
 
     def __cinit__(self):
-        self.fd = self.number = -1
-        self.asked_at = -1
+        self.key_fd = self.fileno = -1
+        self.polled_index = -1
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
-        if self.asked_at >= 0 and not self.flags & (TOUCHED | ASKING):
-            self.loop.mark(self)  # its predicates may look at that
+        if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
+            self.loop.dirty_add(self)  # its predicates may look at that
         if cyn_names_may_have(name):
             self.attribute_changed(name, True)
 
     def __delattr__(self, name):
         generic_delete(self, name, NULL)
-        if self.asked_at >= 0 and not self.flags & (TOUCHED | ASKING):
-            self.loop.mark(self)
+        if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
+            self.loop.dirty_add(self)
         if cyn_names_may_have(name):
             self.attribute_changed(name, False)
 
@@ -328,11 +329,11 @@ cdef class Channel(Root):
                 self.flags |= INSTANCE
             if self.loop is not None:
                 self.classify()
-                self.settle()
+                self.interest_changed()
         elif watch == WATCH_STATE:
             if self.loop is not None and self.defines & STATE:
                 self.flags &= ~MUTED
-                self.settle()
+                self.interest_changed()
         elif watch == WATCH_CLASS:
             if self.loop is not None:
                 self.loop.reclass(self)
@@ -357,7 +358,7 @@ cdef class Channel(Root):
             self.flags &= ~flag
         self.flags &= ~MUTED
         if self.loop is not None and self.flags != before:
-            self.settle()
+            self.interest_changed()
         return 0
 
     @property
@@ -398,8 +399,8 @@ cdef class Channel(Root):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
-    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `home` are None then,
-    # `number` is -1, and what the attribute says counts.
+    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `map` are None then,
+    # `fileno` is -1, and what the attribute says counts.
 
     cdef object its_socket(self):
         if self.sock is None and traits_of(type(self)).flags & SHADOWS:
@@ -407,9 +408,9 @@ cdef class Channel(Root):
         return self.sock
 
     cdef object its_map(self):
-        if self.home is None and traits_of(type(self)).flags & SHADOWS:
+        if self.map is None and traits_of(type(self)).flags & SHADOWS:
             return self._map
-        return self.home
+        return self.map
 
     cdef object method_of_socket(self, str name):
         cdef object sock = self.its_socket()
@@ -420,7 +421,7 @@ cdef class Channel(Root):
 
     cdef bint is_as_before(self, object sock) except -1:
         """Has it this socket still, and is it not closed?"""
-        return self.its_socket() is sock and (self.number >= 0 or self._fileno is not None)
+        return self.its_socket() is sock and (self.fileno >= 0 or self._fileno is not None)
 
     cdef int move_socket(self) except -1:
         """The class may have got an attribute in the way of `socket`, or lost it, while this one had a socket."""
@@ -461,24 +462,24 @@ cdef class Channel(Root):
 
     @property
     def _fileno(self):
-        return _made_up(self) if self.number < 0 else self.number
+        return _made_up(self) if self.fileno < 0 else self.fileno
 
     @_fileno.setter
     def _fileno(self, value):
         if value is None or isinstance(value, int):
-            self.number = -1 if value is None else value
+            self.fileno = -1 if value is None else value
         else:
-            self.number = -1
-        if self.number < 0 and (value is not None or _made_up(self) is not None):
+            self.fileno = -1
+        if self.fileno < 0 and (value is not None or _made_up(self) is not None):
             PyObject_GenericSetAttr(self, "_made_up", value)  # of a mock: a key of the map, and no descriptor
 
     @property
     def _map(self):
-        return self.home
+        return self.map
 
     @_map.setter
     def _map(self, value):
-        self.home = value
+        self.map = value
 
     @property
     def addr(self):
@@ -505,7 +506,7 @@ cdef class Channel(Root):
         if self.flags & UNSENT:
             self.flush_leaving()
         self.flags &= ~(CONNECTED | ACCEPTING | CONNECTING | MUTED)
-        self.settle()
+        self.interest_changed()
         return True
 
     def set_socket(self, sock, map=None):
@@ -520,29 +521,29 @@ cdef class Channel(Root):
         cdef int found
         if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or traits_of(type(self)).flags & (OWN_SET | STATE):
             return False
-        if self.sock is not None or self.number >= 0 or self.loop is not None:
+        if self.sock is not None or self.fileno >= 0 or self.loop is not None:
             return False
         _set_blocking(sock, False)
         PyObject_GenericSetAttr(self, "socket", sock)
         if not self.flags & DIRECT:
             return False
-        self.home = map
+        self.map = map
         self.flags |= CONNECTED
-        self.number = _fileno(sock)
+        self.fileno = _fileno(sock)
         try:
-            if self.number < 0:
+            if self.fileno < 0:
                 raise ValueError(f"{self!r} has no file descriptor to add")
             loop = _loop_of(map)
-            found = cyn_peer_find(self.number, &self.peer)
+            found = cyn_peer_find(self.fileno, &self.peer)
             if found == 0:
                 self.address = sock.getpeername()
             elif found == -ENOTCONN or found == -EINVAL:
                 self.flags &= ~CONNECTED
             elif found < 0:
                 raise OSError(-found, os.strerror(-found))
-            loop.put(self.number, self)
+            loop.put(self.fileno, self)
         except BaseException:
-            self.number = -1
+            self.fileno = -1
             raise
         return True
 
@@ -569,8 +570,8 @@ cdef class Channel(Root):
             if type(map) is not dict and not hasattr(map, "__setitem__"):
                 raise TypeError(f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, "
                                 "or behave like one")
-        if self.number >= 0:
-            self.join(map, self.number)
+        if self.fileno >= 0:
+            self.join(map, self.fileno)
             return
         key = self._fileno
         if _is_descriptor(key):
@@ -585,9 +586,9 @@ cdef class Channel(Root):
         if loop is None or loop.map is not map:
             loop = _loop_of(map)
         if self.loop is not None and self.loop is not loop:
-            if self.loop.map.get(self.fd) is self:
-                raise ValueError(f"{self!r} fd {self.fd} is in {self.loop!r} already: del_channel() comes first")
-            self.loop.detach(self.fd)
+            if self.loop.map.get(self.key_fd) is self:
+                raise ValueError(f"{self!r} fd {self.key_fd} is in {self.loop!r} already: del_channel() comes first")
+            self.loop.detach(self.key_fd)
         loop.put(fd, self)
         if self.flags & NAMELESS:
             self.flags &= ~NAMELESS
@@ -599,11 +600,11 @@ cdef class Channel(Root):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
         if self.flags & UNSENT:
             self.flush_leaving()
-        cdef int fd = self.number
+        cdef int fd = self.fileno
         if map is None:
             map = self.its_map()
         if fd >= 0:
-            self.number = -1
+            self.fileno = -1
             self.leave(map, fd)
             return
         key = self._fileno
@@ -621,7 +622,7 @@ cdef class Channel(Root):
                 loop.take_out(fd)
             else:
                 del map[fd]
-        elif loop is not None and self.fd == fd and loop.map is map:
+        elif loop is not None and self.key_fd == fd and loop.map is map:
             loop.detach(fd)
         return 0
 
@@ -662,31 +663,31 @@ cdef class Channel(Root):
         if self.sock is None or self.defines & SHADOWS:
             self.move_socket()
         if self.defines & (ASK_READ | ASK_WRITE | ASK_STATE):
-            return self.loop.join_asked(self)
-        return self.loop.leave_asked(self)
+            return self.loop.polled_add(self)
+        return self.loop.polled_remove(self)
 
     cdef int ask(self) except -1:
         """Asks the predicates that the class defines; what they raise is the caller's to handle."""
-        cdef unsigned said = CYN_READ
+        cdef unsigned answers = CYN_READ
         self.flags |= ASKING  # what a predicate sets on its own channel is no reason to ask it again
         try:
             if self.defines & ASK_READ and not self.call(self.traits.readable, "readable"):
-                said = 0
+                answers = 0
             if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
-                said |= CYN_WRITE
+                answers |= CYN_WRITE
             if self.defines & ASK_STATE:  # in bits that no event has: where one changes, what is wanted may change
                 for at, name in enumerate(("accepting", "connecting", "connected")):
-                    said |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
+                    answers |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
         finally:
             self.flags &= ~ASKING
-        self.said = said
+        self.answers = answers
         return 0
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:
         cdef unsigned defines = self.defines, flags = self.flags, wanted = CYN_READ
         cdef bint connecting
         if defines & ASK_READ:
-            wanted = self.said & CYN_READ
+            wanted = self.answers & CYN_READ
         if flags & (PAUSED | MUTED | BACKED_OFF):
             wanted = 0
         if wanted and defines & URGENT:
@@ -701,7 +702,7 @@ cdef class Channel(Root):
         else:
             connecting = flags & (CONNECTING | CONNECTED) == CONNECTING
         if defines & ASK_WRITE:
-            if self.said & CYN_WRITE and (connecting or defines & WRITES):
+            if self.answers & CYN_WRITE and (connecting or defines & WRITES):
                 wanted |= CYN_WRITE
         elif connecting or (flags & OUTPUT if defines & BUFFERED else defines & WRITES):
             wanted |= CYN_WRITE
@@ -724,12 +725,12 @@ cdef class Channel(Root):
             loop.read_ahead(self)
         if self.loop is not loop:
             return 0  # closed by code of the program's that was asked on the way
-        return loop.want(self.fd, wanted)
+        return loop.want(self.key_fd, wanted)
 
-    cdef int settle(self) except -1:
+    cdef int interest_changed(self) except -1:
         """Something has changed: what is wanted follows, at once or when the predicates have been asked."""
-        if self.loop is not None and self.asked_at >= 0:
-            return self.loop.touch(self)
+        if self.loop is not None and self.polled_index >= 0:
+            return self.loop.ask_soon(self)
         return self.arm()
 
     # Events
@@ -797,7 +798,7 @@ cdef class Channel(Root):
 
     cdef int flush(self, bint at_end) except -1:
         """Sends what was gathered. `at_end`: of the tick, so that what is to follow it may happen, too."""
-        self.flags &= ~GATHERED
+        self.flags &= ~FLUSH_QUEUED
         return 0
 
     cdef int flush_leaving(self) except -1:
@@ -889,14 +890,15 @@ cdef class Channel(Root):
     cdef int back_off(self, object error) except -1:
         global _logged_at
         self.backoff = min(max(self.backoff * 2, BACKOFF_FIRST), BACKOFF_LAST)
-        self.flags |= BACKED_OFF | REFUSED
-        self.settle()
+        self.flags |= BACKED_OFF | ACCEPT_EMFILE
+        self.interest_changed()
         if self.loop is not None:
             self.loop.later(self.backoff, self._accept_again)
         now = time.monotonic()
         if _logged_at < 0 or now - _logged_at >= 1.0:
             _logged_at = now
-            report(WARNING, "%r fd %d cannot accept: %s; trying again every %d ms", self, self.fd, error, self.backoff)
+            report(WARNING, "%r fd %d cannot accept: %s; trying again every %d ms",
+                   self, self.key_fd, error, self.backoff)
         return 0
 
     def _accept_again(self):
@@ -942,7 +944,7 @@ cdef class Channel(Root):
                 self.handle_close()
                 return b""
             if error.errno == EAGAIN:
-                self.flags |= AGAIN
+                self.flags |= RECV_EAGAIN
             raise
         if self.flags & MUTED:
             self.unmute()
@@ -954,7 +956,7 @@ cdef class Channel(Root):
     cdef int unmute(self) except -1:
         """Somebody reads after all."""
         self.flags &= ~MUTED
-        return 0 if self.loop is None else self.settle()
+        return 0 if self.loop is None else self.interest_changed()
 
     def send(self, data):
         """Sends what the socket takes now of ``data`` (bytes-like) and returns how many bytes that was, perhaps 0.
@@ -1023,19 +1025,19 @@ cdef class Foreign(Channel):
         return repr(self.target)
 
     cdef int classify(self) except -1:
-        return self.loop.join_asked(self)
+        return self.loop.polled_add(self)
 
     cdef int ask(self) except -1:
-        cdef unsigned said = 0
+        cdef unsigned answers = 0
         if self.target.readable():
-            said = CYN_READ | CYN_PRI
+            answers = CYN_READ | CYN_PRI
         if self.target.writable() and not self.target.accepting:
-            said |= CYN_WRITE
-        self.said = said
+            answers |= CYN_WRITE
+        self.answers = answers
         return 0
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:
-        return self.said
+        return self.answers
 
     cdef int on_read(self) except -1:
         self.target.handle_read_event()

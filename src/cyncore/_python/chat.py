@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from . import _plain_chat
-from ._fallback_arguments import ELSEWHERE, LATER, NOW
-from ._fallback_channel import BufferedChannel
-from ._fallback_fifo import Fifo
-from ._plain_chat import size_of
+from .. import _plain_chat
+from .._plain_chat import size_of
+from .arguments import ELSEWHERE, LATER, NOW
+from .channel import BufferedChannel
+from .fifo import Fifo
 
 
 class _Made:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t
 
-from ._csrc cimport cyn_peer
-from ._traits cimport Traits
+from .csrc cimport cyn_peer
+from .traits cimport Traits
 
 cdef enum:
     CONNECTED = 1
@@ -15,16 +15,16 @@ cdef enum:
     OUTPUT = 128      # a buffered channel has something to send
     HELD = 256        # hung up, with bytes unread that are not wanted now
     DIRECT = 512      # `sock` is exactly a plain socket: system calls instead of its methods
-    AGAIN = 1024      # recv has just met EAGAIN
-    REFUSED = 2048    # accept has just run out of descriptors
+    RECV_EAGAIN = 1024      # recv has just met EAGAIN
+    ACCEPT_EMFILE = 2048    # accept has just run out of descriptors
     INSTANCE = 4096   # the instance may have handlers of its own
-    TOUCHED = 8192    # in loop.touched
+    DIRTY = 8192    # in loop.dirty
     PENDING = 32768   # a read event for bytes that the socket holds is queued
     PENDING_LATER = 65536  # the same, once reading is wanted
     FOREIGN = 16384   # stands for an object that is not a Channel
-    GATHERED = 131072  # has output that the loop sends before it waits next
-    HANDED = 524288   # other threads have pushed what the loop's has not seen
-    UNSENT = 655360   # GATHERED | HANDED
+    FLUSH_QUEUED = 131072  # has output that the loop sends before it waits next
+    CROSS_THREAD = 524288   # other threads have pushed what the loop's has not seen
+    UNSENT = 655360   # FLUSH_QUEUED | CROSS_THREAD
     OWN_STEPS = 1048576  # the instance has a set_socket or add_channel of its own
     LEAVING = 262144  # is being closed: what fails now need not be told
     RECENT = 2097152  # in loop.recent
@@ -52,10 +52,10 @@ cdef class LoopBase:
     cdef int detach(self, int fd) except -1
     cdef int want(self, int fd, unsigned mask) except -1
     cdef int renew(self, Channel channel) except -1
-    cdef int touch(self, Channel channel) except -1
-    cdef int mark(self, Channel channel) except -1
-    cdef int join_asked(self, Channel channel) except -1
-    cdef int leave_asked(self, Channel channel) except -1
+    cdef int ask_soon(self, Channel channel) except -1
+    cdef int dirty_add(self, Channel channel) except -1
+    cdef int polled_add(self, Channel channel) except -1
+    cdef int polled_remove(self, Channel channel) except -1
     cdef int read_ahead(self, Channel channel) except -1
     cdef int reclass(self, Channel channel) except -1
     cdef int check(self, str what) except -1
@@ -67,7 +67,7 @@ cdef class LoopBase:
 
 
 cdef extern from *:
-    ctypedef class cyncore._traits.Root [object PyObject]:
+    ctypedef class cyncore._native.traits.Root [object PyObject]:
         pass
 
 
@@ -78,17 +78,17 @@ cdef class Channel(Root):
     cdef object sock
     cdef unsigned flags
     cdef unsigned defines             # of _traits: what it or its class defines
-    cdef int asked_at                 # place in loop.asked, -1: not there
-    cdef int fd                       # its key in the loop's map, -1: in none
-    cdef int number                   # _fileno, -1: None
-    cdef int touched_at               # place in loop.touched, or in the part of it that is being asked
-    cdef unsigned said                # what its predicates answered last
+    cdef int polled_index                 # place in loop.polled, -1: not there
+    cdef int key_fd                     # its key in the loop's map, -1: in none
+    cdef int fileno                   # _fileno, -1: None
+    cdef int dirty_index               # place in loop.dirty, or in the part of it that is being asked
+    cdef unsigned answers                # what its predicates answered last
     cdef unsigned own                 # which of _traits.OWN_NAMES it carries itself
-    cdef unsigned asked_run           # loop.runs when they were asked last
-    cdef int recent_at                # place in loop.recent
+    cdef unsigned polled_run           # loop.runs when they were asked last
+    cdef int recent_index                # place in loop.recent
     cdef unsigned idle_passes         # how often they were asked as one of those without another answer
     cdef unsigned backoff             # milliseconds that a listener without descriptors waited last
-    cdef object home                  # _map
+    cdef object map                   # _map
     cdef object address               # addr, once it was asked for or assigned
     cdef cyn_peer peer                # what `addr` is made of when somebody asks; family 0: nothing
 
@@ -106,7 +106,7 @@ cdef class Channel(Root):
     cdef int ask(self) except -1
     cdef unsigned interest(self) except? 0xFFFFFFFF
     cdef int arm(self) except -1
-    cdef int settle(self) except -1
+    cdef int interest_changed(self) except -1
     cdef object call(self, object method, str name)
     cdef int on_read(self) except -1
     cdef int on_write(self) except -1

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from ._plain_chat import size_of
+from .._plain_chat import size_of
 
 
 class Fifo(deque[Any]):

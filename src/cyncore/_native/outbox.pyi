@@ -1,6 +1,6 @@
 from typing import Any
 
-from ._channel import BufferedChannel
+from .channel import BufferedChannel
 
 def set_dispatcher(kind: type) -> None: ...
 

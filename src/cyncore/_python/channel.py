@@ -22,11 +22,11 @@ from errno import (
 )
 from typing import TYPE_CHECKING, Any, Final
 
-from ._fallback_poller import readable_now
-from ._patched import plain_socket
+from .._patched import plain_socket
+from .poller import readable_now
 
 if TYPE_CHECKING:
-    from ._fallback import Loop
+    from .loop import Loop
 
 PLAIN_SOCKET: Final = plain_socket() or _socket.socket
 
@@ -118,7 +118,7 @@ class Channel:
         Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where it is in
         the map of another loop; OSError (EBADF) where its descriptor is not open.
         """
-        from ._fallback import Loop, socket_map  # at call time: a loop is made of channels, not the other way round
+        from .loop import Loop, socket_map  # at call time: a loop is made of channels, not the other way round
 
         if map is None:
             map = socket_map if self._map is None else self._map
@@ -154,7 +154,7 @@ class Channel:
 
     def del_channel(self, map: Any = None) -> None:
         """Leaves ``map`` (None: its own), whether it was in it or not."""
-        from ._fallback import Loop, socket_map  # as above
+        from .loop import Loop, socket_map  # as above
 
         if map is None:
             map = socket_map if self._map is None else self._map

@@ -2,8 +2,8 @@
 from cpython.dict cimport PyDict_CheckExact, PyDict_Size
 from libc.stdint cimport int64_t
 
-from ._channel cimport Channel, LoopBase
-from ._csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
+from .channel cimport Channel, LoopBase
+from .csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
 
 
 cdef extern from *:
@@ -29,8 +29,8 @@ cdef class Registry(LoopBase):
     cdef public bint debug
     cdef str backend_name
     cdef list owners                  # fd -> what the map held when it was read last, as channels
-    cdef list asked                   # channels whose predicates must be asked; None: left during a sweep
-    cdef list touched                 # channels to be looked at in the next settle
+    cdef list polled                   # channels whose predicates must be asked; None: left during a sweep
+    cdef list dirty                 # channels to be looked at in the next `prepare`
     cdef list recent                  # channels with predicates that were active lately; None: left meanwhile
     cdef list asking                  # those that are being looked at, or None
     cdef list kinds                   # traits of the classes in use
@@ -38,8 +38,8 @@ cdef class Registry(LoopBase):
     cdef cyn_poller poller
     cdef cyn_wake wake_fds
     cdef Py_ssize_t channel_count
-    cdef Py_ssize_t gaps              # Nones in `asked`
-    cdef Py_ssize_t touched_gaps      # Nones in `touched`: channels that have left the map
+    cdef Py_ssize_t gaps              # Nones in `polled`
+    cdef Py_ssize_t dirty_gaps      # Nones in `dirty`: channels that have left the map
     cdef unsigned epoch               # cyn_fork_epoch when the wake-up was opened
     cdef unsigned long kinds_revision
     cdef unsigned long waits          # how many there were: a nested one makes the outer batch stale
@@ -49,9 +49,9 @@ cdef class Registry(LoopBase):
     cdef int64_t refusal_told         # when a refusal of the kernel's was logged last
     cdef int64_t audit_at, sweep_at   # when the next audit, or piece of a sweep, is allowed while events keep coming
     cdef unsigned runs                # how often Python code ran of which a predicate might know
-    cdef unsigned settled_runs, recent_runs, sweep_runs  # `runs` when that was done last
+    cdef unsigned prepared_runs, recent_runs, sweep_runs  # `runs` when that was done last
     cdef int recent_next              # place in `recent` that was taken from an idle one last
-    cdef Py_ssize_t sweep_next        # place in `asked` where the sweep goes on
+    cdef Py_ssize_t sweep_next        # place in `polled` where the sweep goes on
     cdef Py_ssize_t sweep_left        # places that it has still to pass
     cdef bint map_changed, own_change, watched
     cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
@@ -71,14 +71,14 @@ cdef class Registry(LoopBase):
     cdef int ring_at(self, int64_t when) noexcept
     cdef int poller_fd(self) noexcept
 
-    cdef int settle(self, bint ask_all) except -1
+    cdef int prepare(self, bint sweep_all) except -1
     cdef int tell_refusal(self, int error, int fd) except -1
-    cdef int ask_touched(self) except -1
-    cdef int number_touched(self) except -1
-    cdef int forget_touched(self, Channel channel) except -1
+    cdef int ask_dirty(self) except -1
+    cdef int dirty_renumber(self) except -1
+    cdef int dirty_remove(self, Channel channel) except -1
     cdef int ask(self, Channel channel) except -1
-    cdef int note_recent(self, Channel channel) except -1
-    cdef int forget_recent(self, Channel channel) except -1
+    cdef int recent_add(self, Channel channel) except -1
+    cdef int recent_remove(self, Channel channel) except -1
     cdef bint ask_recent(self) except -1
     cdef int close_recent(self) except -1
     cdef bint is_stale(self) noexcept
