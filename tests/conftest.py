@@ -12,7 +12,7 @@ import pytest
 
 import cyncore
 from cyncore import Loop, socket_map
-from support import Peers
+from tests.support.peers import Peers
 
 _FDS = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 _FAILED = pytest.StashKey[bool]()
