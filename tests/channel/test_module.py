@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import select
 import socket
 import sys
+import typing
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cyncore import asyncore
+import cyncore
+from cyncore import asynchat, asyncore, dispatcher
 from tests.support.peers import Peers, Recorder
 
 # Everything that 3.11's module had, apart from what begins with two underscores and its deprecation notice.
@@ -39,6 +42,15 @@ def test_star_import_brings_the_public_names() -> None:
     names: dict[str, Any] = {}
     exec("from cyncore.asyncore import *", names)
     assert {name for name in OLD_NAMES if not name.startswith("_")} <= set(names)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [dispatcher.__init__, dispatcher.handle_accepted, asyncore.loop, asynchat.async_chat.push, cyncore.install],
+)
+def test_annotations_can_be_resolved(function: Any) -> None:
+    typing.get_type_hints(function)
+    inspect.signature(function)
 
 
 def test_disconnected_is_the_old_set() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cyncore import Loop, asyncore
+from cyncore import Loop, asyncore, dispatcher
+from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
 
@@ -120,6 +121,20 @@ def test_add_channel_that_does_not_add_keeps_the_channel_out(peers: Peers) -> No
     asyncore.poll(5, map)
     assert channel.got == b"data"
     channel.close()
+
+
+@pytest.mark.parametrize("name", ["add_channel", "set_socket"])
+def test_step_that_the_instance_has_itself_is_called(name: str, loop: Loop, peers: Peers) -> None:
+    class Own(dispatcher):
+        def __init__(self, sock: socket.socket, map: Any) -> None:
+            setattr(self, name, lambda *args: calls.append(args))
+            dispatcher.__init__(self, sock, map)
+
+    calls: list[Any] = []
+    ours, _ = peers.pair()
+    Own(ours, loop.map)
+    assert len(calls) == 1
+    assert loop.map == {}
 
 
 def test_close_may_take_more_arguments(loop: Loop, peers: Peers) -> None:
@@ -282,6 +297,22 @@ def test_class_level_connected_reads_without_connecting(loop: Loop, peers: Peers
     assert channel.seen == ["read"]
 
 
+def test_a_class_that_is_always_accepting_accepts(loop: Loop, peers: Peers) -> None:
+    class Always(Recorder):
+        accepting = True
+
+        def handle_accept(self) -> None:
+            self.seen.append("accept")
+            self.recv(100)
+
+    ours, theirs = peers.pair()
+    channel = Always(None, loop.map)
+    channel.set_socket(ours)
+    theirs.send(b"x")
+    loop.poll(5)
+    assert channel.seen == ["accept"]
+
+
 def test_states_begin_as_false() -> None:
     channel = asyncore.dispatcher()
     assert [channel.connected, channel.accepting, channel.connecting, channel.closing] == [False] * 4
@@ -291,6 +322,16 @@ def test_any_attribute_may_be_set() -> None:
     channel = asyncore.dispatcher()
     channel.anything = 1
     assert (channel.anything, channel.__dict__["anything"]) == (1, 1)
+
+
+def test_a_name_that_is_a_kind_of_str_can_be_set(peers: Peers) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    channel, _ = peers.channel(Recorder, {})
+    setattr(channel, Name("addition"), 1)
+    assert channel.addition == 1
+    channel.close()
 
 
 def test_unknown_attribute_is_an_error(peers: Peers) -> None:
@@ -390,3 +431,64 @@ def test_channel_without_init_may_be_closed_and_shown() -> None:
             pass
 
     assert "Never" in repr(Never())
+
+
+@every_backend
+def test_the_error_of_a_property_of_the_class_is_the_channel_s_own(loop: Loop, peers: Peers) -> None:
+    class Failing(Recorder):
+        broken = False
+        connecting = True
+
+        @property
+        def connected(self) -> bool:
+            if self.broken:
+                raise LookupError
+            return True
+
+        @connected.setter
+        def connected(self, value: bool) -> None: ...
+
+        def handle_error(self) -> None:
+            self.broken = False
+            Recorder.handle_error(self)
+
+    channel, far = peers.channel(Failing, loop.map)
+    sound, other = peers.channel(Recorder, loop.map)
+    far.send(b"x")
+    poll_until(loop, lambda: channel.got == b"x")
+    channel.broken = True
+    far.send(b"y")
+    other.send(b"z")
+    poll_until(loop, lambda: channel.seen[-1] == "error LookupError()" and sound.got == b"z")
+    assert list(loop.map.values()) == [sound]
+
+
+def test_a_state_that_changes_without_a_word_leaves_nothing_armed(loop: Loop, peers: Peers) -> None:
+    class Silent(dispatcher):
+        connecting = True
+        up = False
+
+        @property
+        def connected(self) -> bool:  # type: ignore[override]
+            return self.up
+
+        @connected.setter
+        def connected(self, value: bool) -> None:
+            pass
+
+        def handle_connect_event(self) -> None:
+            self.up = True
+
+        def handle_read(self) -> None:
+            self.recv(10)
+
+    ours, _ = peers.pair()
+    channel = Silent(ours, loop.map)
+    ended = []
+    loop.call_later(0.05, ended.append, True)
+    polls = 0
+    while not ended:
+        loop.poll(5)
+        polls += 1
+        assert polls < 1000, "it spins"
+    channel.close()

@@ -145,6 +145,22 @@ def test_predicate_given_to_the_class_later_is_asked(loop: Loop, peers: Peers) -
     poll_until(loop, lambda: channel.got == b"data")
 
 
+@pytest.mark.parametrize("where", ["class", "instance"])
+def test_predicate_that_comes_late_is_asked(where: str, loop: Loop, peers: Peers) -> None:
+    class Late(Recorder):
+        pass
+
+    channel, far = peers.channel(Late, loop.map)
+    loop.poll(0)
+    loop.poll(0)
+    holder: Any = Late if where == "class" else channel
+    holder.readable = lambda *_: False
+    far.send(b"x")
+    assert loop.poll(0) == 0
+    del holder.readable
+    assert loop.poll(5) == 1
+
+
 # What the answers do
 
 

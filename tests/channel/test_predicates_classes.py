@@ -12,7 +12,8 @@ import pytest
 
 import cyncore
 from cyncore import Loop
-from tests.support.peers import Peers, Recorder
+from tests.support.loops import ends_by_itself, every_backend
+from tests.support.peers import Peers, Recorder, poll_until
 from tests.support.script import run_script
 
 MANY = 2000  # changes: from Python 3.12 on a class gets no version tags after 1,000
@@ -141,6 +142,23 @@ def test_predicate_put_into_a_class_by_a_handler_counts_before_the_loop_waits(lo
     assert (target.seen, late) == (["write"], [])
 
 
+@every_backend
+def test_a_handler_put_into_a_class_just_before_the_wait_is_called(loop: Loop, peers: Peers) -> None:
+    class Plain(Recorder):
+        pass
+
+    def handle_write(self: Plain) -> None:
+        self.seen.append("write")
+        del Plain.handle_write  # type: ignore[misc]
+        loop.stop()
+
+    channel, _ = peers.channel(Plain, loop.map)
+    loop.call_soon(loop.call_soon, setattr, Plain, "handle_write", handle_write)
+    with ends_by_itself(loop):
+        loop.run()
+    assert channel.seen == ["write"]
+
+
 @pytest.mark.parametrize("changes", [0, MANY])
 def test_other_bases_count_at_the_next_event(loop: Loop, peers: Peers, changes: int) -> None:
     class First(Recorder):
@@ -242,3 +260,34 @@ for watcher in taken:
     _testcapi.clear_dict_watcher(watcher)
 """
     assert run_script(script).split() == ["own", str(MANY), "0", "1", "0"]
+
+
+@every_backend
+def test_another_class_brings_its_handlers(loop: Loop, peers: Peers) -> None:
+    class First(Recorder):
+        def handle_read(self) -> None:
+            self.seen.append(f"first {self.recv(1)!r}")
+            self.__class__ = Second  # type: ignore[assignment]
+
+    class Second(Recorder):
+        def handle_read(self) -> None:
+            self.seen.append(f"second {self.recv(1)!r}")
+
+    channel, far = peers.channel(First, loop.map)
+    far.send(b"xyz")
+    poll_until(loop, lambda: len(channel.seen) == 3)
+    assert channel.seen == ["first b'x'", "second b'y'", "second b'z'"]
+
+
+@every_backend
+def test_another_class_that_handles_writing_is_told_of_room(loop: Loop, peers: Peers) -> None:
+    class Plain(Recorder): ...
+
+    class Writer(Recorder):
+        def handle_write(self) -> None:
+            self.seen.append("write")
+
+    channel, _ = peers.channel(Plain, loop.map)
+    loop.poll()
+    channel.__class__ = Writer
+    poll_until(loop, lambda: "write" in channel.seen, 100)

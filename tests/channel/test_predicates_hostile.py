@@ -270,6 +270,26 @@ def test_predicate_that_runs_the_loop_is_not_asked_for_ever_by_an_idle_loop(
     assert len(channel.asked) <= MOST
 
 
+def test_a_predicate_may_run_the_loop_more_than_once(loop: Loop, peers: Peers) -> None:
+    class Nesting(Recorder):
+        asked = 0
+
+        def readable(self) -> bool:
+            self.asked += 1
+            if self.asked == 3:
+                loop.poll(0.01)
+                loop.poll(0.01)  # never came back: nobody may sweep here, and nobody waited either
+            return True
+
+        def writable(self) -> bool:
+            return False
+
+    channel, _ = peers.channel(Nesting, loop.map)
+    for _ in range(3):
+        loop.poll(0)
+    assert channel.asked > 3
+
+
 @pytest.mark.skipif(not native, reason="the old loop, and the engine in plain Python, go as deep as Python lets them")
 @pytest.mark.parametrize("timeout", [0, 0.001])
 def test_many_predicates_that_run_the_loop_unguarded_come_to_an_end(loop: Loop, peers: Peers, timeout: float) -> None:

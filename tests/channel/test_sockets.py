@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from cyncore import Loop, asyncore
+from cyncore import Loop, asyncore, dispatcher
+from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
 
@@ -197,6 +198,24 @@ def test_send_takes_anything_bytes_like(peers: Peers, data: Any) -> None:
 # Families
 
 
+def test_a_connecting_channel_hears_that_it_is_connected(loop: Loop, peers: Peers) -> None:
+    class Client(dispatcher):
+        told = 0
+
+        def handle_connect(self) -> None:
+            self.told += 1
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    peers.keep(listener)
+    client = Client(None, loop.map)
+    client.create_socket()
+    client.connect(listener.getsockname())
+    poll_until(loop, lambda: client.told)
+    assert client.connected
+    assert loop.poll() == 0  # no write events any more
+    client.close()
+
+
 def test_udp_channel_echoes(loop: Loop) -> None:
     class Echo(asyncore.dispatcher):
         def handle_read(self) -> None:
@@ -227,6 +246,36 @@ def test_empty_datagram_closes_as_it_always_did(loop: Loop) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"", server.socket.getsockname())
     poll_until(loop, lambda: server.seen == ["read", "close"])
+
+
+@every_backend
+def test_a_refused_datagram_reaches_the_read_handler_and_closes_nothing(loop: Loop) -> None:
+    class Datagrams(Recorder):
+        def writable(self) -> bool:
+            return False
+
+        def handle_connect(self) -> None: ...
+
+        def handle_read(self) -> None:
+            try:
+                self.got += self.recv(100)
+            except ConnectionRefusedError:
+                self.seen.append("refused")
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        address = server.getsockname()
+    channel = Datagrams(map=loop.map)
+    channel.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    channel.connect(address)
+    channel.send(b"x")
+    poll_until(loop, lambda: channel.seen, 100)
+    for _ in range(3):
+        loop.poll(0.02)
+    left = list(loop.map.values())
+    channel.close()
+    assert channel.seen == ["refused"]
+    assert left == [channel]
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cyncore import Loop, asyncore
+from cyncore import Loop, asynchat, asyncore, dispatcher, dispatcher_with_send
 from tests.support.peers import Peers, poll_until
 
 
@@ -81,6 +81,27 @@ def test_idle_sender_gets_no_write_events(loop: Loop, peers: Peers) -> None:
     channel.send(b"data")
     assert sum(loop.poll() for _ in range(5)) == 0
     channel.close()
+
+
+def test_a_buffered_class_gets_write_events_while_output_waits(loop: Loop, peers: Peers) -> None:
+    channel, peer = peers.channel(dispatcher_with_send, loop.map)
+    assert loop.poll() == 0
+    size = 0
+    while not channel.out_buffer:
+        channel.send(b"x" * 65536)
+        size += 65536
+    peer.setblocking(False)
+    got = 0
+    for _ in range(10_000):
+        try:
+            got += len(peer.recv(65536))
+        except BlockingIOError:
+            pass
+        loop.poll()
+        if got == size:
+            break
+    assert got == size
+    assert loop.poll() == 0
 
 
 def test_sent_before_the_connection_stands_arrives(loop: Loop) -> None:
@@ -191,6 +212,63 @@ def test_debug_shows_what_is_sent(loop: Loop, peers: Peers, capsys: pytest.Captu
     channel.debug = True
     channel.send(b"data")
     assert capsys.readouterr().out == "info: sending b'data'\n"
+    channel.close()
+
+
+def test_class_may_derive_from_both_buffered_kinds(loop: Loop, peers: Peers) -> None:
+    class Both(asynchat.async_chat, asyncore.dispatcher_with_send):
+        pass
+
+    got: list[bytes] = []
+    channel, far = peers.channel(Both, loop.map)
+    channel.set_terminator(3)
+    channel.collect_incoming_data, channel.found_terminator = got.append, lambda: None
+    far.sendall(b"abc")
+    poll_until(loop, lambda: got == [b"abc"])
+    channel.close()
+
+
+def test_buffer_is_there_in_a_class_that_never_called_init(loop: Loop, peers: Peers) -> None:
+    class Own(asyncore.dispatcher_with_send):
+        def __init__(self, sock: socket.socket, map: Any) -> None:
+            dispatcher.__init__(self, sock, map)
+
+    channel, far = peers.channel(Own, loop.map)
+    assert channel.out_buffer == b""
+    channel.send(b"data")
+    assert far.recv(100) == b"data"
+    channel.close()
+
+
+def test_send_put_into_dispatcher_is_what_sends(loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counting(channel: Any, data: bytes) -> int:
+        counted.append(bytes(data))
+        return original(channel, data)
+
+    counted: list[bytes] = []
+    original = dispatcher.send
+    channel, far = peers.channel(asyncore.dispatcher_with_send, loop.map)
+    channel.send(b"before ")
+    monkeypatch.setattr(dispatcher, "send", counting)
+    channel.send(b"counted")
+    monkeypatch.undo()
+    channel.send(b" after")
+    assert counted == [b"counted"]
+    assert far.recv(100) == b"before counted after"
+    channel.close()
+
+
+def test_buffer_assigned_while_a_send_is_logged_leaves_first(loop: Loop, peers: Peers) -> None:
+    class Logged(asyncore.dispatcher_with_send):
+        debug = True
+
+        def log_info(self, message: object, type: str = "info") -> None:
+            if not self.out_buffer:
+                self.out_buffer = b"header "
+
+    channel, far = peers.channel(Logged, loop.map)
+    channel.send(b"body")
+    assert far.recv(100) == b"header body"
     channel.close()
 
 

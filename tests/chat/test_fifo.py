@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from typing import Any
 
@@ -200,6 +201,18 @@ def test_queue_of_one_channel_may_be_given_to_another(loop: Loop, peers: Peers) 
     one.close()
     other.close()
     del one_far
+
+
+def test_a_queue_that_moves_from_channel_to_channel_is_the_last_ones(loop: Loop, peers: Peers) -> None:
+    (first, far), (second, other) = (peers.channel(Lines, loop.map) for _ in range(2))
+    second.producer_fifo = queue = first.producer_fifo
+    first.close()
+    del first
+    gc.collect()
+    queue.append(b"data")
+    assert receive(loop, other, 4) == b"data"
+    assert waiting(far) == b""
+    second.close()
 
 
 def test_subclass_that_makes_the_queue_before_the_base_does(loop: Loop, peers: Peers) -> None:

@@ -509,3 +509,94 @@ def test_pushed_before_a_program_is_started_leaves_before_it_ends(loop: Loop, pe
     feed(loop, far, b"go\n")
     assert receive(loop, far, 12) == b"first second"
     channel.close()
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 100, 200])
+def test_every_push_leaves_before_a_close(loop: Loop, peers: Peers, count: int) -> None:
+    class Closing(Lines):
+        def on_end(self) -> None:
+            for number in range(count):
+                self.push(b"%04d " % number)
+            self.close()
+
+    channel, far = peers.channel(Closing, loop.map)
+    far.sendall(b"go\n")
+    assert receive_all(loop, far) == b"".join(b"%04d " % number for number in range(count))
+    assert channel.calls == [b"go", "end"]
+
+
+@pytest.mark.parametrize("count", [80, 200])
+def test_every_push_leaves_before_the_socket_is_handed_out(loop: Loop, peers: Peers, count: int) -> None:
+    class Greeting(Lines):
+        def on_end(self) -> None:
+            for _ in range(count):
+                self.push(b"plain ")
+            self.socket.send(b"handshake")
+
+    channel, far = peers.channel(Greeting, loop.map)
+    far.sendall(b"go\n")
+    want = b"plain " * count + b"handshake"
+    assert receive(loop, far, len(want)) == want
+    channel.close()
+
+
+class Counting(socket.socket):
+    """Says how often it was asked to send."""
+
+    sends = 0
+
+    def send(self, *arguments: Any) -> int:
+        self.sends += 1
+        return super().send(*arguments)
+
+
+@beyond_the_old
+def test_what_two_channels_push_around_a_read_of_a_third_is_one_send(loop: Loop, peers: Peers) -> None:
+    class Answering(Lines):
+        def on_end(self) -> None:
+            read.append(self)
+            answered.push(b"x")
+
+    class Read(Lines):
+        gather_pushes = True
+
+        def on_end(self) -> None:
+            read.append(self)
+
+    read: list[Lines] = []
+    first, first_far = peers.channel(Answering, loop.map)
+    near, far = peers.pair()
+    counted = Counting(fileno=near.detach())
+    peers.keep(counted)
+    answered = Read(counted, loop.map)
+    last, last_far = peers.channel(Answering, loop.map)
+    for peer in first_far, far, last_far:
+        peer.sendall(b"line\n")
+    loop.poll(0)
+    assert read == [first, answered, last]
+    assert (waiting(far), counted.sends) == (b"xx", 1)
+    for channel in first, answered, last:
+        channel.close()
+
+
+def test_handle_close_in_a_flush_may_wait_for_the_answer_to_another_channels_push(loop: Loop, peers: Peers) -> None:
+    class Leaving(Lines):
+        def handle_close(self) -> None:
+            self.close()
+            for _ in range(3):
+                poll(loop)
+                arrived.append(waiting(far))
+
+    class Asking(Lines):
+        def on_end(self) -> None:
+            leaving.push(b"bye\n")
+            leaving.close_when_done()
+            self.push(b"question\n")
+
+    arrived: list[bytes] = []
+    leaving, _ = peers.channel(Leaving, loop.map)
+    asking, far = peers.channel(Asking, loop.map)
+    far.sendall(b"go\n")
+    poll_until(loop, lambda: arrived)
+    assert b"".join(arrived) == b"question\n"
+    asking.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import sys
 import tracemalloc
 import weakref
@@ -408,7 +409,6 @@ def test_references_are_even_after_a_hundred_thousand_lines(loop: Loop, peers: P
 
 
 def test_many_channels_come_and_go(loop: Loop, peers: Peers) -> None:
-    import socket
 
     kept: list[Any] = []
     for _ in range(300):
@@ -441,3 +441,41 @@ def test_queue_is_let_go_of_with_its_channel_in_any_order(loop: Loop) -> None:
             channel.push(b"data")
             del channel
     gc.collect()
+
+
+def test_a_class_changed_in_a_callback_counts_for_the_next_line(loop: Loop, peers: Peers) -> None:
+    class Changing(Lines):
+        def on_end(self) -> None:
+            Changing.collect_incoming_data = collect  # type: ignore[method-assign]
+
+    def collect(channel: Any, data: bytes) -> None:
+        channel.calls.append(data.upper())
+
+    channel, far = peers.channel(Changing, loop.map)
+    feed(loop, far, b"one\ntwo\n")
+    assert channel.calls == [b"one", "end", b"TWO", "end"]
+    channel.close()
+
+
+def test_a_class_made_of_anothers_dict_calls_its_own_methods(loop: Loop, peers: Peers) -> None:
+    """As attrs, dataclass(slots=True) and six.add_metaclass make them."""
+
+    class First(asynchat.async_chat):  # type: ignore[misc, name-defined]
+        def collect_incoming_data(self, data: bytes) -> None:
+            pass
+
+        def found_terminator(self) -> None:
+            found.append("first")
+
+    def serve(kind: Any) -> None:
+        channel, far = peers.channel(kind, loop.map)
+        channel.set_terminator(b"\n")
+        feed(loop, far, b"x\n")
+        channel.close()
+
+    found: list[str] = []
+    serve(First)
+    names = {name: value for name, value in vars(First).items() if name not in ("__dict__", "__weakref__")}
+    names["found_terminator"] = lambda channel: found.append("second")
+    serve(type("Second", First.__bases__, names))
+    assert found == ["first", "second"]

@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -600,3 +602,131 @@ def test_discard_buffers_forgets_what_waits(loop: Loop, peers: Peers) -> None:
     assert receive(loop, far, size + 4)[size:] == b"next"
     assert channel.connected
     channel.close()
+
+
+class Parts:
+    """A producer of these parts; an exception among them is raised."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = list(parts)
+
+    def more(self) -> Any:
+        part = self.parts.pop(0) if self.parts else b""
+        if isinstance(part, Exception):
+            raise part
+        return part
+
+
+def test_the_socket_is_closed_though_a_producer_fails_in_close(loop: Loop, peers: Peers) -> None:
+    class Closing(Lines):
+        def on_end(self) -> None:
+            try:
+                self.push_with_producer(Parts(ValueError("no data")))
+            except ValueError as error:  # at once, in the old module
+                self.calls.append(f"error {error!r}")
+            self.close()
+
+    channel, far = peers.channel(Closing, loop.map)
+    near = channel.socket
+    feed(loop, far, b"go\n")
+    assert near.fileno() == -1
+    assert not loop.map
+    assert channel.calls == [b"go", "end", "error ValueError('no data')"]
+
+
+def test_what_handle_close_pushes_leaves_after_a_close_when_done(loop: Loop, peers: Peers) -> None:
+    class Polite(Lines):
+        def handle_close(self) -> None:
+            self.calls.append("close")
+            self.push(b"bye%d " % self.calls.count("close"))
+            if self.calls.count("close") == 1:
+                self.close_when_done()
+            else:
+                self.close()
+
+    channel, far = peers.channel(Polite, loop.map)
+    far.shutdown(socket.SHUT_WR)
+    assert receive_all(loop, far).startswith(b"bye1 bye2 ")
+    channel.close()
+
+
+@pytest.mark.parametrize("parts", [(b"1",), (b"1", b"2")])
+def test_a_producer_that_closes_its_channel_is_the_last_to_do_so(
+    loop: Loop, peers: Peers, parts: tuple[bytes, ...]
+) -> None:
+    class Closer(Parts):
+        def more(self) -> Any:
+            channel.close()
+            return super().more()
+
+    channel, far = peers.channel(Lines, loop.map)
+    channel.push_with_producer(Closer(*parts))
+    for _ in range(3):
+        poll(loop)
+    assert channel.calls == []
+    assert receive_all(loop, far) == b""
+
+
+# Nothing is sent twice
+
+
+@pytest.mark.parametrize("inherited", [True, False])
+def test_initiate_send_in_a_handler_sends_once_through_an_own_send(loop: Loop, peers: Peers, inherited: bool) -> None:
+    class Sending(Lines):
+        def on_end(self) -> None:
+            self.push(b"one ")
+            self.push(b"two ")
+            self.initiate_send()
+
+        def send(self, data: Any) -> int:
+            return int(super().send(data) if inherited else self.socket.send(data))
+
+    channel, far = peers.channel(Sending, loop.map)
+    feed(loop, far, b"go\n")
+    poll_until(loop, lambda: not channel.producer_fifo)
+    assert waiting(far) == b"one two "
+    channel.close()
+
+
+class Shouting(Lines):
+    """Sends through a method of its own, so that its queue is sent item by item."""
+
+    def send(self, data: Any) -> int:
+        return int(super().send(data))
+
+
+@beyond_the_old
+@pytest.mark.parametrize("kind", [Lines, Shouting])
+def test_a_push_in_the_middle_of_sending_leaves_once(loop: Loop, peers: Peers, kind: type[Lines]) -> None:
+    """What a signal handler does: a trace function, too, runs between any two lines, and wherever it is told to."""
+
+    def push_at(number: int) -> bool:
+        """Was there a line of that number?"""
+        lines = 0
+
+        def trace(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal lines
+            if event == "line" and "cyncore" in frame.f_code.co_filename:
+                lines += 1
+                if lines == number:
+                    channel.push(b"late ")
+            return trace
+
+        channel, far = peers.channel(kind, loop.map)
+        loop.call_soon(channel.push, b"one ")
+        loop.call_soon(channel.push, b"two ")
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            loop.poll(0)
+        finally:
+            sys.settrace(before)
+        poll_until(loop, lambda: not channel.producer_fifo)
+        got = waiting(far)
+        channel.close()
+        far.close()
+        assert channel.calls == []
+        assert sorted(got.split()) == [b"late", b"one", b"two"][lines < number :]
+        return lines >= number
+
+    assert not all(push_at(number) for number in range(1, 1000))

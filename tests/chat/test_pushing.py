@@ -14,6 +14,7 @@ import pytest
 
 from cyncore import Loop
 from tests.support.chat import OLD, Lines, asynchat, beyond_the_old, feed, poll, poll_until, receive_all, waiting
+from tests.support.loops import ends_by_itself
 from tests.support.peers import Peers
 
 
@@ -324,3 +325,30 @@ def test_closing_when_done_waits_for_an_event_handler_of_the_class(loop: Loop, p
     assert channel.shaken == 3
     if not OLD:
         assert channel.calls == [b"go", "end", "close"]
+
+
+@beyond_the_old
+@pytest.mark.parametrize("asks", [[1, 2, 3], [1, 2, 3, 4, 5, 6]])
+def test_what_predicates_push_leaves_before_the_loop_waits(loop: Loop, peers: Peers, asks: list[int]) -> None:
+    class Pushing(Lines):
+        asked = 0
+        pushed = b""
+
+        def readable(self) -> bool:
+            self.asked += 1
+            if self.asked in asks:
+                self.push(b"%d " % self.asked)
+                self.pushed += b"%d " % self.asked
+            return True
+
+    def look() -> None:
+        seen.extend([waiting(far), channel.pushed])
+        loop.stop()
+
+    seen: list[bytes] = []
+    channel, far = peers.channel(Pushing, loop.map)
+    loop.call_later(0.05, look)
+    with ends_by_itself(loop):
+        loop.run()
+    assert seen[0] == seen[1]
+    channel.close()

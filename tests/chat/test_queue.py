@@ -150,3 +150,53 @@ def test_many_answers_to_many_lines_arrive(loop: Loop, peers: Peers) -> None:
         assert receive(loop, far, len(want)) == want
     channel.close_when_done()
     assert receive_all(loop, far) == b""
+
+
+# What may not be quadratic: at these sizes it took longer than these tests may, and now takes a fraction of a second
+
+
+MANY = 400_000
+
+
+def take_first(queue: Any) -> None:
+    queue.extend([b"x"] * MANY)
+    while queue:
+        assert queue[0]
+        del queue[0]
+
+
+def pop_first(queue: Any) -> None:
+    queue.extend([b"x"] * MANY)
+    while queue:
+        assert queue[0]
+        queue.popleft()
+
+
+def put_first(queue: Any) -> None:
+    for _ in range(MANY):
+        queue.appendleft(b"x")
+
+
+def put_first_and_take(queue: Any) -> None:
+    queue.extend([b"x"] * MANY)
+    for _ in range(MANY):
+        queue.appendleft(queue.popleft())
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("work", [take_first, pop_first, put_first, put_first_and_take])
+def test_work_at_the_front_of_the_queue_does_not_depend_on_its_length(work: Any) -> None:
+    work(Lines(None, {}).producer_fifo)
+
+
+@pytest.mark.timeout(20)
+@beyond_the_old
+def test_a_queue_with_a_limit_is_not_counted_at_every_push(loop: Loop, peers: Peers) -> None:
+    channel, _ = peers.channel(Lines, loop.map)
+    channel.max_outgoing = 1 << 30
+    fill(channel.socket)
+    for _ in range(100_000):
+        channel.push(b"a")
+        channel.producer_fifo.append(b"b")
+    assert len(channel.producer_fifo) == 200_000
+    channel.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Faults that ended the process, which a review found: each in a process of its own, with every backend."""
+"""What ended the process once, around channels and loops: each in a process of its own, with every backend."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Faults around predicates that ended the process, or had it spin or wait in vain: each in a process of its own."""
+"""What ended the process once, around predicates: each in a process of its own."""
 
 from __future__ import annotations
 
@@ -313,28 +313,3 @@ one.close(), two.close()
 print("alive")
 """
     assert run_script(script) == "alive\n"
-
-
-@pytest.mark.skipif(not cyncore.native, reason="the engine in plain Python sends no event by itself")
-def test_loop_whose_predicates_touch_each_other_rests_from_its_first_tick_on() -> None:
-    script = """
-import socket
-from cyncore import Loop, dispatcher
-
-class Touching(dispatcher):
-    asked = 0
-    def readable(self):
-        channels[self is channels[0]].asked += 1
-        return True
-
-loop = Loop()
-pairs = [socket.socketpair() for _ in range(2)]
-channels = [Touching(pair[0], loop.map) for pair in pairs]
-loop.call_later(0.3, loop.stop)
-loop.run()
-print(sum(channel.asked for channel in channels) < 200)
-for channel, pair in zip(channels, pairs):
-    channel.close(), pair[1].close()
-loop.close()
-"""
-    assert run_script(script) == "True\n"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from cyncore import Loop, asyncore
+from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
 
@@ -262,6 +264,39 @@ def test_channel_that_does_not_close_itself_then_leaves_the_map(loop: Loop, peer
     poll_until(loop, lambda: not loop.map)
     assert broken.seen == ["close"]
     broken.socket.detach()
+
+
+@every_backend
+def test_broken_descriptors_that_a_stop_left_over_are_told_later(loop: Loop, peers: Peers) -> None:
+    class Stopping(Recorder):
+        def handle_close(self) -> None:
+            self.seen.append("close")
+            self.del_channel()
+            loop.stop()
+
+    channels = [peers.channel(Stopping, loop.map)[0] for _ in range(3)]
+    loop.poll()
+    for channel in channels:
+        os.close(channel.socket.detach())
+    for left in (2, 1, 0):
+        loop.wake()
+        with ends_by_itself(loop):
+            loop.run()
+        assert len(loop.map) == left
+    assert [channel.seen for channel in channels] == [["close"]] * 3
+
+
+@every_backend
+def test_a_descriptor_that_is_not_open_is_refused(loop: Loop, peers: Peers) -> None:
+    ours, _ = peers.pair()
+    channel = Recorder(map=loop.map)
+    channel._fileno = os.dup(ours.fileno())
+    os.close(channel._fileno)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)) as caught:
+        channel.add_channel()
+    assert caught.value.errno == errno.EBADF
+    assert not loop.map
+    loop.poll()
 
 
 # Numbers and kinds

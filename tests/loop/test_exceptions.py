@@ -11,7 +11,8 @@ import pytest
 
 import cyncore.asyncore as asyncore
 from cyncore import ExitNow, Handle, Loop
-from tests.support.peers import Peers, Recorder
+from tests.support.loops import ends_by_itself, every_backend
+from tests.support.peers import Peers, Recorder, poll_until
 
 LEAVING = [ExitNow, KeyboardInterrupt, SystemExit]
 
@@ -105,30 +106,41 @@ def test_what_the_last_resort_raises_leaves_the_loop(loop: Loop, peers: Peers, h
         loop.poll(5)
 
 
-@pytest.mark.parametrize("predicate", ["readable", "writable"])
-def test_an_exception_out_of_a_predicate_is_its_channels_only(loop: Loop, peers: Peers, predicate: str) -> None:
-    def fail(self: Recorder) -> bool:
-        raise LookupError(predicate)
+@every_backend
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_exception_out_of_a_predicate_strands_nobody(
+    loop: Loop, peers: Peers, kind: type[BaseException], which: int
+) -> None:
+    class Raising(Recorder):
+        armed = False
+        asked = 0
 
-    bad, _ = peers.channel(type("Bad", (Recorder,), {predicate: fail}), loop.map)
-    good, peer = peers.channel(Recorder, loop.map)
-    peer.send(b"x")
-    assert loop.poll(5) == 1
-    assert bad.seen == [f"error LookupError('{predicate}')"]
-    assert good.got == b"x"
-
-
-@pytest.mark.parametrize("kind", LEAVING)
-def test_it_leaves_the_loop_out_of_a_predicate(loop: Loop, peers: Peers, kind: type[BaseException]) -> None:
-    class Bad(Recorder):
         def readable(self) -> bool:
-            raise kind
+            if self.armed:
+                self.armed = False
+                raise kind
+            self.asked += 1
+            return True
 
-    bad, _ = peers.channel(Bad, loop.map)
-    with pytest.raises(kind):
-        loop.poll()
-    assert bad.seen == []
-    bad.close()
+    made = [peers.channel(Raising, loop.map) for _ in range(2)]
+    made[which][0].armed = True
+    with pytest.raises(kind), ends_by_itself(loop):
+        loop.run()
+    loop.poll(0)
+    for channel, far in made:
+        channel.pause_reading()
+        far.send(b"x")
+    assert sum(loop.poll(0) for _ in range(20)) == 0
+    for channel, _ in made:
+        channel.asked = 0
+    loop.call_later(0.2, loop.stop)
+    with ends_by_itself(loop):
+        loop.run()
+    assert all(channel.asked < 50 for channel, _ in made)  # asked around what ran, and not in a spin
+    for channel, _ in made:
+        channel.resume_reading()
+    poll_until(loop, lambda: [channel.got for channel, _ in made] == [b"x", b"x"])
 
 
 def test_a_failing_callback_is_logged(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:

@@ -172,6 +172,48 @@ for one in (forker, channel, peer, theirs):
     )
 
 
+def test_the_child_of_a_fork_in_the_middle_of_a_sweep_asks_its_predicates() -> None:
+    run_script(
+        """
+import os, socket, threading, warnings
+warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+from cyncore import Loop, dispatcher
+
+class Asked(dispatcher):
+    count = 0
+    def readable(self):
+        self.count += 1
+        if self.count == 3 and threading.current_thread() is runner:
+            inside.set()
+            forked.wait()
+        return True
+    def writable(self):
+        return False
+
+loop = Loop()
+ours, theirs = socket.socketpair()
+channel = Asked(ours, loop.map)
+inside, forked = threading.Event(), threading.Event()
+runner = threading.Thread(target=lambda: [loop.poll(0) for _ in range(3)])
+runner.start()
+inside.wait()
+pid = os.fork()
+if pid == 0:
+    before = channel.count
+    for _ in range(3):
+        loop.poll(0)
+    loop.poll(0.01)
+    os._exit(0 if channel.count >= before + 3 else 1)
+forked.set()
+runner.join()
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+channel.close()
+theirs.close()
+loop.close()
+"""
+    )
+
+
 def test_the_child_of_a_process_whose_loop_runs_in_a_thread_can_use_it() -> None:
     run_script(
         COMMON

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cyncore import BACKENDS, Channel, Loop, dispatcher, socket_map
+from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder
 from tests.support.script import run_script
 
@@ -284,6 +285,19 @@ def test_a_callback_that_cannot_be_called_is_named(loop: Loop, call: Callable[[L
         call(loop)
 
 
+@pytest.mark.parametrize("bad", [5, [], "x", b"x", 1.5])
+def test_what_is_no_map_is_refused(bad: Any) -> None:
+    with pytest.raises(TypeError):
+        Loop(bad)
+    with pytest.raises(TypeError):
+        Loop.of(bad)
+
+
+def test_no_map_has_no_loop() -> None:
+    with pytest.raises(TypeError):
+        Loop.of(None)
+
+
 # Channels that join
 
 
@@ -389,6 +403,24 @@ def test_a_channel_keeps_its_loop(peers: Peers) -> None:
     Loop.of(mine).poll()
     channel.close()
     assert calls == ["made"]
+
+
+@every_backend
+def test_closed_channels_go_where_somebody_else_polls_the_map(loop: Loop, peers: Peers) -> None:
+    class Asked(dispatcher):
+        def readable(self) -> bool:
+            return True
+
+    stays, _ = peers.channel(Asked, loop.map)
+    gone = []
+    for _ in range(100):
+        channel, _ = peers.channel(Asked, loop.map)
+        gone.append(weakref.ref(channel))
+        channel.close()
+        del channel
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 100
+    stays.close()
 
 
 # Hosted by another loop

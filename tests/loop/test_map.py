@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import collections
 import socket
+import sys
 from collections import OrderedDict, UserDict
 from typing import Any
 
 import pytest
 
-from cyncore import asyncore
-from tests.support.peers import Peers, Recorder
+from cyncore import Loop, asyncore, dispatcher
+from tests.support.loops import ends_by_itself, every_backend
+from tests.support.peers import Peers, Recorder, poll_until
+from tests.support.script import run_script
 
 
 def turn(map: Any, rounds: int = 3) -> None:
@@ -83,6 +87,77 @@ def test_map_that_is_no_dict_serves_too(peers: Peers) -> None:
     turn(map)
     assert channel.got == b"data"
     asyncore.close_all(map)
+
+
+class Mapping:
+    """The least that a map must be."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.entries
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        self.entries[key] = value
+
+    def __getitem__(self, key: int) -> Any:
+        return self.entries[key]
+
+    def __delitem__(self, key: int) -> None:
+        del self.entries[key]
+
+    def get(self, key: int, default: Any = None) -> Any:
+        return self.entries.get(key, default)
+
+    def items(self) -> list[tuple[int, Any]]:
+        return list(self.entries.items())
+
+
+def test_any_mapping_will_do(peers: Peers) -> None:
+    mine = Mapping()
+    with Loop(mine) as loop:
+        channel, peer = peers.channel(Recorder, mine)
+        peer.send(b"x")
+        assert loop.poll(5) == 1
+        mine[channel.socket.fileno()] = thing = Foreign(channel.socket)
+        peer.send(b"y")
+        assert loop.poll(5) == 1
+        del mine[channel.socket.fileno()]
+        peer.send(b"z")
+        assert loop.poll() == 0
+        assert (channel.got, thing.got) == (b"x", b"y")
+
+
+def test_map_that_changes_itself_when_it_is_asked_gets_its_events(peers: Peers) -> None:
+    class Growing(collections.UserDict[int, Any]):
+        def get(self, key: int, default: Any = None) -> Any:
+            if grows:
+                grows.pop()
+                for _ in range(40):  # the loop's own table moves
+                    kept.append(dispatcher(peers.pair()[0], self))
+            return super().get(key, default)
+
+    class Reader(dispatcher):
+        def handle_read(self) -> None:
+            got.append(self.recv(10))
+
+    grows: list[int] = []
+    kept: list[Any] = []
+    got: list[bytes] = []
+    served: Any = Growing()
+    loop = Loop(served)
+    channel, far = peers.channel(Reader, served)
+    far.sendall(b"data")
+    grows.append(1)
+    poll_until(loop, lambda: got)
+    assert got == [b"data"]
+    for each in [channel, *kept]:
+        each.close()
+    loop.close()
 
 
 def test_empty_map_given_is_not_the_default_one(peers: Peers) -> None:
@@ -169,6 +244,18 @@ def test_foreign_object_without_error_handler_fails_loudly(peers: Peers) -> None
         turn({near.fileno(): Bare()})
 
 
+@every_backend
+@pytest.mark.parametrize("fd", [-1, 70_000, 2**31 - 1])
+def test_a_key_that_is_not_open_costs_its_object_only(loop: Loop, peers: Peers, fd: int) -> None:
+    sound, far = peers.channel(Recorder, loop.map)
+    foreign = loop.map[fd] = Foreign(peers.pair()[0])
+    far.send(b"x")
+    poll_until(loop, lambda: sound.got == b"x" and fd not in loop.map, 20)
+    assert foreign.calls
+    far.send(b"y")
+    poll_until(loop, lambda: sound.got == b"xy", 20)
+
+
 # Changed by hand
 
 
@@ -200,6 +287,36 @@ def test_channel_taken_out_by_hand_is_left_alone(peers: Peers, how: str) -> None
     turn(map)
     assert channel.seen == []
     channel.close()
+
+
+def test_a_foreign_object_taken_out_by_hand_gets_no_more_events(loop: Loop, peers: Peers) -> None:
+    ours, theirs = peers.pair()
+    loop.map[ours.fileno()] = thing = Foreign(ours)
+    loop.poll()
+    del loop.map[ours.fileno()]
+    theirs.send(b"x")
+    assert loop.poll() == 0
+    assert (thing.got, thing.calls) == (b"", [])
+
+
+@every_backend
+@pytest.mark.parametrize("kind", [dict, OrderedDict, UserDict])
+def test_a_channel_taken_out_by_hand_is_not_called_in_the_batch(loop: Loop, peers: Peers, kind: Any) -> None:
+    class Clearing(Recorder):
+        def handle_read(self) -> None:
+            Recorder.handle_read(self)
+            for fd, other in list(served.items()):
+                if other is not self:
+                    del served[fd]
+
+    served: Any = kind()
+    with Loop(served, backend=loop.backend) as mine:
+        made = [peers.channel(Clearing, served) for _ in range(3)]
+        for _, far in made:
+            far.send(b"x")
+        mine.poll(5)
+        mine.poll(0)
+    assert sorted(channel.got for channel, _ in made) == [b"", b"", b"x"]
 
 
 def test_channel_put_back_is_served_again(peers: Peers) -> None:
@@ -244,6 +361,41 @@ def test_swap_of_as_many_channels_is_seen(peers: Peers) -> None:
     map.clear()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python has no dict watchers")
+def test_a_map_that_cannot_be_watched_is_read_all_the_same() -> None:
+    run_script(
+        """
+import ctypes, socket
+signature = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+ignore = signature(lambda *event: 0)
+try:
+    while True:
+        ctypes.pythonapi.PyDict_AddWatcher(ignore)
+except RuntimeError:
+    pass  # all of them are taken
+from cyncore import Loop, dispatcher
+
+class Reader(dispatcher):
+    got = b""
+    def handle_read(self):
+        self.got += self.recv(10)
+
+loop = Loop()
+ours, theirs = socket.socketpair()
+channel = Reader(ours, loop.map)
+loop.poll(0)
+loop.map.clear()
+theirs.send(b"x")
+assert loop.poll(0.01) == 0 and channel.got == b""
+loop.map[ours.fileno()] = channel
+assert loop.poll(5) == 1 and channel.got == b"x"
+channel.close()
+theirs.close()
+loop.close()
+"""
+    )
+
+
 def test_map_of_a_running_loop_may_be_changed_by_handlers(peers: Peers) -> None:
     map: dict[int, Any] = {}
     near, far_new = peers.pair()
@@ -263,6 +415,26 @@ def test_map_of_a_running_loop_may_be_changed_by_handlers(peers: Peers) -> None:
     assert sum(len(channel.seen) for channel, _ in channels) == 1
     assert (newcomer.got, len(map)) == (b"data", 1)
     map.clear()
+
+
+@pytest.mark.parametrize("act", ["add", "remove", "clear"])
+def test_a_handler_may_change_the_map(loop: Loop, peers: Peers, act: str) -> None:
+    class Changer(Recorder):
+        def handle_read(self) -> None:
+            Recorder.handle_read(self)
+            if act == "add":
+                peers.channel(Recorder, loop.map)
+            elif act == "remove":
+                del loop.map[self.socket.fileno()]
+            else:
+                loop.map.clear()
+
+    made = [peers.channel(Changer, loop.map) for _ in range(3)]
+    for _, peer in made:
+        peer.send(b"x")
+    count = loop.poll(5)
+    assert count == sum(len(channel.got) for channel, _ in made) == (1 if act == "clear" else 3)
+    assert len(loop.map) == {"add": 6, "remove": 0, "clear": 0}[act]
 
 
 def test_map_may_be_iterated_by_a_handler_that_closes_what_it_finds(peers: Peers) -> None:
@@ -314,6 +486,29 @@ def test_channel_may_move_to_another_map(peers: Peers) -> None:
     turn(two)
     assert channel.got == b"data"
     channel.close()
+
+
+class Stopping(Recorder):
+    """Stops its loop once it was told something."""
+
+    loop: Any = None
+
+    def handle_read(self) -> None:
+        Recorder.handle_read(self)
+        self.loop.stop()
+
+
+@every_backend
+def test_a_channel_moved_to_another_map_before_its_first_tick_is_served(loop: Loop, peers: Peers) -> None:
+    with Loop(backend=loop.backend) as first:
+        channel, far = peers.channel(Stopping, first.map)
+        channel.del_channel()
+        channel.loop, channel._map = loop, loop.map
+        channel.set_socket(channel.socket)
+        far.send(b"x")
+        with ends_by_itself(loop):
+            loop.run()
+    assert channel.got == b"x"
 
 
 # close_all

@@ -10,6 +10,7 @@ import pytest
 
 import cyncore.asyncore as asyncore
 from cyncore import Loop
+from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
 
@@ -41,6 +42,19 @@ def test_run_ends_when_the_last_channel_has_gone(loop: Loop, peers: Peers) -> No
     peer.send(b"x")
     loop.run()
     assert channel.got == b"x"
+
+
+@every_backend
+def test_run_ends_when_a_predicate_closes_the_last_channel(loop: Loop, peers: Peers) -> None:
+    class Closer(Recorder):
+        def readable(self) -> bool:
+            self.close()
+            return False
+
+    peers.channel(Closer, loop.map)
+    with ends_by_itself(loop):
+        loop.run()
+    assert not loop.map
 
 
 def test_run_makes_the_calls_that_calls_queue(loop: Loop) -> None:
@@ -167,6 +181,23 @@ def test_a_stop_stops_once(loop: Loop) -> None:
     loop.call_later(0.01, made.append, "made")
     loop.run()
     assert made == ["made"]
+
+
+@every_backend
+def test_a_stop_is_used_up_by_a_poll(loop: Loop) -> None:
+    made: list[int] = []
+
+    def again(left: int) -> None:
+        made.append(left)
+        if left:
+            loop.call_soon(again, left - 1)
+
+    loop.stop()
+    loop.poll(0)
+    loop.call_soon(again, 3)
+    with ends_by_itself(loop):
+        loop.run()
+    assert made == [3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("method", ["run", "run_map"])

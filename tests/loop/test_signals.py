@@ -13,6 +13,7 @@ from types import FrameType
 import pytest
 
 from cyncore import Loop, asynchat, asyncore, socket_map
+from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
@@ -203,11 +204,27 @@ def test_push_in_a_signal_handler_leaves_although_the_loop_waits(idle: Loop, pee
     channel.close()
 
 
+@every_backend
 def test_channel_that_a_signal_handler_closes_is_gone(loop: Loop, peers: Peers) -> None:
     channel, _ = peers.channel(Recorder, loop.map)
     with at_a_signal(channel.close):
         loop.run()  # which ends with its last channel
     assert channel.seen == []
+
+
+@every_backend
+def test_a_signal_handler_may_resume_reading(loop: Loop, peers: Peers) -> None:
+    class Closer(Recorder):
+        def handle_read(self) -> None:
+            Recorder.handle_read(self)
+            self.close()
+
+    channel, far = peers.channel(Closer, loop.map)
+    channel.pause_reading()
+    far.send(b"x")
+    with ends_by_itself(loop), at_a_signal(channel.resume_reading):
+        loop.run()
+    assert channel.got == b"x"
 
 
 def test_answer_that_a_signal_handler_changes_counts(idle: Loop, peers: Peers) -> None:

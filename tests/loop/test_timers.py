@@ -10,7 +10,8 @@ import weakref
 import pytest
 
 from cyncore import Handle, Loop, TimerHandle
-from tests.support.peers import Peers, Recorder
+from tests.support.loops import every_backend
+from tests.support.peers import Peers, Recorder, poll_until
 
 
 class Thing:
@@ -201,6 +202,31 @@ def test_a_timer_that_adds_an_overdue_timer_does_not_hold_up_the_tick(loop: Loop
     assert made == [0, 1, 2, 3, 4]
 
 
+@every_backend
+def test_a_timer_that_adds_overdue_timers_starves_nobody(loop: Loop, peers: Peers) -> None:
+    class Noting(Recorder):
+        def handle_read(self) -> None:
+            Recorder.handle_read(self)
+            turns.append(calls)
+
+    def again() -> None:
+        nonlocal calls
+        calls += 1
+        if calls < 5000:
+            loop.call_at(0, again)
+
+    calls = 0
+    turns: list[int] = []
+    _, far = peers.channel(Noting, loop.map)
+    loop.poll(0)
+    far.send(b"x")
+    loop.call_at(0, again)
+    loop.call_at(loop.time(), lambda: turns.append(calls))
+    poll_until(loop, lambda: calls == 5000, 6000)
+    assert len(turns) == 2
+    assert all(turn < 100 for turn in turns)
+
+
 def test_ten_thousand_timers(loop: Loop) -> None:
     made: list[int] = []
     order = random.Random(2)
@@ -252,3 +278,20 @@ def test_calls_without_end_do_not_keep_an_event_back(loop: Loop, peers: Peers, a
     while len(calls) < 5:
         loop.poll(1)
     assert calls[2:] == [list(b"x")] * 3
+
+
+def test_timer_is_not_late_by_what_a_callback_took_after_a_poll_of_its_own(loop: Loop) -> None:
+    def work() -> None:
+        loop.poll(0)
+        while loop.time() < due.when():
+            pass
+        ended.append(loop.time())
+
+    ended: list[float] = []
+    ran: list[float] = []
+    began = loop.time()
+    loop.call_later(0.0, work)
+    due = loop.call_later(1.5, lambda: ran.append(loop.time()))
+    poll_until(loop, lambda: ran)
+    # Overdue when the callback ends. What must not follow is a wait of the time that the callback took.
+    assert ran[0] - ended[0] < (ended[0] - began) / 2

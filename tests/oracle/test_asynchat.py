@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyncore import asynchat, asyncore
-from tests.support.chat import load_old
+from tests.support.old import load_asynchat
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "poll"), reason="the old module is driven by poll(2)")
 
@@ -316,7 +316,7 @@ def check(old: tuple[ModuleType, ModuleType], script: list[Step], forgetful: boo
 @pytest.fixture(scope="module")
 def old() -> tuple[ModuleType, ModuleType]:
     try:
-        return load_old()
+        return load_asynchat()
     except ImportError as error:
         pytest.skip(str(error))
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import importlib.machinery
-import importlib.util
 import os
 import random
 import select
@@ -21,7 +19,6 @@ import socket
 import struct
 import sys
 import termios
-import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -31,6 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cyncore.asyncore as ours
+from tests.support.old import load
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "poll"), reason="the old module is driven by poll(2)")
 
@@ -49,24 +47,12 @@ STEPS = (
 )  # fmt: skip
 
 
-def load_old() -> ModuleType:
-    """The module that this project replaces, under a name of its own."""
-    spec = importlib.machinery.PathFinder.find_spec("asyncore", [p for p in sys.path if p])
-    if spec is None or spec.origin is None:
-        pytest.skip("there is no old asyncore here to compare with (pip install pyasyncore)")
-    private = importlib.util.spec_from_file_location("_old_asyncore", spec.origin)
-    assert private is not None
-    assert private.loader is not None
-    module = importlib.util.module_from_spec(private)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        private.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def old() -> ModuleType:
-    return load_old()
+    try:
+        return load("asyncore")
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 def test_the_old_module_is_not_ours(old: ModuleType) -> None:

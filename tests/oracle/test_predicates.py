@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cyncore.asyncore as ours
-from tests.oracle.test_asyncore import load_old
+from tests.support.old import load
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(select, "poll"), reason="the old module is driven by poll(2)"),
@@ -173,7 +173,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def old() -> ModuleType:
-    return load_old()
+    try:
+        return load("asyncore")
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 def outcome(module: ModuleType, *program: Any) -> list[tuple[int, bytes, int]]:

@@ -23,7 +23,7 @@ import cyncore.asynchat
 import cyncore.asyncore
 import cyncore.smtpd
 from cyncore import Loop
-from tests.support.chat import _private_copy, load_old
+from tests.support.old import load, load_asynchat
 from tests.support.peers import Peers, Recorder, poll_until
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "poll"), reason="the old module is driven by poll(2)")
@@ -296,12 +296,11 @@ def modules_of(kind: str) -> Any:
     if kind == "ours":
         return SimpleNamespace(asyncore=cyncore.asyncore, asynchat=cyncore.asynchat, smtpd=cyncore.smtpd)
     try:
-        loop, chat = load_old()
+        loop, chat = load_asynchat()
     except ImportError:
         pytest.skip("there is no old module here to compare with (pip install pyasyncore pyasynchat)")
     try:
-        with mock.patch.dict(sys.modules, {"asyncore": loop, "asynchat": chat}):
-            smtpd = _private_copy("smtpd")
+        smtpd = load("smtpd", asyncore=loop, asynchat=chat)
     except ImportError:
         smtpd = None
     return SimpleNamespace(asyncore=loop, asynchat=chat, smtpd=smtpd)

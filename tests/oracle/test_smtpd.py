@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -20,15 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cyncore import asyncore, smtpd
-from tests.support.chat import _private_copy, load_old
+from tests.support.old import load, load_asynchat
 
 STEPS = int(os.environ.get("CYNCORE_DIFF_STEPS", "100"))
 
 
 def _load_old() -> ModuleType:
-    loop, chat = load_old()
-    with mock.patch.dict(sys.modules, {"asyncore": loop, "asynchat": chat}):
-        return _private_copy("smtpd")
+    loop, chat = load_asynchat()
+    return load("smtpd", asyncore=loop, asynchat=chat)
 
 
 try:

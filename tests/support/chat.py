@@ -7,48 +7,22 @@ that was kept, and what is marked `beyond_the_old` is not there.
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import os
 import socket
 import sys
-import warnings
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from cyncore import Loop
+from tests.support.old import load_asynchat
 
 OLD = os.environ.get("CYNCORE_CHAT_TESTS") == "old"
 
 
-def _private_copy(name: str) -> ModuleType:
-    """The old module of that name, loaded under another one. ImportError where there is none."""
-    spec = importlib.machinery.PathFinder.find_spec(name, [p for p in sys.path if p])
-    if spec is None or spec.origin is None:
-        raise ImportError(f"there is no old {name} here (pip install py{name})")
-    private = importlib.util.spec_from_file_location(f"_old_{name}", spec.origin)
-    assert private is not None
-    assert private.loader is not None
-    module = importlib.util.module_from_spec(private)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        private.loader.exec_module(module)
-    return module
-
-
-def load_old() -> tuple[ModuleType, ModuleType]:
-    """The old asyncore, and the old asynchat on it, whatever is bound to these names."""
-    loop = _private_copy("asyncore")
-    with mock.patch.dict(sys.modules, {"asyncore": loop}):
-        return loop, _private_copy("asynchat")
-
-
 if OLD:
-    asyncore, asynchat = load_old()
+    asyncore, asynchat = load_asynchat()
 else:
     from cyncore import asynchat, asyncore
 

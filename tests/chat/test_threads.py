@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Faults of asynchat between threads, processes and loops within loops, one test each: lost, twice or out of order."""
+"""Threads that push, and processes that fork, in the middle of anything: nothing is lost, sent twice or disordered."""
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -13,10 +11,8 @@ from typing import Any
 import pytest
 
 from cyncore import Loop
-from tests.loop.test_regressions import ends_by_itself
 from tests.support.chat import (
     Lines,
-    asyncore,
     beyond_the_old,
     fill,
     poll,
@@ -24,7 +20,8 @@ from tests.support.chat import (
     receive,
     waiting,
 )
-from tests.support.peers import Peers, Recorder
+from tests.support.loops import ends_by_itself
+from tests.support.peers import Peers
 from tests.support.script import run_script
 
 
@@ -156,142 +153,6 @@ def test_a_tick_sends_nothing_again_that_a_thread_is_sending(loop: Loop, peers: 
     poll_until(loop, lambda: not channel.producer_fifo)
     assert waiting(far) == b"one two "
     channel.close()
-
-
-def test_two_threads_that_ask_for_the_loop_of_a_map_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Environment(dict[str, str]):
-        """Lets the other thread run while a loop is being made."""
-
-        def get(self, name: str, default: Any = None) -> Any:
-            if name == "CYNCORE_BACKEND" and not threads:
-                threads.append(threading.Thread(target=ask))
-                threads[0].start()
-                threads[0].join(0.1)  # in vain, where it waits for the one that was first
-            return super().get(name, default)
-
-    def ask() -> None:
-        try:
-            found.append(Loop.of(map))
-        except Exception as error:
-            found.append(error)
-
-    map: dict[int, Any] = {}
-    found: list[Any] = []
-    threads: list[threading.Thread] = []
-    monkeypatch.setattr(os, "environ", Environment(os.environ))
-    ask()
-    threads[0].join(10)
-    assert isinstance(found[0], Loop)
-    assert found[0] is found[1]
-    assert found[0].map is map
-    found[0].close()
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_a_channel_that_comes_into_a_map_that_a_thread_serves_already_is_served(peers: Peers, begun: bool) -> None:
-    class Client(Recorder):
-        def handle_write(self) -> None:
-            self.send(self.queue)
-            self.queue = b""
-
-        # Nothing is wanted of a socket that is not connected yet: the kernel calls it hung up.
-        def readable(self) -> bool:
-            return self.connected
-
-        def writable(self) -> bool:
-            return bool(self.queue)
-
-        queue = b""
-
-    def serve() -> None:
-        rounds = 0
-        while not done.is_set():
-            try:
-                asyncore.loop(timeout=0.001, map=map, count=1)
-            except Exception as error:
-                raised.append(error)
-                return
-            rounds += 1
-            if rounds == 10:
-                served.set()
-
-    server = socket.create_server(("127.0.0.1", 0))
-    server.settimeout(5)
-    peers.keep(server)
-    raised: list[Exception] = []
-    for _ in range(10):
-        map: dict[int, Any] = {}
-        done, served = threading.Event(), threading.Event()
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        assert not begun or served.wait(10)
-        client = Client(None, map)
-        client.create_socket(socket.AF_INET, socket.SOCK_STREAM)
-        peers.keep(client.socket)
-        client.connect(server.getsockname())
-        client.queue = b"hello"
-        far, _ = server.accept()
-        peers.keep(far)
-        far.settimeout(5)
-        assert far.recv(100) == b"hello"
-        done.set()
-        thread.join(10)
-        assert not thread.is_alive()
-        assert not raised
-        client.close()
-
-
-# Predicates, and handlers within the sending
-
-
-@beyond_the_old
-@pytest.mark.parametrize("asks", [[1, 2, 3], [1, 2, 3, 4, 5, 6]])
-def test_what_predicates_push_leaves_before_the_loop_waits(loop: Loop, peers: Peers, asks: list[int]) -> None:
-    class Pushing(Lines):
-        asked = 0
-        pushed = b""
-
-        def readable(self) -> bool:
-            self.asked += 1
-            if self.asked in asks:
-                self.push(b"%d " % self.asked)
-                self.pushed += b"%d " % self.asked
-            return True
-
-    def look() -> None:
-        seen.extend([waiting(far), channel.pushed])
-        loop.stop()
-
-    seen: list[bytes] = []
-    channel, far = peers.channel(Pushing, loop.map)
-    loop.call_later(0.05, look)
-    with ends_by_itself(loop):
-        loop.run()
-    assert seen[0] == seen[1]
-    channel.close()
-
-
-def test_handle_close_in_a_flush_may_wait_for_the_answer_to_another_channels_push(loop: Loop, peers: Peers) -> None:
-    class Leaving(Lines):
-        def handle_close(self) -> None:
-            self.close()
-            for _ in range(3):
-                poll(loop)
-                arrived.append(waiting(far))
-
-    class Asking(Lines):
-        def on_end(self) -> None:
-            leaving.push(b"bye\n")
-            leaving.close_when_done()
-            self.push(b"question\n")
-
-    arrived: list[bytes] = []
-    leaving, _ = peers.channel(Leaving, loop.map)
-    asking, far = peers.channel(Asking, loop.map)
-    far.sendall(b"go\n")
-    poll_until(loop, lambda: arrived)
-    assert b"".join(arrived) == b"question\n"
-    asking.close()
 
 
 # Forks
