@@ -6,14 +6,19 @@ CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python eng
 CYNCORE_SANITIZE=...       a sanitizer build, "address,undefined" or "thread"
 CYNCORE_SYS_TABLE=1        system calls go through a table, so that tests can make them fail
 CYNCORE_WERROR=1           compiler warnings are errors: for CI, never for users
+SOURCE_DATE_EPOCH=...      seconds since 1970, the time that archives then name: two builds of the same files
+                           give the same bytes, wherever and whenever they are made
 """
 
+import gzip
 import os
 import sys
+import tarfile
 from glob import glob
 from runpy import run_path
 
 from setuptools import Extension, setup
+from setuptools.command.sdist import sdist
 
 
 def switch(name):
@@ -46,6 +51,9 @@ if sanitizers := os.environ.get("CYNCORE_SANITIZE"):
     flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     COMPILE += [*flags, "-g", "-O1"]
     LINK += flags
+if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
+    COMPILE.append(f"-fdebug-prefix-map={os.getcwd()}=.")  # the folder of the build stays out of the modules
+    os.umask(0o022)  # nor do the permissions in the archives tell who made them
 if switch("CYNCORE_SYS_TABLE"):
     MACROS.append(("CYN_SYS_TABLE", "1"))
 if switch("CYNCORE_WERROR"):
@@ -90,11 +98,37 @@ def shared():
     return made
 
 
+class Archive(sdist):
+    """setuptools' archive names who made it and when; with SOURCE_DATE_EPOCH this one names only what is in it."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owner):
+        if not epoch or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, **owner)
+        name = f"{base_name}.tar.gz"
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(base_dir, filter=anonymous)
+        return name
+
+
+def anonymous(member):
+    """A member of the archive without its owner, its own time and its writers."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mtime = int(epoch)
+    member.mode = 0o755 if member.mode & 0o100 else 0o644
+    return member
+
+
 # csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
 compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
 modules = [shared(), *(extension(name, csrc) for name, csrc in CSRC.items())]
 setup(
     ext_modules=modules if compiled else [],
+    cmdclass={"sdist": Archive},
     # by its path, because a build front end does not put this folder on sys.path
     long_description=run_path("readme.py")["readme"](),
     long_description_content_type="text/markdown",

@@ -17,13 +17,13 @@ RUNNERS = frozenset({"block", "run_block"})  # what the tests call, with words o
 
 # Commands that no test can run here, by their first words: the file that runs them, and the words that do it there.
 ELSEWHERE = {
-    "python -m pip install . && python": (".ci/run", 'readme_command "python -m pip install . &&"'),
-    "python -m pip install -e '.[test]'": (".ci/run", "readme_command \"python -m pip install -e '.[test]'\""),
-    "python -m pip install . -r benchmarks": (".ci/run", 'pip install -qq -r "$tree/benchmarks/requirements.txt"'),
-    "python -m benchmarks gate": (".ci/run", "python -m benchmarks gate"),
-    "python -m benchmarks old-gate": (".ci/run", "python -m benchmarks old-gate"),
+    "python -m pip install . && python": ("noxfile.py", 'readme_command("python -m pip install . &&")'),
+    "python -m pip install -e '.[test]'": ("noxfile.py", "readme_command(\"python -m pip install -e '.[test]'\")"),
+    "python -m pip install . -r benchmarks": ("noxfile.py", '"install", "-qq", "-r", "benchmarks/requirements.txt"'),
+    "python -m benchmarks gate": ("noxfile.py", '"-m", "benchmarks", "gate"'),
+    "python -m benchmarks old-gate": ("noxfile.py", '"-m", "benchmarks", "old-gate"'),
     "python -m benchmarks charts": ("tests/tools/test_benchmarks.py", '"-m", "benchmarks", "charts"'),
-    "bash .ci/programs/run": (".ci/run", '/.ci/programs/run"'),
+    "bash .ci/programs/run": ("noxfile.py", '"bash", ".ci/programs/run"'),
 }
 
 

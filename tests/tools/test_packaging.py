@@ -18,7 +18,9 @@ import cyncore
 
 ROOT = Path(__file__).parents[2]
 LEFT_BEHIND = (".so", ".o", ".pyc", ".pyd")
-SKIPPED = shutil.ignore_patterns(".*cache", "__pycache__", "*.egg-info", ".git", ".venv", "venv", "build", "dist")
+SKIPPED = shutil.ignore_patterns(
+    ".*cache", "__pycache__", "*.egg-info", ".git", ".nox", ".venv", "venv", "build", "dist"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,20 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return {member.name.partition("/")[2] for member in tar if member.isfile()}
 
 
+def packed(tree: Path) -> bytes:
+    """The sdist of a copy of the tree, made in that folder with a time that is said to it."""
+    shutil.copytree(ROOT, tree, ignore=SKIPPED, copy_function=shutil.copyfile)  # whose times are those of now
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--sdist", "--no-isolation", tree],
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1700000000"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (archive,) = (tree / "dist").iterdir()
+    return archive.read_bytes()
+
+
 def sources(folder: str, *patterns: str) -> set[str]:
     """Files of the tree, as an sdist names them."""
     return {path.relative_to(ROOT).as_posix() for pattern in patterns for path in (ROOT / folder).rglob(pattern)}
@@ -54,14 +70,18 @@ def test_sdist_has_every_source(sdist: set[str]) -> None:
 def test_sdist_can_be_tested_and_read(sdist: set[str]) -> None:
     needed = sources("tests", "*.py", "*.c", "*.h", "Makefile") | sources("examples", "*.py")
     needed |= sources("benchmarks", "*.py", "*.c") | sources("docs", "*.md")
-    needed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "pyproject.toml", "readme.py"}
-    needed |= {"setup.py", ".ci/run"}
+    needed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml"}
+    needed |= {"setup.py", "readme.py", "noxfile.py", ".ci/run"}
     needed |= sources("src/cyncore-shim", "*.py", "*.md", "*.toml", "LICENSE")
     assert {name for name in needed - sdist if "/build/" not in name} == set()
 
 
 def test_sdist_has_nothing_left_behind(sdist: set[str]) -> None:
     assert {name for name in sdist if name.endswith(LEFT_BEHIND) or "__pycache__" in name} == set()
+
+
+def test_sdist_is_the_same_bytes_wherever_and_whenever_it_is_made(tmp_path: Path) -> None:
+    assert packed(tmp_path / "one") == packed(tmp_path / "two")
 
 
 def test_installed_package_has_its_types() -> None:
