@@ -20,12 +20,12 @@ from tests.support.script import ENGINE_FOLDER
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
 
-from benchmarks import bulk, connect, crowd, idle, thread  # noqa: E402
-from benchmarks.programs import program  # noqa: E402
-from benchmarks.rounds import Plan  # noqa: E402
-from benchmarks.sample import Placement  # noqa: E402
-from benchmarks.servers.echo_dispatcher import make_mixed  # noqa: E402
-from benchmarks.table import Table  # noqa: E402
+from benchmarks.run.compiler import program  # noqa: E402
+from benchmarks.run.placement import Placement  # noqa: E402
+from benchmarks.run.plan import Plan  # noqa: E402
+from benchmarks.run.table import Table  # noqa: E402
+from benchmarks.servers.echo_dispatcher import choose_by_turns  # noqa: E402
+from benchmarks.tables import bulk, connect, crowd, idle, thread  # noqa: E402
 
 TINY = Plan(1, 0.05, 0.02, Placement(pin=False), limit=160, quick=True, connections=4)
 PEERS = ("raw C epoll", "cyncore", "cyncore overriding", "asyncio")
@@ -104,8 +104,8 @@ def test_only_some_connections_of_a_mixed_server_are_plain() -> None:
         def __init__(self, sock: object) -> None:
             made.append(type(self))
 
-    server = make_mixed(type("Server", (), {}), Handler, 3)()
+    make = choose_by_turns(Handler, 3)
     for number in range(7):
-        server.handle_accepted(number, None)
+        make(number)
     assert [kind is Handler for kind in made] == [True, False, False, True, False, False, True]
     assert (made[1].readable(None), made[1].writable(None)) == (True, False)

@@ -21,13 +21,16 @@ from tests.support.script import ENGINE_FOLDER
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest` and not `python -m pytest`
 
-from benchmarks import echo, old, peers, report, results, session, timer_calls, timers  # noqa: E402
 from benchmarks.__main__ import TABLES, main, parse  # noqa: E402
-from benchmarks.rounds import Plan  # noqa: E402
-from benchmarks.sample import Placement  # noqa: E402
-from benchmarks.table import Table, render  # noqa: E402
-from benchmarks.target import Target  # noqa: E402
-from benchmarks.worker import work  # noqa: E402
+from benchmarks.run import markdown, peers, progress, results, session  # noqa: E402
+from benchmarks.run.placement import Placement  # noqa: E402
+from benchmarks.run.plan import Plan  # noqa: E402
+from benchmarks.run.table import Table  # noqa: E402
+from benchmarks.run.target import Target  # noqa: E402
+from benchmarks.run.text import render  # noqa: E402
+from benchmarks.run.worker import work  # noqa: E402
+from benchmarks.tables import echo, old, timers  # noqa: E402
+from benchmarks.workers import timer_calls  # noqa: E402
 
 RATIO = Target("cyncore by raw C", 0.95)
 TIME = Target("us a message", 0.3, at_least=False)
@@ -137,7 +140,7 @@ def test_a_run_needs_no_matplotlib() -> None:
 
 def test_every_peer_has_its_server() -> None:
     for peer in [*peers.ECHO, *peers.LINES, *peers.MAIL]:
-        where = ROOT / "benchmarks" / (f"{peer.server}.c" if peer.module is None else f"servers/{peer.server}.py")
+        where = ROOT / "benchmarks" / (f"loads/{peer.server}.c" if peer.module is None else f"servers/{peer.server}.py")
         assert where.exists(), peer.name
 
 
@@ -194,7 +197,7 @@ def test_a_session_ends_with_what_was_wanted_and_reached(capsys: pytest.CaptureF
 
 
 def test_the_clock_learns_from_the_tables_before() -> None:
-    clock = session.Clock({"one": 10.0, "two": 30.0})
+    clock = progress.Clock({"one": 10.0, "two": 30.0})
     assert clock.announce("one") == "table 1 of 2: one, about 10 s; to the end 40 s"
     clock.began -= 20.0
     clock.finish("one")
@@ -254,7 +257,7 @@ def old_modules() -> bool:
 def test_an_old_program_is_measured(loop: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", with_engine()["PYTHONPATH"])
     (row,) = [row for row in old.ROWS if row.name == name]
-    figures = work("old_worker", [loop, row.maker, json.dumps(row.options), "0.05", "-1"], TINY.placement)
+    figures = work("old_programs", [loop, row.maker, json.dumps(row.options), "0.05", "-1"], TINY.placement)
     assert figures["events"] > 0
     assert figures["cpu_us"] > 0
     assert figures["idle_busy"] < 1
@@ -278,7 +281,7 @@ def test_a_report_has_the_old_programs() -> None:
     every = [("cyncore", faster), ("asyncore", figures)]
     series = [{"program": "relay", "loop": loop, "samples": {"0": figures}} for loop, figures in every]
     record["tables"]["old"] = {"series": series, "targets": []}
-    text = report.report(results.Results(record))
+    text = markdown.report(results.Results(record))
     assert "| relay | 1,800 | 2.00 | 4.5 | 0.50 | 1 | 90.0 % | 0.2 % |" in text
 
 
@@ -289,7 +292,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     found = results.Results(made_up())
     ours, raw = found.find("echo", "cyncore"), found.find("echo", "raw C epoll")
     assert ours is not None
-    assert results.against(ours, raw, "rate") == pytest.approx((0.9 + 0.95) / 2)
+    assert results.ratio(ours, raw, "rate") == pytest.approx((0.9 + 0.95) / 2)
 
 
 def test_a_target_is_compared_upside_down_where_less_is_better() -> None:
@@ -306,7 +309,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_report_has_every_verdict() -> None:
-    text = report.report(results.Results(made_up()))
+    text = markdown.report(results.Results(made_up()))
     assert "| cyncore by raw C | at least 0.95 | 0.90 | MISSED |" in text
     assert "| us a message | at most 0.3 | 0.20 | met |" in text
     assert "| us a message | at most 0.3 | 0.50 | no verdict |" in text
@@ -317,7 +320,7 @@ def test_a_report_has_every_verdict() -> None:
 def test_a_report_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
     file, page = tmp_path / "results.json", tmp_path / "page.md"
     file.write_text(json.dumps(made_up()))
-    page.write_text(f"before\n{report.BEGIN}\nold figures\n{report.END}\nafter\n")
+    page.write_text(f"before\n{markdown.BEGIN}\nold figures\n{markdown.END}\nafter\n")
     for _ in range(2):
         assert main(["report", str(file), "--into", str(page)]) == 0
     text = page.read_text()
@@ -331,13 +334,13 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("no marks\n")
     with pytest.raises(ValueError, match="has no lines"):
-        report.renew(page, "figures")
+        markdown.renew(page, "figures")
     assert page.read_text() == "no marks\n"
 
 
 def test_the_page_of_the_figures_has_the_marks() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
-    assert text.index(report.BEGIN) < text.index(report.END)
+    assert text.index(markdown.BEGIN) < text.index(markdown.END)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="charts are drawn with matplotlib")

@@ -22,14 +22,16 @@ sys.path.append(str(ROOT))  # it is there already, unless somebody says `pytest`
 pytest.importorskip("resource", reason="the gate needs POSIX")
 
 from benchmarks.__main__ import COMMANDS  # noqa: E402
-from benchmarks.gate import command, comparison, counters, ratios  # noqa: E402
-from benchmarks.gate import old as old_gate  # noqa: E402
+from benchmarks.gate import command, comparison, counters, measurement, ratios, reference, report  # noqa: E402
+from benchmarks.gate.baseline import BASELINE, Baseline, Figure, Figures, Known  # noqa: E402
 from benchmarks.gate.comparison import OTHER_PYTHON, SAME_PYTHON, STRICT, Finding, allow, compare  # noqa: E402
-from benchmarks.gate.counters import CountError, Engine, slope, traced  # noqa: E402
+from benchmarks.gate.counters import CountError, Engine, count_names, slope, split_windows  # noqa: E402
 from benchmarks.gate.environment import Environment, built_by  # noqa: E402
-from benchmarks.gate.figures import BASELINE, Baseline, Figure, Figures, Known  # noqa: E402
-from benchmarks.gate.old_rows import REPEATS  # noqa: E402
-from benchmarks.gate.reference import ReferenceError, Repository  # noqa: E402
+from benchmarks.gate.old.command import tell as tell_of_old  # noqa: E402
+from benchmarks.gate.old.cost import Cost, count_window  # noqa: E402
+from benchmarks.gate.old.finding import Finding as OldFinding  # noqa: E402
+from benchmarks.gate.old.rows import REPEATS  # noqa: E402
+from benchmarks.gate.repository import Repository, RepositoryError  # noqa: E402
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, KINDS, ROWS, Row  # noqa: E402
 from cyncore._engine import native  # noqa: E402
 
@@ -203,21 +205,21 @@ def test_the_baseline_of_the_tree_has_every_row() -> None:
 
 class NoRepository:
     def __init__(self, folder: Path) -> None:
-        raise ReferenceError("no repository")
+        raise RepositoryError("no repository")
 
 
 @pytest.fixture
 def choose(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """command.choose() for an environment, with a baseline of one other, and of one that is like it."""
+    """reference.choose() for an environment, with a baseline of one other, and of one that is like it."""
 
-    def choose(environment: Environment, *known: Environment) -> command.Reference:
+    def choose(environment: Environment, *known: Environment) -> reference.Reference:
         baseline = Baseline()
         for one in known:
             baseline.renew(one, figures())
-        monkeypatch.setattr(command, "Repository", NoRepository)
-        monkeypatch.setattr(command.Baseline, "read", lambda: baseline)
+        monkeypatch.setattr(reference, "Repository", NoRepository)
+        monkeypatch.setattr(reference.Baseline, "read", lambda: baseline)
         options = argparse.Namespace(against=None, base=None, repository=ROOT)
-        return command.choose(options, command.Measured(environment), [ROW], Engine())
+        return reference.choose(options, measurement.Measured(environment), [ROW], Engine())
 
     return choose
 
@@ -268,18 +270,18 @@ def test_an_unknown_environment_is_compared_with_a_commit_measured_in_it(
         baseline.renew(HERE, figures(echo=echo))
         return baseline
 
-    def take(engine: Engine, rows: object, what: str, keep: object = None) -> command.Measured:
+    def take(engine: Engine, rows: object, what: str, keep: object = None) -> measurement.Measured:
         assert engine.path is not None
         assert engine.path.name == "0123456789abcdef"
-        return command.Measured(NEWER, figures(echo=3000))
+        return measurement.Measured(NEWER, figures(echo=3000))
 
-    monkeypatch.setattr(command, "Repository", OneCommit)
-    monkeypatch.setattr(command, "take", take)
-    monkeypatch.setattr(command.Baseline, "read", lambda: made(1100))
+    monkeypatch.setattr(reference, "Repository", OneCommit)
+    monkeypatch.setattr(reference, "take", take)
+    monkeypatch.setattr(reference.Baseline, "read", lambda: made(1100))
     options = argparse.Namespace(against=None, base=None, repository=tmp_path)
-    reference = command.choose(options, command.Measured(NEWER, figures()), [ROW], Engine())
-    assert (reference.what, reference.bounds, reference.strict) == ("commit 0123456789ab", STRICT, True)
-    assert reference.figures[INSTRUCTIONS]["echo"] == pytest.approx(3300)
+    chosen = reference.choose(options, measurement.Measured(NEWER, figures()), [ROW], Engine())
+    assert (chosen.what, chosen.bounds, chosen.strict) == ("commit 0123456789ab", STRICT, True)
+    assert chosen.figures[INSTRUCTIONS]["echo"] == pytest.approx(3300)
 
 
 def test_a_base_that_is_not_there_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,13 +293,13 @@ def test_a_base_that_is_not_there_is_passed_over(monkeypatch: pytest.MonkeyPatch
         def commit(self, name: str) -> str:
             if name == "known":
                 return "found"
-            raise ReferenceError(name)
+            raise RepositoryError(name)
 
-    monkeypatch.setattr(command, "Repository", OneCommit)
+    monkeypatch.setattr(reference, "Repository", OneCommit)
     options = argparse.Namespace(base="known", repository=ROOT)
-    assert command.base(options) == "found"
+    assert reference.base(options) == "found"
     options.base = "0" * 40
-    assert command.base(options) == "before"
+    assert reference.base(options) == "before"
 
 
 def test_a_commit_of_which_nothing_could_be_counted_is_no_reference(
@@ -311,10 +313,10 @@ def test_a_commit_of_which_nothing_could_be_counted_is_no_reference(
         def build(self, commit: str, folder: Path) -> Path:
             return folder
 
-    monkeypatch.setattr(command, "Repository", OneCommit)
-    monkeypatch.setattr(command, "take", lambda *_: command.Measured(HERE, {}, {"bytes: idle": "why"}))
-    with pytest.raises(ReferenceError, match="no row"):
-        command.build(tmp_path, "main", command.Measured(HERE), [ROW], Engine(), Baseline())
+    monkeypatch.setattr(reference, "Repository", OneCommit)
+    monkeypatch.setattr(reference, "take", lambda *_: measurement.Measured(HERE, {}, {"bytes: idle": "why"}))
+    with pytest.raises(RepositoryError, match="no row"):
+        reference.build(tmp_path, "main", measurement.Measured(HERE), [ROW], Engine(), Baseline())
 
 
 def test_a_commit_that_another_compiler_built_is_no_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -326,10 +328,10 @@ def test_a_commit_that_another_compiler_built_is_no_reference(monkeypatch: pytes
         def build(self, commit: str, folder: Path) -> Path:
             return folder
 
-    monkeypatch.setattr(command, "Repository", OneCommit)
-    monkeypatch.setattr(command, "take", lambda *_: command.Measured(replace(HERE, build="clang 17"), figures()))
+    monkeypatch.setattr(reference, "Repository", OneCommit)
+    monkeypatch.setattr(reference, "take", lambda *_: measurement.Measured(replace(HERE, build="clang 17"), figures()))
     with pytest.raises(command.Unable, match="clang 17"):
-        command.build(tmp_path, "main", command.Measured(HERE), [ROW], Engine(), Baseline())
+        reference.build(tmp_path, "main", measurement.Measured(HERE), [ROW], Engine(), Baseline())
 
 
 def test_the_commit_before_is_head_once_something_is_changed(tmp_path: Path) -> None:
@@ -351,12 +353,12 @@ def test_the_commit_before_is_head_once_something_is_changed(tmp_path: Path) -> 
     (tmp_path / "file").write_text("c")
     assert repository.base() == git("rev-parse", "HEAD")
     assert repository.baseline("HEAD") == Baseline()
-    with pytest.raises(ReferenceError):
+    with pytest.raises(RepositoryError):
         repository.commit("no-such-commit")
 
 
 def test_a_folder_without_git_is_no_repository(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceError):
+    with pytest.raises(RepositoryError):
         Repository(tmp_path)
 
 
@@ -364,8 +366,8 @@ def test_a_folder_without_git_is_no_repository(tmp_path: Path) -> None:
 
 
 def tell(findings: list[Finding], failures: dict[str, str] | None = None, *, strict: bool = True) -> bool:
-    reference = command.Reference("the baseline", {}, STRICT if strict else OTHER_PYTHON, strict)
-    return command.tell(reference, findings, failures or {}, [])
+    chosen = reference.Reference("the baseline", {}, STRICT if strict else OTHER_PYTHON, strict)
+    return report.tell(chosen, findings, failures or {}, [])
 
 
 def test_a_regression_fails_the_gate_by_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -434,7 +436,10 @@ def test_what_is_between_marks_is_counted_by_name() -> None:
 12 epoll_wait(4, [], 256, 0) = 0
 12 getppid()                         = 1
 """
-    assert traced(trace) == [{"epoll_wait": 1, "recvfrom": 1, "sendto": 1}, {"epoll_wait": 1}]
+    assert [count_names(window) for window in split_windows(trace)] == [
+        {"epoll_wait": 1, "recvfrom": 1, "sendto": 1},
+        {"epoll_wait": 1},
+    ]
 
 
 def test_calls_that_are_in_every_window_once_are_not_of_an_event() -> None:
@@ -492,8 +497,8 @@ for row in ROWS:
 def test_the_json_has_every_finding(tmp_path: Path) -> None:
     findings = compare(figures(), figures(echo=2100), STRICT, KINDS)
     file = tmp_path / "gate.json"
-    reference = command.Reference("the baseline", {}, STRICT)
-    command.write(file, command.Measured(HERE, figures()), reference, findings, [], False)
+    chosen = reference.Reference("the baseline", {}, STRICT)
+    report.write(file, measurement.Measured(HERE, figures()), chosen, findings, [], False)
     record = json.loads(file.read_text())
     assert record["passed"] is False
     assert {one["verdict"] for one in record["findings"]} == {"same", "WORSE"}
@@ -501,11 +506,11 @@ def test_the_json_has_every_finding(tmp_path: Path) -> None:
 
 # Old programs
 
-COUNTED = old_gate.Asked(50_000, {"epoll_wait": 1, "recvfrom": 1}, 0.0)
+COUNTED = Cost(50_000, {"epoll_wait": 1, "recvfrom": 1}, 0.0)
 
 
-def both(ours: old_gate.Asked, old: old_gate.Asked = COUNTED) -> old_gate.Finding:
-    return old_gate.Finding("relay", ours, old)
+def both(ours: Cost, old: Cost = COUNTED) -> OldFinding:
+    return OldFinding("relay", ours, old)
 
 
 def test_a_program_that_costs_the_same_is_not_slower() -> None:
@@ -548,18 +553,20 @@ def test_descriptors_of_poll_are_counted_and_memory_is_not() -> None:
 7 <... futex resumed>) = 0
 7 getppid() = 1
 """
-    assert old_gate.trace(text) == [Counter({"poll": 1, "descriptors of poll": 203, "write": 1})]
+    assert [count_window(window) for window in split_windows(text)] == [
+        Counter({"poll": 1, "descriptors of poll": 203, "write": 1})
+    ]
 
 
 def test_a_slower_program_fails_the_gate_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     slow = both(replace(COUNTED, waited_us=1000.0))
-    assert not old_gate.tell([slow, both(COUNTED)], {})
+    assert not tell_of_old([slow, both(COUNTED)], {})
     assert "old programs: FAILED: relay\n" in capsys.readouterr().out
-    assert old_gate.tell([both(COUNTED)], {})
+    assert tell_of_old([both(COUNTED)], {})
 
 
 def test_a_program_that_was_not_counted_fails_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not old_gate.tell([both(COUNTED)], {"pipes": "did not end"})
+    assert not tell_of_old([both(COUNTED)], {"pipes": "did not end"})
     assert "NOT COUNTED  pipes: did not end" in capsys.readouterr().out
 
 
@@ -568,7 +575,7 @@ def test_a_program_that_was_not_counted_fails_the_gate(capsys: pytest.CaptureFix
     "name", ["relay, 20 idle", "worker threads", "five pushes a handler", "short-lived clients", "pipes"]
 )
 def test_an_old_program_runs_in_windows(name: str) -> None:
-    command = [sys.executable, "-m", "benchmarks.gate.old_windows", "cyncore", name]
+    command = [sys.executable, "-m", "benchmarks.gate.old.windows", "cyncore", name]
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), ENGINE_FOLDER]))
     done = subprocess.run(
         command,
