@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The extension modules; everything else is in pyproject.toml.
+"""The extension modules, and the README with absolute links (readme.py); everything else is in pyproject.toml.
 
 Read from the environment:
 CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
@@ -15,6 +15,7 @@ import os
 import sys
 import tarfile
 from glob import glob
+from runpy import run_path
 
 from setuptools import Extension, setup
 from setuptools.command.sdist import sdist
@@ -129,4 +130,10 @@ def anonymous(member):
 # csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
 compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
 modules = [shared(), *(extension(name, csrc) for name, csrc in CSRC.items())]
-setup(ext_modules=modules if compiled else [], cmdclass={"sdist": Archive})
+setup(
+    ext_modules=modules if compiled else [],
+    cmdclass={"sdist": Archive},
+    # by its path, because a build front end does not put this folder on sys.path
+    long_description=run_path("readme.py")["readme"](),
+    long_description_content_type="text/markdown",
+)

@@ -74,15 +74,13 @@ def echo(results: Results) -> Figure | None:
     figure, axes = canvas(len(every), results, "echo")
     bars = axes.barh(names, [ratios[name] for name in names], height=0.68, color=[bar_colour(name) for name in names])
     medians = [(median(one["samples"], "rate"), median(one["samples"], "cpu_us")) for one in every]
-    told = [f"{number(rate)}/s, {number(cpu, 1)} us" for rate, cpu in medians]
+    told = [f"{number(rate)}/s, {number(cpu, 1)} us CPU each" for rate, cpu in medians]
     labels = [f"{ratios[name]:.2f}   ({text})" for name, text in zip(names, told, strict=True)]
     axes.bar_label(bars, labels, padding=4, color=BLACK)
-    axes.set_xlim(0, 1.4 * max(ratios.values()))
+    axes.set_xlim(0, 1.6 * max(ratios.values()))
     axes.tick_params(axis="y", length=0)
-    axes.set_title(f"Echo of {every[0]['size']} bytes over {every[0]['connections']} connections")
-    axes.set_xlabel(
-        "messages/s as a share of raw C's in the same round  (median messages/s, server's CPU time a message)"
-    )
+    axes.set_title(f"Messages echoed per second: {every[0]['size']} bytes, {every[0]['connections']} connections")
+    axes.set_xlabel("speed compared with a server in C that does nothing else; longer is better")
     return figure
 
 
@@ -114,9 +112,9 @@ def idle(results: Results) -> Figure | None:
     axes.minorticks_off()
     axes.grid(axis="y", color="#E3E3E3", linewidth=0.7)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.set_title("One connection active, the others silent")
-    axes.set_xlabel("connections, logarithmic")
-    axes.set_ylabel("messages/s, logarithmic")
+    axes.set_title("One connection is active, the others are silent")
+    axes.set_xlabel("open connections (logarithmic scale)")
+    axes.set_ylabel("messages per second (logarithmic scale)")
     return figure
 
 
@@ -141,8 +139,8 @@ def targets(results: Results) -> Figure | None:
     axes.set_xticks(steps, [f"{step:g}" for step in steps])
     axes.set_xlim(low, high)
     axes.minorticks_off()
-    axes.set_title("Wanted and reached")
-    axes.set_xlabel("reached as a share of wanted, logarithmic")
+    axes.set_title("Targets")
+    axes.set_xlabel("figure reached, divided by the target (logarithmic scale)")
     handles, names = axes.get_legend_handles_labels()
     once = dict(zip(names, handles, strict=True))
     figure.legend(once.values(), once.keys(), loc="upper left", frameon=False, handletextpad=0.2)
@@ -150,7 +148,7 @@ def targets(results: Results) -> Figure | None:
 
 
 def label(target: RecordedTarget) -> str:
-    return f"{target.what}\n{target.reached()}, wanted {target.bound()}"
+    return f"{target.what}\n{target.reached()}, target {target.bound()}"
 
 
 CHARTS: dict[str, Callable[[Results], Figure | None]] = {"echo": echo, "idle": idle, "targets": targets}

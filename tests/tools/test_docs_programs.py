@@ -63,9 +63,25 @@ def echoed(port: str, data: bytes) -> bytes:
             return file.read(len(data))
 
 
+def echo_of_the_readme() -> str:
+    """Its first program, on a free port, which it prints."""
+    source = block(README, "create_server")
+    line = 'Server(socket.create_server(("127.0.0.1", 7000))).listen(128)\n'
+    assert source.count(line) == 1
+    serving = 'server = Server(socket.create_server(("127.0.0.1", 0)))\nserver.listen(128)\n'
+    return source.replace(line, f"{serving}{TELLS_ITS_PORT}\n")
+
+
+def test_first_program_of_the_readme_echoes(tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(echo_of_the_readme(), encoding="utf-8")
+    with running(words_of("python echo.py"), tmp_path) as process:
+        assert echoed(line_of(process), b"hello") == b"hello"
+
+
 @pytest.mark.parametrize("command", ["python -m cyncore echo.py", "python -m cyncore -m package.echo"])
 def test_old_program_of_the_readme_echoes(tmp_path: Path, command: str) -> None:
-    source = block(README, "Server(7000)").replace("Server(7000)", f"server = Server(0)\n{TELLS_ITS_PORT}")
+    source = echo_of_the_readme().replace("cyncore.Loop.of(cyncore.socket_map).run()", "asyncore.loop()")
+    source = source.replace("cyncore", "asyncore")
     (tmp_path / "package").mkdir()
     for folder in (tmp_path, tmp_path / "package"):
         (folder / "echo.py").write_text(source, encoding="utf-8")
