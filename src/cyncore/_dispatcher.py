@@ -46,7 +46,7 @@ else:
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
 # The old names of the modules that classes of these are shown with.
-_SHOWN_AS = {__name__: "asyncore"}
+_SHOWN_AS = {"cyncore": "asyncore", "cyncore.asyncore": "asyncore"}
 
 
 def _strerror(err: int) -> str:
@@ -90,6 +90,8 @@ class dispatcher(Channel):
     call `create_socket` or `set_socket` later. ``map``: the dict of channels that it joins; None: ``socket_map``.
     OSError where the socket is broken in another way than not being connected.
     """
+
+    __module__ = "cyncore"  # where users find it, and a pickle looks for it
 
     debug = False
     ignore_log_types = frozenset({"warning"})
@@ -278,6 +280,8 @@ class dispatcher_with_send(OutboxChannel, dispatcher):
     The buffer grows without bound while the peer does not read; watch ``len(self.out_buffer)``.
     """
 
+    __module__ = "cyncore"
+
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         dispatcher.__init__(self, sock, map)
         self.out_buffer = b""
@@ -290,6 +294,8 @@ if os.name == "posix":
 
         The duplicate is closed with the wrapper; ``fd`` stays the caller's. OSError as dup(2).
         """
+
+        __module__ = "cyncore.asyncore"
 
         def __init__(self, fd: int) -> None:
             self.fd = -1
@@ -328,6 +334,8 @@ if os.name == "posix":
 
         The descriptor is duplicated and made non-blocking (which its other users see too: the flag is shared).
         """
+
+        __module__ = "cyncore.asyncore"
 
         def __init__(self, fd: Any, map: Any = None) -> None:
             dispatcher.__init__(self, None, map)

@@ -28,14 +28,15 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 
+from . import _dispatcher as _classes
+from ._dispatcher import _DISCONNECTED as _DISCONNECTED
+from ._dispatcher import _strerror as _strerror
+from ._dispatcher import compact_traceback as compact_traceback
+from ._dispatcher import dispatcher as dispatcher
+from ._dispatcher import dispatcher_with_send as dispatcher_with_send
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
 from ._engine import socket_map as socket_map
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
-from .dispatcher import _strerror as _strerror
-from .dispatcher import compact_traceback as compact_traceback
-from .dispatcher import dispatcher as dispatcher
-from .dispatcher import dispatcher_with_send as dispatcher_with_send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ else:
     Any = object
 
 if os.name == "posix":
-    from .dispatcher import file_dispatcher as file_dispatcher
-    from .dispatcher import file_wrapper as file_wrapper
-
-_classes = sys.modules[dispatcher.__module__]  # the name in the package is that of the class
+    from ._dispatcher import file_dispatcher as file_dispatcher
+    from ._dispatcher import file_wrapper as file_wrapper
 
 _reraised_exceptions = (ExitNow, KeyboardInterrupt, SystemExit)
 

@@ -30,16 +30,16 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 
 from . import asyncore as _asyncore
+from ._dispatcher import _DISCONNECTED as _DISCONNECTED
+from ._dispatcher import _SHOWN_AS, _unhandled
+from ._dispatcher import compact_traceback as compact_traceback
+from ._dispatcher import dispatcher as _dispatcher
 from .asyncore import _GONE, _POLLIN, _POLLOUT, _POLLPRI
 from .asyncore import ExitNow as ExitNow
 from .asyncore import _exception as _exception
 from .asyncore import _reraised_exceptions as _reraised_exceptions
 from .asyncore import read as read
 from .asyncore import write as write
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
-from .dispatcher import _SHOWN_AS, _unhandled
-from .dispatcher import compact_traceback as compact_traceback
-from .dispatcher import dispatcher as _dispatcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class dispatcher(_dispatcher):
 
 
 if os.name == "posix":
-    from .dispatcher import file_wrapper as file_wrapper
+    from ._dispatcher import file_wrapper as file_wrapper
 
     class file_dispatcher(dispatcher):
         """A dispatcher for a pipe, a terminal or a file. ``fd``: a descriptor or an object with ``fileno()``.

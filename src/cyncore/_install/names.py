@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 else:
     Any = object
 
+_PACKAGE = "cyncore"
+
 NAMES = ("asyncore", "asynchat", "smtpd")
 
 # smtpd costs more to import than the others together, and most programs have no use for it.
@@ -87,11 +89,11 @@ def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> Non
     with _lock:
         wanted = {name: name for name in NAMES}
         if replace_copies:
-            from . import _copies  # few programs have any
+            from . import copies  # few programs have any
 
-            wanted.update(_copies.chosen(replace_copies))
+            wanted.update(copies.chosen(replace_copies))
         for name in _AT_ONCE:
-            importlib.import_module(f"{__package__}.{name}")
+            importlib.import_module(f"{_PACKAGE}.{name}")
         others = _others(wanted)
         if others and not replace:
             _refuse_if_used(others)
@@ -101,11 +103,11 @@ def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> Non
         if not any(map(is_ours, sys.meta_path)):
             sys.meta_path.insert(0, _Finder())
         for name, own in wanted.items():
-            _bind(name, sys.modules.get(f"{__package__}.{own}"))
+            _bind(name, sys.modules.get(f"{_PACKAGE}.{own}"))
         if any(map(_may_be_a_copy, list(sys.modules))):
-            from . import _copies
+            from . import copies
 
-            _copies.tell_of_all(by_name=True)
+            copies.tell_of_all(by_name=True)
 
 
 def _bind(name: str, module: Any) -> None:
@@ -130,7 +132,7 @@ def _others(wanted: dict[str, str]) -> dict[str, Any]:
     return {
         name: module
         for name, module in found.items()
-        if module is not None and module is not sys.modules.get(f"{__package__}.{wanted[name]}")
+        if module is not None and module is not sys.modules.get(f"{_PACKAGE}.{wanted[name]}")
     }
 
 
@@ -139,26 +141,26 @@ def _keeps_its_own() -> bool:
     others = _others({_WAITRESS: "wasyncore"})
     if not others:
         return False
-    from . import _copies, _uses
+    from . import copies, uses
 
-    if not _uses.uses(others):
+    if not uses.uses(others):
         return False
-    _copies.tell_of_known(_WAITRESS, "waitress")
+    copies.tell_of_known(_WAITRESS, "waitress")
     return True
 
 
 def _may_be_a_copy(name: str) -> bool:
     if "asyncore" not in name:  # nearly all, and every import asks
         return False
-    return "asyncore" in name.rpartition(".")[2] and name not in _given and not name.startswith(f"{__package__}.")
+    return "asyncore" in name.rpartition(".")[2] and name not in _given and not name.startswith(f"{_PACKAGE}.")
 
 
 def _refuse_if_used(others: dict[str, Any]) -> None:
-    from . import _uses  # only needed here, where there is another copy
+    from . import uses  # only needed here, where there is another copy
 
-    uses = _uses.uses(others)
-    if uses:
-        raise InstallError(_uses.refusal(others, uses), uses)
+    found = uses.uses(others)
+    if found:
+        raise InstallError(uses.refusal(others, found), found)
 
 
 class _EitherName:
@@ -211,7 +213,7 @@ class _AliasSpec(ModuleSpec):
 
     @property
     def parent(self) -> str:
-        return __package__ or ""  # what relative imports go by where runpy runs the module as a program
+        return _PACKAGE  # what relative imports go by where runpy runs the module as a program
 
 
 class _Finder:
@@ -222,12 +224,12 @@ class _Finder:
         if name is None:
             if not _may_be_a_copy(fullname):
                 return None
-            from . import _copies
+            from . import copies
 
-            return _copies.watched(fullname, path, target)
+            return copies.watched(fullname, path, target)
         from importlib.util import find_spec
 
-        own = find_spec(f"{__package__}.{name}")
+        own = find_spec(f"{_PACKAGE}.{name}")
         if own is None:
             return None
         return _AliasSpec(fullname, own)

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET
 from typing import Any
 
+from cyncore._dispatcher import dispatcher
 from cyncore._engine import Loop, TimerHandle
-from cyncore.dispatcher import dispatcher
 
 from .limits import patience
 
