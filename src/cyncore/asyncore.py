@@ -12,7 +12,6 @@ import select as select
 import socket as socket
 import sys as sys
 import time as time
-import types
 import warnings as warnings
 from errno import EAGAIN as EAGAIN
 from errno import EALREADY as EALREADY
@@ -37,6 +36,7 @@ from ._dispatcher import dispatcher_with_send as dispatcher_with_send
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
 from ._engine import socket_map as socket_map
+from ._old_module import pass_on as _pass_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,18 +153,4 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
     chosen.clear()
 
 
-class _OldModule(types.ModuleType):
-    """Passes on what programs and their tests put in place of a name here to the module that uses the name.
-
-    The old module was one file, so that ``asyncore.socket = fake`` or ``asyncore.socket_map = {}`` reached its classes.
-    """
-
-    _SHARED = frozenset({"os", "socket", "socket_map", "sys", "warnings"})
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._SHARED:
-            setattr(_classes, name, value)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _OldModule
+_pass_on(__name__, dict.fromkeys(("os", "socket", "socket_map", "sys", "warnings"), (_classes,)))

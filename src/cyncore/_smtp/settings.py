@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""What a program may replace in `smtpd`, and the old module's constants. Each part of the server reads them here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "Python SMTP proxy version 0.3"  # it stands in the greeting, and programs look for it there
+
+NEWLINE = "\n"
+COMMASPACE = ", "
+DATA_SIZE_DEFAULT = 33554432
+
+
+class Devnull:
+    """A stream that keeps nothing. While `DEBUGSTREAM` is one, nothing is made up to be written to it."""
+
+    def write(self, msg: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+DEBUGSTREAM: Any = Devnull()
+
+
+def is_debugged() -> bool:
+    """Is there a stream to which it is worth to write?"""
+    return type(DEBUGSTREAM) is not Devnull
+
+
+def debug(*words: object) -> None:
+    print(*words, file=DEBUGSTREAM)
