@@ -10,7 +10,7 @@ from codecs import getincrementaldecoder
 from typing import Any
 from warnings import warn
 
-from cyncore import asynchat
+from cyncore._async_chat import async_chat
 
 from . import settings
 from .commands import BEFORE_TLS, Commands
@@ -107,7 +107,7 @@ class SMTPChannel(Guarded, Commands):
     ) -> None:
         if enable_SMTPUTF8 and decode_data:
             raise ValueError("decode_data and enable_SMTPUTF8 cannot both be set")
-        asynchat.async_chat.__init__(self, conn, map=map)
+        async_chat.__init__(self, conn, map=map)
         self.peer = self.addr
         self.smtp_server = server
         self.conn = conn
@@ -191,7 +191,7 @@ class SMTPChannel(Guarded, Commands):
         if msg[:1] == "5" and self._options.max_errors is not None:
             self._errors += 1
         line = (msg + "\r\n").encode("utf-8" if self.require_SMTPUTF8 else "ascii", "backslashreplace")
-        asynchat.async_chat.push(self, line)
+        async_chat.push(self, line)
         self._unread += len(line)
 
     def collect_incoming_data(self, data: bytes) -> None:

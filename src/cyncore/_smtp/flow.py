@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cyncore import asynchat
+from cyncore._async_chat import async_chat
 
 REPLIES_WAIT = 65536  # bytes of replies that a peer may leave unread before no more of its commands are read
 
@@ -24,7 +24,7 @@ class _Drained:
         return b""
 
 
-class Flow(asynchat.async_chat):
+class Flow(async_chat):
     """A connection that is not read while its peer does not read. A pause of the program's own is apart from that."""
 
     _unread = 0  # bytes of replies since it was last looked whether the peer reads them
@@ -34,7 +34,7 @@ class Flow(asynchat.async_chat):
     def pause_reading(self) -> None:
         """No more is read until `resume_reading`."""
         self._pause_wanted = True
-        asynchat.async_chat.pause_reading(self)
+        async_chat.pause_reading(self)
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`. A peer that has replies to read must still do that first."""
@@ -43,7 +43,7 @@ class Flow(asynchat.async_chat):
 
     def discard_buffers(self) -> None:
         """Forgets what came and is not served, and what has not left."""
-        asynchat.async_chat.discard_buffers(self)
+        async_chat.discard_buffers(self)
         self._unread = 0
         self._let_go()
 
@@ -54,7 +54,7 @@ class Flow(asynchat.async_chat):
         self._unread = 0
         if self.producer_fifo:
             self._held = True
-            asynchat.async_chat.pause_reading(self)
+            async_chat.pause_reading(self)
             self.push_with_producer(_Drained(self))
 
     def _let_go(self) -> None:
@@ -63,4 +63,4 @@ class Flow(asynchat.async_chat):
 
     def _read_again(self) -> None:
         if not self._held and not self._pause_wanted:
-            asynchat.async_chat.resume_reading(self)
+            async_chat.resume_reading(self)

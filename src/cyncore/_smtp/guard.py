@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cyncore import asynchat
+from cyncore._async_chat import async_chat
 from cyncore._engine import Loop
 
 from .flow import Flow
@@ -73,7 +73,7 @@ class Guarded(Flow):
 
     def close(self) -> None:
         """Closes the connection; what it held of the server's caps is free again."""
-        asynchat.async_chat.close(self)
+        async_chat.close(self)
         self._ended = True
         if self._options._visitors is not None:
             self._options._visitors.leave(self)
@@ -90,7 +90,7 @@ class Guarded(Flow):
         """
         self._ended = True
         self.ac_in_buffer = b""
-        asynchat.async_chat.pause_reading(self)
+        async_chat.pause_reading(self)
         Loop.of(self._map).call_soon(self._start_tls, self._forget_plain)
 
     def _start_tls(self, then: Callable[[], object]) -> None:

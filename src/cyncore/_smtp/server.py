@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Any
 
-from cyncore import asyncore
+from cyncore._dispatcher import dispatcher
 
 from . import settings
 from .channel import SMTPChannel
@@ -16,7 +16,7 @@ from .options import ServerOptions
 _BACKLOG = 128
 
 
-class SMTPServer(asyncore.dispatcher, ServerOptions):
+class SMTPServer(dispatcher, ServerOptions):
     """Takes connections at ``localaddr``, and makes a `channel_class` of each. Derive, and define `process_message`.
 
     ``localaddr``: ``(host, port)``. ``remoteaddr``: for the program's own use. ``data_size_limit``, ``map``,
@@ -46,7 +46,7 @@ class SMTPServer(asyncore.dispatcher, ServerOptions):
         if enable_SMTPUTF8 and decode_data:
             raise ValueError("decode_data and enable_SMTPUTF8 cannot both be set")
         self._set_options(options)
-        asyncore.dispatcher.__init__(self, map=map)
+        dispatcher.__init__(self, map=map)
         try:
             host, port = localaddr
             family, kind, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
