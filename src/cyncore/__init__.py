@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from . import asyncore as asyncore
     from . import smtpd as smtpd
     from . import wasyncore as wasyncore
-    from ._install.names import InstallError as InstallError
+    from ._install.error import InstallError as InstallError
     from ._install.names import install as install
 else:
 
     def __getattr__(name: str) -> object:
         """The old modules, and what binds their names, are imported when asked for: nobody else pays for them."""
         if name in ("InstallError", "install"):
-            from ._install.names import InstallError, install
+            from ._install.error import InstallError
+            from ._install.names import install
 
             return install if name == "install" else InstallError
         if name not in ("asynchat", "asyncore", "smtpd", "wasyncore"):

@@ -75,7 +75,7 @@ def _load(program: Program, path: str, top: str, report: Report) -> None:
     try:
         data = read(path)
         tree = parse(data, path)
-        made = Module(path, parts_of(path, top), os.path.basename(path) == "__init__.py", program, data, tree)
+        made = Module(path, parts_of(path, top), os.path.basename(path) == "__init__.py", data, tree)
         made.read(tree)
     except Unread as error:
         report.findings.append(unread(path, error))

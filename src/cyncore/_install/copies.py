@@ -17,7 +17,8 @@ from typing import Any
 
 from cyncore._report import WARNING, report
 
-from .names import InstallError, is_ours
+from .error import InstallError
+from .finder import found_by_others
 
 # What a copy of each defines as a class or a function; what is only imported does not count.
 _DEFINES = {
@@ -92,16 +93,6 @@ def _namespace(name: str, path: Iterable[str]) -> ModuleSpec:
     made = ModuleSpec(name, None, is_package=True)
     made.submodule_search_locations = folders
     return made
-
-
-def found_by_others(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-    """What the finders other than cyncore's find."""
-    for finder in list(sys.meta_path):
-        find = None if is_ours(finder) else getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = None if find is None else find(name, path, target)
-        if spec is not None:
-            return spec
-    return None
 
 
 def _defined_in(spec: ModuleSpec, name: str) -> set[str]:

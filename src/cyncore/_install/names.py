@@ -7,14 +7,8 @@ Facts of the import system, and what follows from them:
   the names are bound in the first as far as that is cheap, and a finder at the front of the second gives them to
   whoever imports the rest, or takes one out of ``sys.modules`` and imports it again: other copies never get a chance,
   nor do the DeprecationWarnings of the standard library's.
-- Another thread may find a module in ``sys.modules`` while it is still being imported, and keeps the object that it
-  found. So the loader hands out cyncore's own module from the start, never one that is replaced in the end.
-- The import system marks a module with the spec that it was found by, and `importlib.reload` goes by the mark. So the
-  loader puts cyncore's own spec back.
 - A module inside a package is an attribute of that too, which the import system sets when the module is imported. So
   the name of a copy inside a package is bound by an import of it alone, through the finder.
-- `runpy` asks the loader of the spec for the code by the name that it was given, and loaders refuse any name but their
-  own. So the specs here have one that knows both.
 """
 
 from __future__ import annotations
@@ -25,16 +19,15 @@ from _thread import RLock
 from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 
+from .alias import NAMES, PACKAGE, answer_to_both
+from .error import InstallError
+from .finder import Finder
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType, ModuleType
     from typing import Any
 else:
     Any = object
-
-_PACKAGE = "cyncore"
-
-NAMES = ("asyncore", "asynchat", "smtpd")
 
 # smtpd costs more to import than the others together, and most programs have no use for it.
 _AT_ONCE = NAMES[:2]
@@ -42,22 +35,7 @@ _AT_ONCE = NAMES[:2]
 # The copy that has a stand-in of its own, and how its program is called.
 _WAITRESS = "waitress.wasyncore"
 
-# What the finder gives for a name: which of cyncore's modules.
-_given = {name: name for name in NAMES}
-
 _lock = RLock()
-
-
-class InstallError(RuntimeError):
-    """Names cannot be bound: another copy is in use, so that binding its name would leave a program with two loops, or
-    what was given to be replaced is nothing that cyncore has a module for.
-
-    ``uses`` has the names that are taken, each with what uses the other copy, one sentence a use.
-    """
-
-    def __init__(self, message: str, uses: dict[str, list[str]]) -> None:
-        super().__init__(message)
-        self.uses = uses
 
 
 def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> None:
@@ -93,18 +71,18 @@ def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> Non
 
             wanted.update(copies.chosen(replace_copies))
         for name in _AT_ONCE:
-            importlib.import_module(f"{_PACKAGE}.{name}")
+            importlib.import_module(f"{PACKAGE}.{name}")
         others = _others(wanted)
         if others and not replace:
             _refuse_if_used(others)
         if _WAITRESS not in wanted and not _keeps_its_own():
             wanted[_WAITRESS] = "wasyncore"
-        _given.update(wanted)
-        if not any(map(is_ours, sys.meta_path)):
-            sys.meta_path.insert(0, _Finder())
+        _finder.give(wanted)
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
         for name, own in wanted.items():
-            _bind(name, sys.modules.get(f"{_PACKAGE}.{own}"))
-        if any(map(_may_be_a_copy, list(sys.modules))):
+            _bind(name, sys.modules.get(f"{PACKAGE}.{own}"))
+        if any(map(_finder.may_be_a_copy, list(sys.modules))):
             from . import copies
 
             copies.tell_of_all(by_name=True)
@@ -132,7 +110,7 @@ def _others(wanted: dict[str, str]) -> dict[str, Any]:
     return {
         name: module
         for name, module in found.items()
-        if module is not None and module is not sys.modules.get(f"{_PACKAGE}.{wanted[name]}")
+        if module is not None and module is not sys.modules.get(f"{PACKAGE}.{wanted[name]}")
     }
 
 
@@ -149,12 +127,6 @@ def _keeps_its_own() -> bool:
     return True
 
 
-def _may_be_a_copy(name: str) -> bool:
-    if "asyncore" not in name:  # nearly all, and every import asks
-        return False
-    return "asyncore" in name.rpartition(".")[2] and name not in _given and not name.startswith(f"{_PACKAGE}.")
-
-
 def _refuse_if_used(others: dict[str, Any]) -> None:
     from . import uses  # only needed here, where there is another copy
 
@@ -163,88 +135,10 @@ def _refuse_if_used(others: dict[str, Any]) -> None:
         raise InstallError(uses.refusal(others, found), found)
 
 
-class _EitherName:
-    """The loader of one of cyncore's modules, which gives its code and source under the old name too."""
+def _watched(name: str, path: Any, target: Any) -> ModuleSpec | None:
+    from . import copies  # not before there may be one
 
-    def __init__(self, own: ModuleSpec) -> None:
-        self._name = own.name
-        self._loader: Any = own.loader
-
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):  # copying and pickling ask for these before there is a loader
-            raise AttributeError(attribute)
-        return getattr(self._loader, attribute)
-
-    def get_code(self, fullname: str | None = None) -> CodeType | None:
-        code: CodeType | None = self._loader.get_code(self._name)
-        return code
-
-    def get_source(self, fullname: str | None = None) -> str | None:
-        source: str | None = self._loader.get_source(self._name)
-        return source
-
-    def get_filename(self, fullname: str | None = None) -> str:
-        return str(self._loader.get_filename(self._name))
-
-    def is_package(self, fullname: str | None = None) -> bool:
-        return False
+    return copies.watched(name, path, target)
 
 
-class _Alias(_EitherName):
-    """Imports one of cyncore's modules as the module of the old name."""
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(self._name)
-        answer_to_both(module)
-        self._own = module.__spec__
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._own  # the import system has just put the alias's there
-
-
-class _AliasSpec(ModuleSpec):
-    """Where an old name is found: at cyncore's module, in cyncore's package."""
-
-    def __init__(self, name: str, own: ModuleSpec) -> None:
-        super().__init__(name, _Alias(own), origin=own.origin)  # type: ignore[arg-type]
-        self.has_location = own.has_location
-        self.cached = own.cached
-
-    @property
-    def parent(self) -> str:
-        return _PACKAGE  # what relative imports go by where runpy runs the module as a program
-
-
-class _Finder:
-    """Finds the names that are bound, and looks at what else may be a copy of asyncore."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        name = _given.get(fullname)
-        if name is None:
-            if not _may_be_a_copy(fullname):
-                return None
-            from . import copies
-
-            return copies.watched(fullname, path, target)
-        from importlib.util import find_spec
-
-        own = find_spec(f"{_PACKAGE}.{name}")
-        if own is None:
-            return None
-        return _AliasSpec(fullname, own)
-
-    def invalidate_caches(self) -> None:
-        """Nothing is kept here."""
-
-
-def is_ours(finder: Any) -> bool:
-    """Is it the finder that `install` puts there?"""
-    return type(finder) is _Finder
-
-
-def answer_to_both(module: ModuleType) -> None:
-    """Lets `runpy` run one of cyncore's modules by its old name although it is imported already."""
-    spec = module.__spec__
-    if spec is not None and not isinstance(spec.loader, _EitherName):
-        spec.loader = _EitherName(spec)  # type: ignore[assignment]
+_finder = Finder(_watched)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from . import provider
-from .names import answer_to_both
+from .alias import answer_to_both
 
 _warned = False
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import provider
-from .names import NAMES
+from .alias import NAMES
 
 _SHOWN = 3  # of each kind of use; the rest is counted
 
