@@ -24,7 +24,7 @@ from warnings import warn as warn
 from . import asynchat as asynchat
 from . import asyncore as asyncore
 from ._old_module import pass_on as _pass_on
-from ._smtp import channel as _channel
+from ._smtp import host as _host
 from ._smtp import program as _program
 from ._smtp import server as _server
 from ._smtp import settings as _settings
@@ -72,7 +72,7 @@ _pass_on(
     {
         "DEBUGSTREAM": (_settings,),
         "__version__": (_settings,),
-        "socket": (_channel, _server),
+        "socket": (_host, _server),
         "time": (_server,),
     },
 )

@@ -11,7 +11,7 @@ from cyncore._dispatcher import dispatcher
 
 from . import settings
 from .channel import SMTPChannel
-from .options import ServerOptions
+from .options import ServerOptions, set_options
 
 _BACKLOG = 128
 
@@ -45,7 +45,7 @@ class SMTPServer(dispatcher, ServerOptions):
         self._decode_data = decode_data
         if enable_SMTPUTF8 and decode_data:
             raise ValueError("decode_data and enable_SMTPUTF8 cannot both be set")
-        self._set_options(options)
+        set_options(self, options)
         dispatcher.__init__(self, map=map)
         try:
             host, port = localaddr

@@ -13,7 +13,7 @@ DATA_SIZE_DEFAULT = 33554432
 
 
 class Devnull:
-    """A stream that keeps nothing. While `DEBUGSTREAM` is one, nothing is made up to be written to it."""
+    """A stream that keeps nothing. While `DEBUGSTREAM` is one, nothing is written to it."""
 
     def write(self, msg: str) -> None:
         pass
@@ -26,9 +26,11 @@ DEBUGSTREAM: Any = Devnull()
 
 
 def is_debugged() -> bool:
-    """Is there a stream to which it is worth to write?"""
+    """Is there anybody who reads what `debug` writes? Asked where the words cost something to make."""
     return type(DEBUGSTREAM) is not Devnull
 
 
 def debug(*words: object) -> None:
-    print(*words, file=DEBUGSTREAM)
+    """Prints ``words`` to `DEBUGSTREAM`."""
+    if is_debugged():
+        print(*words, file=DEBUGSTREAM)

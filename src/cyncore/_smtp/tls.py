@@ -21,7 +21,7 @@ from typing import Any
 from cyncore._dispatcher import dispatcher
 from cyncore._engine import Loop, TimerHandle
 
-from .limits import patience
+from .deadlines import patience
 
 
 class TlsSocket:
