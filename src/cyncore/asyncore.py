@@ -12,6 +12,7 @@ import select as select
 import socket as socket
 import sys as sys
 import time as time
+import types
 import warnings as warnings
 from errno import EAGAIN as EAGAIN
 from errno import EALREADY as EALREADY
@@ -36,7 +37,6 @@ from ._dispatcher import dispatcher_with_send as dispatcher_with_send
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
 from ._engine import socket_map as socket_map
-from ._old_module import pass_on as _pass_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +151,27 @@ def close_all(map: Any = None, ignore_all: bool = False) -> None:
             if not ignore_all and not (isinstance(error, OSError) and error.errno == EBADF):
                 raise
     chosen.clear()
+
+
+class _OldModule(types.ModuleType):
+    """A module that passes on what is assigned to some of its names: to the modules that use them.
+
+    The old modules were one file each, so that what programs and their tests put in the place of a name, as in
+    ``asyncore.socket = fake``, reached the classes.
+    """
+
+    _used_in: dict[str, tuple[types.ModuleType, ...]]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for module in self._used_in.get(name, ()):
+            setattr(module, name, value)
+        super().__setattr__(name, value)
+
+
+def _pass_on(module: str, used_in: dict[str, tuple[types.ModuleType, ...]]) -> None:
+    """Has ``module`` pass on what is assigned to the names in ``used_in``, each to the modules that use it."""
+    sys.modules[module].__dict__["_used_in"] = used_in
+    sys.modules[module].__class__ = _OldModule
 
 
 _pass_on(__name__, dict.fromkeys(("os", "socket", "socket_map", "sys", "warnings"), (_classes,)))

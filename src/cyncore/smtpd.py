@@ -23,7 +23,6 @@ from warnings import warn as warn
 
 from . import asynchat as asynchat
 from . import asyncore as asyncore
-from ._old_module import pass_on as _pass_on
 from ._smtp import host as _host
 from ._smtp import program as _program
 from ._smtp import server as _server
@@ -42,6 +41,7 @@ from ._smtp.settings import DEBUGSTREAM as DEBUGSTREAM
 from ._smtp.settings import NEWLINE as NEWLINE
 from ._smtp.settings import Devnull as Devnull
 from ._smtp.settings import __version__ as __version__
+from .asyncore import _pass_on
 
 __all__ = ["DebuggingServer", "MailmanProxy", "PureProxy", "SMTPChannel", "SMTPServer"]
 

@@ -29,7 +29,7 @@ LAYERS = (
     ("which engine", "_engine"),
     ("the compiled engine", "_native _calls _channel _chat _core _fifo _intake _outbox _registry _traits"),
     ("the engine in plain Python", "_python _fallback* _plain_chat"),
-    ("what both engines share", "_rules _report _patched _old_module _version"),
+    ("what both engines share", "_rules _report _patched _version"),
     ("what Cython knows of csrc", "_csrc _native.csrc"),
 )
 

@@ -8,8 +8,6 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-from cyncore._install.names import install
-
 from . import settings
 
 program = sys.argv[0] if getattr(sys, "argv", None) else "smtpd"
@@ -144,6 +142,8 @@ def main(smtpd: ModuleType) -> None:
     The module of the class gets cyncore's modules by their old names: one that says ``import smtpd`` would otherwise
     find none, or another one, on a loop that does not run.
     """
+    from cyncore._install.names import install  # a program that imports smtpd may never ask for it
+
     options = smtpd.parseargs()
     install(replace=True)
     kind = _server_class(options.classname, smtpd)
