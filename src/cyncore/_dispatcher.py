@@ -77,6 +77,16 @@ def _frames(trace: TracebackType | None) -> Iterator[tuple[str, str, str]]:
         trace = trace.tb_next
 
 
+def _uncaught(channel: Any, traceback: tuple[Any, type[BaseException] | None, BaseException | None, str]) -> str:
+    """What a channel logs of the exception that `compact_traceback` has told of."""
+    _, kind, value, text = traceback
+    try:
+        name = repr(channel)
+    except Exception:  # a program's own __repr__ may fail too, and the report must still come out
+        name = f"<__repr__(self) failed for object at {id(channel):0x}>"
+    return f"uncaptured python exception, closing channel {name} ({kind}:{value} {text})"
+
+
 def _unhandled(handler: _Handler) -> _Handler:
     """Marks a handler that only says so: a class that has no other does not handle the event."""
     handler.unhandled = True  # type: ignore[attr-defined]
@@ -215,12 +225,7 @@ class dispatcher(Channel):
 
     def handle_error(self) -> None:
         """An exception left a handler: logs it on one line and calls `handle_close`."""
-        _, kind, value, text = compact_traceback()
-        try:
-            name = repr(self)
-        except Exception:  # a program's own __repr__ may fail too, and the report must still come out
-            name = f"<__repr__(self) failed for object at {id(self):0x}>"
-        self.log_info(f"uncaptured python exception, closing channel {name} ({kind}:{value} {text})", "error")
+        self.log_info(_uncaught(self, compact_traceback()), "error")
         self.handle_close()
 
     @_unhandled
@@ -329,6 +334,12 @@ if os.name == "posix":
         def fileno(self) -> int:
             return self.fd
 
+    def _take_file(channel: Any, fd: Any) -> None:
+        channel.connected = True
+        number = fd.fileno() if hasattr(fd, "fileno") else fd
+        channel.set_file(number)
+        os.set_blocking(number, False)
+
     class file_dispatcher(dispatcher):
         """A dispatcher for a pipe, a terminal or a file. ``fd``: a descriptor or an object with ``fileno()``.
 
@@ -339,10 +350,7 @@ if os.name == "posix":
 
         def __init__(self, fd: Any, map: Any = None) -> None:
             dispatcher.__init__(self, None, map)
-            self.connected = True
-            number = fd.fileno() if hasattr(fd, "fileno") else fd
-            self.set_file(number)
-            os.set_blocking(number, False)
+            _take_file(self, fd)
 
         def set_file(self, fd: int) -> None:
             """Takes a duplicate of ``fd`` as the channel's own and adds the channel."""

@@ -40,6 +40,7 @@ from ._engine import socket_map as socket_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 else:
     Any = object
@@ -57,33 +58,27 @@ _POLLOUT = getattr(select, "POLLOUT", 4)
 _GONE = getattr(select, "POLLERR", 8) | getattr(select, "POLLHUP", 16) | getattr(select, "POLLNVAL", 32)
 
 
-def read(obj: Any) -> None:
-    """Calls ``obj.handle_read_event()``; what it raises goes to ``obj.handle_error()``, as in `readwrite`."""
+def _call(obj: Any, handler: str) -> None:
     try:
-        obj.handle_read_event()
+        getattr(obj, handler)()
     except _reraised_exceptions:
         raise
-    except BaseException:  # the old rule: whatever it is, it is the channel's own trouble
+    except BaseException:  # the old rule: whatever a handler raises is the channel's own trouble
         obj.handle_error()
+
+
+def read(obj: Any) -> None:
+    """Calls ``obj.handle_read_event()``; what it raises goes to ``obj.handle_error()``, as in `readwrite`."""
+    _call(obj, "handle_read_event")
 
 
 def write(obj: Any) -> None:
     """Calls ``obj.handle_write_event()``; what it raises goes to ``obj.handle_error()``."""
-    try:
-        obj.handle_write_event()
-    except _reraised_exceptions:
-        raise
-    except BaseException:  # as in read()
-        obj.handle_error()
+    _call(obj, "handle_write_event")
 
 
 def _exception(obj: Any) -> None:
-    try:
-        obj.handle_expt_event()
-    except _reraised_exceptions:
-        raise
-    except BaseException:  # as in read()
-        obj.handle_error()
+    _call(obj, "handle_expt_event")
 
 
 def readwrite(obj: Any, flags: int) -> None:
@@ -92,6 +87,14 @@ def readwrite(obj: Any, flags: int) -> None:
     ExitNow, KeyboardInterrupt and SystemExit pass through; an OSError that means a lost connection calls
     ``handle_close``; anything else ``handle_error``.
     """
+    _readwrite(obj, flags, _errno_of)
+
+
+def _errno_of(error: OSError) -> Any:
+    return error.errno
+
+
+def _readwrite(obj: Any, flags: int, errno_of: Callable[[OSError], Any]) -> None:
     try:
         if flags & _POLLIN:
             obj.handle_read_event()
@@ -104,11 +107,11 @@ def readwrite(obj: Any, flags: int) -> None:
     except _reraised_exceptions:
         raise
     except OSError as error:
-        if error.errno in _DISCONNECTED:
+        if errno_of(error) in _DISCONNECTED:
             obj.handle_close()
         else:
             obj.handle_error()
-    except BaseException:  # as in read()
+    except BaseException:  # as in _call()
         obj.handle_error()
 
 
@@ -138,17 +141,20 @@ def loop(timeout: float | None = 30.0, use_poll: bool = False, map: Any = None, 
 def close_all(map: Any = None, ignore_all: bool = False) -> None:
     """Calls ``close()`` on everything in ``map`` (None: `socket_map`) and empties it.
 
-    An OSError of EBADF is passed over; any other exception too if ``ignore_all``, ExitNow, KeyboardInterrupt and
-    SystemExit excepted.
+    An OSError of EBADF is ignored; any other exception too if ``ignore_all``, except ExitNow, KeyboardInterrupt and
+    SystemExit.
     """
-    chosen = socket_map if map is None else map
+    _close_all(socket_map if map is None else map, ignore_all, _errno_of)
+
+
+def _close_all(chosen: Any, ignore_all: bool, errno_of: Callable[[OSError], Any]) -> None:
     for channel in list(chosen.values()):
         try:
             channel.close()
         except _reraised_exceptions:
             raise
         except BaseException as error:
-            if not ignore_all and not (isinstance(error, OSError) and error.errno == EBADF):
+            if not ignore_all and not (isinstance(error, OSError) and errno_of(error) == EBADF):
                 raise
     chosen.clear()
 
