@@ -41,9 +41,9 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
 
 import sys
 
+from ._dispatcher import dispatcher, dispatcher_with_send
 from ._engine import BACKENDS, Channel, ExitNow, Handle, Loop, TimerHandle, fallback_reason, native, socket_map
 from ._version import __version__
-from .dispatcher import dispatcher, dispatcher_with_send
 
 __all__ = [
     "BACKENDS",
@@ -68,14 +68,15 @@ if TYPE_CHECKING:
     from . import asyncore as asyncore
     from . import smtpd as smtpd
     from . import wasyncore as wasyncore
-    from ._names import InstallError as InstallError
-    from ._names import install as install
+    from ._install.error import InstallError as InstallError
+    from ._install.names import install as install
 else:
 
     def __getattr__(name: str) -> object:
         """The old modules, and what binds their names, are imported when asked for: nobody else pays for them."""
         if name in ("InstallError", "install"):
-            from ._names import InstallError, install
+            from ._install.error import InstallError
+            from ._install.names import install
 
             return install if name == "install" else InstallError
         if name not in ("asynchat", "asyncore", "smtpd", "wasyncore"):

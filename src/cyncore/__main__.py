@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import InstallError, Loop, __version__, install, native
-from ._copies import tell_of_all
+from ._install.copies import tell_of_all
 
 USAGE = """\
 usage: python -m cyncore [--replace MODULE]... (SCRIPT | -m MODULE) [ARG...]
@@ -91,7 +91,7 @@ def show_version() -> None:
     with Loop() as loop:
         engine = "compiled" if native else "plain Python"
         print(f"cyncore {__version__} ({engine} engine, backend {loop.backend}), Python {platform.python_version()}")
-    from ._provider import hidden_shims
+    from ._install.provider import hidden_shims
 
     # `-m` put the current folder first; a program is started elsewhere, or has it there on purpose.
     for line in hidden_shims(sys.path if _safe_path() else sys.path[1:]):

@@ -26,7 +26,7 @@ def describe():
     import waitress
     from waitress import channel, server, trigger, wasyncore
     kinds = channel.HTTPChannel, server.TcpWSGIServer, trigger.trigger
-    yield " ".join(sorted({base.__module__ for kind in kinds for base in kind.__mro__ if "." in base.__module__}))
+    yield " ".join(sorted({base.__module__ for kind in kinds for base in kind.__mro__[:-1]}))
     yield f"{wasyncore.__name__} {waitress.wasyncore is wasyncore is sys.modules['waitress.wasyncore']}"
 
 def app(environ, start_response):
@@ -36,7 +36,7 @@ def app(environ, start_response):
         return (b"%07d." % (part % 10**7) * 8192 for part in range(160))
     return ["\\n".join(describe()).encode()] if path == "/described" else [body or b"hello"]
 """
-OURS = "cyncore.dispatcher cyncore.wasyncore waitress.channel waitress.server waitress.trigger"
+OURS = "cyncore cyncore.wasyncore waitress.channel waitress.server waitress.trigger"
 
 
 class Server:

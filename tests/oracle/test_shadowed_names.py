@@ -23,6 +23,7 @@ import cyncore.asynchat
 import cyncore.asyncore
 import cyncore.smtpd
 from cyncore import Loop
+from cyncore._smtp.options import ServerOptions
 from tests.support.old import load, load_asynchat
 from tests.support.peers import Peers, Recorder, poll_until
 
@@ -115,6 +116,7 @@ class Session:
         self.modules, self.shadow = modules, shadow
         self.map: dict[Any, Any] = {}
         self.trace: dict[str, list[Any]] = {}
+        self.names: dict[str, set[str]] = {}  # of all attributes that its channels have, by their role
         self.done = False
 
     def tell(self, role: str, channel: Any, what: str, *more: Any) -> None:
@@ -122,6 +124,7 @@ class Session:
         sock, fd = channel.socket, channel._fileno
         known = (sock is not None and sock.fileno() >= 0, isinstance(fd, int), channel._map is self.map)
         placed = self.map.get(fd) is channel
+        self.names.setdefault(role, set()).update(dir(channel))
         self.trace.setdefault(role, []).append((what, *more, *state, known, placed, channel.addr is not None))
 
     def made(self, base: type, role: str, **methods: Any) -> type:
@@ -311,17 +314,15 @@ def old() -> Any:
     return modules_of("old")
 
 
-def session_over(modules: Any, kind: str, name: str, way: str) -> Session:
-    value = NAMES[kind][name]
+def session_over(modules: Any, kind: str, shadow: Callable[[type], type]) -> Session:
+    """The session of that kind, its classes shadowed."""
 
-    def shadow(base: type) -> type:
-        if kind == "SMTPServer" and not issubclass(base, modules.smtpd.SMTPServer):
+    def shadow_of_kind(base: type) -> type:
+        if kind.startswith("SMTP") and not issubclass(base, getattr(modules.smtpd, kind)):
             return base
-        if kind == "SMTPChannel" and not issubclass(base, modules.smtpd.SMTPChannel):
-            return base
-        return WAYS[way](base, name, value)
+        return shadow(base)
 
-    session = Session(modules, shadow)
+    session = Session(modules, shadow_of_kind)
     if kind == "async_chat":
         lines(session, modules.asynchat.async_chat)
     elif kind.startswith("SMTP"):
@@ -331,16 +332,67 @@ def session_over(modules: Any, kind: str, name: str, way: str) -> Session:
     return session
 
 
+def compare(old: Any, kind: str, shadow: Callable[[type], type]) -> None:
+    before = session_over(old, kind, shadow)
+    after = session_over(modules_of("ours"), kind, shadow)
+    assert before.trace["client"], "the old module came nowhere"
+    assert after.trace == before.trace
+    assert (after.map, before.map) == ({}, {})
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names])
 def test_session_is_that_of_the_old_module(old: Any, kind: str, name: str, way: str) -> None:
     if kind.startswith("SMTP") and old.smtpd is None:
         pytest.skip("there is no old smtpd here")
-    before = session_over(old, kind, name, way)
-    after = session_over(modules_of("ours"), kind, name, way)
-    assert before.trace["client"], "the old module came nowhere"
-    assert after.trace == before.trace
-    assert (after.map, before.map) == ({}, {})
+    compare(old, kind, lambda base: WAYS[way](base, name, NAMES[kind][name]))
+
+
+# Names that the old modules do not have: whatever a program calls so is its own affair
+
+# Those that are ours to ask for: documented, and set by programs.
+DOCUMENTED = {
+    "gather_pushes", "max_incoming", "max_outgoing",
+    *(name for name in vars(ServerOptions) if not name.startswith("_")),
+}  # fmt: skip
+# What the engine still looks up in the instance.
+OF_ENGINE = {"_collected", "_output_waits"}
+# What is kept beside the attributes of the old modules has a name that begins so.
+RESERVED = "_cyncore"
+
+
+def names_in(session: Session, kind: str) -> set[str]:
+    roles = {"SMTPServer": ["listener"], "SMTPChannel": ["server"]}.get(kind, list(session.names))
+    return {name for role in roles for name in session.names[role] if not name.startswith(("__", RESERVED))}
+
+
+@pytest.mark.skipif(not cyncore.native, reason="the engine in plain Python keeps all of its state in attributes")
+@pytest.mark.parametrize("way", ["class", "before"])
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_that_the_old_module_does_not_have_are_the_program_s(old: Any, kind: str, way: str) -> None:
+    if kind.startswith("SMTP") and old.smtpd is None:
+        pytest.skip("there is no old smtpd here")
+    known, ours = (
+        names_in(session_over(modules, kind, lambda base: base), kind) for modules in (old, modules_of("ours"))
+    )
+    new = ours - known - DOCUMENTED - OF_ENGINE
+    assert {"pause_reading", "resume_reading"} <= new
+    own = {name: f"the program's {name}" for name in sorted(new)}
+    channels: list[Any] = []
+
+    def shadow(base: type) -> type:
+        def __init__(self: Any, *args: Any, **options: Any) -> None:
+            channels.append(self)
+            for name in own if way == "before" else ():
+                setattr(self, name, own[name])
+            base.__init__(self, *args, **options)  # type: ignore[misc]
+
+        return type("Own", (base,), {"__init__": __init__, **(own if way == "class" else {})})
+
+    compare(old, kind, shadow)
+    assert channels
+    for channel in channels:
+        assert {name: getattr(channel, name) for name in own} == own
 
 
 # What the sessions above do not come to

@@ -310,8 +310,8 @@ def test_banner_is_the_version_that_a_program_sets(mail: Mail, monkeypatch: pyte
 def test_host_name_is_asked_for_once(mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = mock.Mock(return_value="mail.example.com")
     monkeypatch.setattr(socket, "getfqdn", asked)
-    monkeypatch.setattr(smtpd, "_getfqdn", asked)
-    monkeypatch.setattr(smtpd, "_fqdn", None)
+    monkeypatch.setattr("cyncore._smtp.host._getfqdn", asked)
+    monkeypatch.setattr("cyncore._smtp.host._known", None)
     server = mail.server()
     for _ in range(3):
         assert mail.silent_client(server).hear().startswith(b"220 mail.example.com ")
@@ -319,7 +319,7 @@ def test_host_name_is_asked_for_once(mail: Mail, monkeypatch: pytest.MonkeyPatch
 
 
 def test_host_name_is_asked_for_again_when_it_has_changed(mail: Mail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smtpd, "_fqdn", ("another name", "another.example.com"))
+    monkeypatch.setattr("cyncore._smtp.host._known", ("another name", "another.example.com"))
     monkeypatch.setattr(socket, "gethostname", lambda: "another name")
     server = mail.server()
     assert mail.silent_client(server).hear().startswith(b"220 another.example.com ")

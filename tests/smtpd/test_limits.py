@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cyncore import asyncore, smtpd
-from cyncore._smtp.limits import Visitors
+from cyncore._smtp.connections import Connections
 from tests.support.peers import poll_until
 from tests.support.smtpd import ENVELOPE, GREETING, Client, Mail
 from tests.support.smtpd import mail_fixture as mail_fixture
@@ -124,7 +124,7 @@ def _held(mail: Mail) -> tuple[Any, Client]:
 
     def held() -> bool:
         _fill(client)
-        return not mail.loop.poll() and channel._held  # the kernel takes no more of the replies
+        return not mail.loop.poll() and channel._cyncore.is_held  # the kernel takes no more of the replies
 
     poll_until(mail.loop, held)
     return channel, client
@@ -155,7 +155,7 @@ def test_pause_of_the_program_outlasts_that_for_unread_replies(mail: Mail) -> No
     channel, client = _held(mail)
     channel.pause_reading()
     served = _count_help(channel)
-    poll_until(mail.loop, lambda: client.listen() and not channel._held)
+    poll_until(mail.loop, lambda: client.listen() and not channel._cyncore.is_held)
     poll_until(mail.loop, lambda: not mail.loop.poll())
     assert served == []
     channel.resume_reading()
@@ -264,31 +264,31 @@ def test_refused_connections_do_not_count(mail: Mail) -> None:
 
 
 def test_connection_that_nobody_refers_to_does_not_count() -> None:
-    class Visitor:
+    class Connection:
         pass
 
-    visitors = Visitors()
-    stays, goes = Visitor(), Visitor()
-    visitors.enter(stays, "host")
-    visitors.enter(goes, "host")
-    assert (len(visitors), visitors.count_of("host")) == (2, 2)
+    connections = Connections()
+    stays, goes = Connection(), Connection()
+    connections.add(stays, "host")
+    connections.add(goes, "host")
+    assert (len(connections), connections.count_of("host")) == (2, 2)
     del goes
     gc.collect()
-    assert (len(visitors), visitors.count_of("host")) == (1, 1)
+    assert (len(connections), connections.count_of("host")) == (1, 1)
 
 
-def test_leaving_twice_is_leaving_once() -> None:
-    class Visitor:
+def test_connection_that_is_removed_twice_is_removed_once() -> None:
+    class Connection:
         pass
 
-    visitors, one, other = Visitors(), Visitor(), Visitor()
-    visitors.enter(one, "host")
-    visitors.enter(other, "host")
-    visitors.leave(one)
-    visitors.leave(one)
-    assert (len(visitors), visitors.count_of("host")) == (1, 1)
-    visitors.leave(other)
-    assert (len(visitors), visitors.count_of("host")) == (0, 0)
+    connections, one, other = Connections(), Connection(), Connection()
+    connections.add(one, "host")
+    connections.add(other, "host")
+    connections.remove(one)
+    connections.remove(one)
+    assert (len(connections), connections.count_of("host")) == (1, 1)
+    connections.remove(other)
+    assert (len(connections), connections.count_of("host")) == (0, 0)
 
 
 def test_peer_that_the_program_names_anew_makes_room_where_it_came_from(mail: Mail) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cyncore import asyncore
-from cyncore._smtp.limits import Deadlines
+from cyncore._smtp.deadlines import Deadlines
 from tests.support.smtpd import ENVELOPE, GREETING, Mail, Mailbox
 from tests.support.smtpd import mail_fixture as mail_fixture
 
@@ -74,8 +74,8 @@ def test_each_command_starts_the_idle_limit_anew() -> None:
     deadlines = clock.deadlines(idle=10)
     for moment in range(5, 50, 5):
         clock.until(moment)
-        deadlines.came()
-        deadlines.ended()
+        deadlines.received()
+        deadlines.completed()
     clock.until(100)
     assert clock.expired_at == [55]
 
@@ -86,7 +86,7 @@ def test_bytes_of_a_command_do_not_start_it_anew() -> None:
     clock.until(3)
     for moment in range(3, 9):
         clock.until(moment)
-        deadlines.came()
+        deadlines.received()
     clock.until(100)
     assert clock.expired_at == [7]
 
@@ -95,7 +95,7 @@ def test_command_that_begins_late_has_its_whole_time() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(command=4)
     clock.until(50.5)
-    deadlines.came()
+    deadlines.received()
     clock.until(100)
     assert clock.expired_at == [54.5]
 
@@ -103,21 +103,21 @@ def test_command_that_begins_late_has_its_whole_time() -> None:
 def test_message_that_drips_in_ends_at_its_limit() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(idle=5, data=20)
-    deadlines.came()
-    deadlines.ended()
-    deadlines.data_begins()
+    deadlines.received()
+    deadlines.completed()
+    deadlines.message_begins()
     for moment in range(1, 40):
         clock.until(moment)
-        deadlines.came()
+        deadlines.received()
     assert clock.expired_at == [20]
 
 
 def test_message_that_stops_ends_at_the_idle_limit() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(idle=5, data=20)
-    deadlines.data_begins()
+    deadlines.message_begins()
     clock.until(3)
-    deadlines.came()
+    deadlines.received()
     clock.until(100)
     assert clock.expired_at == [8]
 
@@ -125,12 +125,12 @@ def test_message_that_stops_ends_at_the_idle_limit() -> None:
 def test_command_after_a_message_has_its_own_limit_again() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(command=4, data=100)
-    deadlines.data_begins()
+    deadlines.message_begins()
     clock.until(1)
-    deadlines.came()
-    deadlines.ended()
+    deadlines.received()
+    deadlines.completed()
     clock.until(2)
-    deadlines.came()
+    deadlines.received()
     clock.until(50)
     assert clock.expired_at == [6]
 
@@ -139,8 +139,8 @@ def test_commands_cost_no_timers() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(idle=10, command=10, data=10)
     for _ in range(1000):
-        deadlines.came()
-        deadlines.ended()
+        deadlines.received()
+        deadlines.completed()
     assert clock.timers == 1
 
 
@@ -148,8 +148,8 @@ def test_what_lay_unread_while_the_server_was_busy_is_in_time() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(idle=10)
     clock.stall_until(15)
-    deadlines.came()
-    deadlines.ended()
+    deadlines.received()
+    deadlines.completed()
     clock.until(24)
     assert clock.expired_at == []
     clock.until(100)
@@ -167,10 +167,10 @@ def test_silence_while_the_server_was_busy_has_the_limit_once_more() -> None:
 def test_drip_after_a_busy_time_is_still_a_drip() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(command=4)
-    deadlines.came()
+    deadlines.received()
     clock.stall_until(6)
     for moment in range(7, 20):
-        deadlines.came()
+        deadlines.received()
         clock.until(moment)
     assert clock.expired_at == [10]
 
@@ -180,8 +180,8 @@ def test_peer_that_came_back_after_one_busy_time_has_its_time_after_the_next() -
     deadlines = clock.deadlines(idle=10)
     clock.stall_until(10.5)
     clock.now = 11
-    deadlines.came()
-    deadlines.ended()
+    deadlines.received()
+    deadlines.completed()
     clock.stall_until(22)
     assert clock.expired_at == []
 
@@ -190,10 +190,10 @@ def test_time_to_serve_a_command_is_not_the_peer_s() -> None:
     clock = _Clock()
     deadlines = clock.deadlines(idle=10)
     clock.until(1)
-    deadlines.came()
-    deadlines.ended()
+    deadlines.received()
+    deadlines.completed()
     clock.now = 9
-    deadlines.served()
+    deadlines.answered()
     clock.until(100)
     assert clock.expired_at == [19]
 

@@ -14,12 +14,12 @@ import re
 import sys
 from collections.abc import Iterable
 
-from . import handlers, loops, predicates, state, threads
 from .channel import Channel
 from .module import Module, parts_of
 from .program import Program
 from .report import Report, as_json, as_text, summary
 from .rule import NOTE, RULES
+from .rules import handlers, loops, predicates, state, threads
 from .source import Unread, find, parse, read, unread
 
 # A file without any of these words has no channel unless it derives from one of another file.
@@ -75,7 +75,7 @@ def _load(program: Program, path: str, top: str, report: Report) -> None:
     try:
         data = read(path)
         tree = parse(data, path)
-        made = Module(path, parts_of(path, top), os.path.basename(path) == "__init__.py", program, data, tree)
+        made = Module(path, parts_of(path, top), os.path.basename(path) == "__init__.py", data, tree)
         made.read(tree)
     except Unread as error:
         report.findings.append(unread(path, error))

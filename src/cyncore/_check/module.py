@@ -12,12 +12,8 @@ import builtins
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .syntax import Function, dotted
-
-if TYPE_CHECKING:
-    from .program import Program
 
 
 @dataclass(eq=False)
@@ -53,7 +49,6 @@ class Module:
     path: str
     parts: tuple[str, ...]
     is_package: bool
-    program: Program
     text: bytes
     tree: ast.Module | None
     imports: dict[str, list[str]] = field(default_factory=dict)  # a name here -> what it may stand for

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET
 from typing import Any
 
+from cyncore._dispatcher import dispatcher
 from cyncore._engine import Loop, TimerHandle
-from cyncore.dispatcher import dispatcher
 
-from .limits import patience
+from .deadlines import patience
 
 
 class TlsSocket:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import ast
 import builtins
 
-from .channel import HANDLERS, Channel
-from .report import Report
-from .syntax import Function, argument, calls, dotted, self_name, stored, within
+from cyncore._check.channel import HANDLERS, Channel
+from cyncore._check.report import Report
+from cyncore._check.syntax import Function, argument, calls, dotted, self_name, stored, within
 
 _HANDLERS = frozenset(HANDLERS)
 _LAYOUTS = frozenset(

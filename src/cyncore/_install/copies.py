@@ -15,8 +15,10 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any
 
-from ._names import InstallError, is_ours
-from ._report import WARNING, report
+from cyncore._report import WARNING, report
+
+from .error import InstallError
+from .finder import found_by_others
 
 # What a copy of each defines as a class or a function; what is only imported does not count.
 _DEFINES = {
@@ -43,7 +45,7 @@ def chosen(names: Iterable[str]) -> dict[str, str]:
 def _stand_in_for(name: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
         raise InstallError(f"{name!r} is no name of a module", {})
-    if name.partition(".")[0] == __package__:
+    if name.partition(".")[0] == "cyncore":
         raise InstallError(f"{name} is cyncore's own, and no copy", {})
     spec = _located(name)
     if spec is None:
@@ -91,16 +93,6 @@ def _namespace(name: str, path: Iterable[str]) -> ModuleSpec:
     made = ModuleSpec(name, None, is_package=True)
     made.submodule_search_locations = folders
     return made
-
-
-def found_by_others(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-    """What the finders other than cyncore's find."""
-    for finder in list(sys.meta_path):
-        find = None if is_ours(finder) else getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = None if find is None else find(name, path, target)
-        if spec is not None:
-            return spec
-    return None
 
 
 def _defined_in(spec: ModuleSpec, name: str) -> set[str]:
@@ -192,6 +184,6 @@ def _is_copy(module: Any) -> bool:
         return False
     if called == "__main__" or not isinstance(parts[0], type) or "socket_map" not in names:
         return False
-    if str(called).partition(".")[0] == __package__:
+    if str(called).partition(".")[0] == "cyncore":
         return False
     return all(getattr(part, "__module__", None) == called for part in parts)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from . import _provider
-from ._names import NAMES
+from . import provider
+from .alias import NAMES
 
 _SHOWN = 3  # of each kind of use; the rest is counted
 
@@ -29,7 +29,7 @@ def refusal(others: dict[str, Any], uses: dict[str, list[str]]) -> str:
     """What to tell whom `install` refuses."""
     lines = [f"another copy of {', '.join(uses)} is in use, and a program with two loops would hang"]
     for name, sentences in uses.items():
-        lines.append(f"  {name} is {_provider.described(name, getattr(others[name], '__file__', None))}:")
+        lines.append(f"  {name} is {provider.described(name, getattr(others[name], '__file__', None))}:")
         lines += [f"    {sentence}" for sentence in sentences]
     options = "".join(f" --replace {name}" for name in uses if name not in NAMES)
     lines.append("Call cyncore.install() before anything imports these, or start the program with ")

@@ -46,7 +46,7 @@ else:
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
 # The old names of the modules that classes of these are shown with.
-_SHOWN_AS = {__name__: "asyncore"}
+_SHOWN_AS = {"cyncore": "asyncore", "cyncore.asyncore": "asyncore"}
 
 
 def _strerror(err: int) -> str:
@@ -77,6 +77,16 @@ def _frames(trace: TracebackType | None) -> Iterator[tuple[str, str, str]]:
         trace = trace.tb_next
 
 
+def _uncaught(channel: Any, traceback: tuple[Any, type[BaseException] | None, BaseException | None, str]) -> str:
+    """What a channel logs of the exception that `compact_traceback` has told of."""
+    _, kind, value, text = traceback
+    try:
+        name = repr(channel)
+    except Exception:  # a program's own __repr__ may fail too, and the report must still come out
+        name = f"<__repr__(self) failed for object at {id(channel):0x}>"
+    return f"uncaptured python exception, closing channel {name} ({kind}:{value} {text})"
+
+
 def _unhandled(handler: _Handler) -> _Handler:
     """Marks a handler that only says so: a class that has no other does not handle the event."""
     handler.unhandled = True  # type: ignore[attr-defined]
@@ -91,7 +101,9 @@ class dispatcher(Channel):
     OSError where the socket is broken in another way than not being connected.
     """
 
+    __module__ = "cyncore"  # where users find it, and a pickle looks for it
     _cyncore_role = "dispatcher"  # what the engine knows this class by
+
     debug = False
     ignore_log_types = frozenset({"warning"})
 
@@ -214,12 +226,7 @@ class dispatcher(Channel):
 
     def handle_error(self) -> None:
         """An exception left a handler: logs it on one line and calls `handle_close`."""
-        _, kind, value, text = compact_traceback()
-        try:
-            name = repr(self)
-        except Exception:  # a program's own __repr__ may fail too, and the report must still come out
-            name = f"<__repr__(self) failed for object at {id(self):0x}>"
-        self.log_info(f"uncaptured python exception, closing channel {name} ({kind}:{value} {text})", "error")
+        self.log_info(_uncaught(self, compact_traceback()), "error")
         self.handle_close()
 
     @_unhandled
@@ -276,6 +283,8 @@ class dispatcher_with_send(OutboxChannel, dispatcher):
     The buffer grows without bound while the peer does not read; watch ``len(self.out_buffer)``.
     """
 
+    __module__ = "cyncore"
+
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         dispatcher.__init__(self, sock, map)
         self.out_buffer = b""
@@ -288,6 +297,8 @@ if os.name == "posix":
 
         The duplicate is closed with the wrapper; ``fd`` stays the caller's. OSError as dup(2).
         """
+
+        __module__ = "cyncore.asyncore"
 
         def __init__(self, fd: int) -> None:
             self.fd = -1
@@ -321,18 +332,23 @@ if os.name == "posix":
         def fileno(self) -> int:
             return self.fd
 
+    def _take_file(channel: Any, fd: Any) -> None:
+        channel.connected = True
+        number = fd.fileno() if hasattr(fd, "fileno") else fd
+        channel.set_file(number)
+        os.set_blocking(number, False)
+
     class file_dispatcher(dispatcher):
         """A dispatcher for a pipe, a terminal or a file. ``fd``: a descriptor or an object with ``fileno()``.
 
         The descriptor is duplicated and made non-blocking (which its other users see too: the flag is shared).
         """
 
+        __module__ = "cyncore.asyncore"
+
         def __init__(self, fd: Any, map: Any = None) -> None:
             dispatcher.__init__(self, None, map)
-            self.connected = True
-            number = fd.fileno() if hasattr(fd, "fileno") else fd
-            self.set_file(number)
-            os.set_blocking(number, False)
+            _take_file(self, fd)
 
         def set_file(self, fd: int) -> None:
             """Takes a duplicate of ``fd`` as the channel's own and adds the channel."""

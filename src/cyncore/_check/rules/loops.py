@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import ast
 
-from .module import Module
-from .program import Program
-from .report import Report
-from .syntax import argument, catches_all, dotted, number, within
+from cyncore._check.module import Module
+from cyncore._check.program import Program
+from cyncore._check.report import Report
+from cyncore._check.syntax import argument, catches_all, dotted, number, within
 
 _SHORT = 0.1  # seconds; what waits longer between two turns costs next to nothing
 _CHANGES = frozenset({"close", "handle_close", "del_channel", "close_connection", "pop", "clear"})

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import _provider
-from ._names import answer_to_both
+from . import provider
+from .alias import answer_to_both
 
 _warned = False
 
@@ -41,7 +41,7 @@ def _warn_of_a_mixture(name: str, file: str) -> None:
     if other is None:
         return
     _warned = True
-    ours = _provider.distribution_of(name, file) or "cyncore-shim"
+    ours = provider.distribution_of(name, file) or "cyncore-shim"
     warnings.warn(
         f"{name} comes from {ours} and runs on cyncore's loop, but asyncore comes from {other}, whose loop() does not "
         "serve it. Uninstall the other distribution, or call cyncore.install() before anything is imported.",
@@ -53,15 +53,15 @@ def _warn_of_a_mixture(name: str, file: str) -> None:
 def _foreign_asyncore(file: str) -> str | None:
     """What ``import asyncore`` gives if it is neither cyncore's nor the shim's beside ``file``, in words."""
     loaded = sys.modules.get("asyncore")
-    if loaded is not None and loaded is sys.modules.get(f"{__package__}.asyncore"):
+    if loaded is not None and loaded is sys.modules.get("cyncore.asyncore"):
         return None
     try:
         spec = importlib.util.find_spec("asyncore")
     except ValueError:  # a module that was made by hand has no spec
         return "a module made by hand"
-    if spec is None or spec.origin is None or spec.parent == __package__:
+    if spec is None or spec.origin is None or spec.parent == "cyncore":
         return None
     beside = os.path.join(os.path.dirname(file), "asyncore.py")
     if os.path.realpath(spec.origin) == os.path.realpath(beside):
         return None
-    return _provider.described("asyncore", spec.origin)
+    return provider.described("asyncore", spec.origin)

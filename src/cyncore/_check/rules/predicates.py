@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ast
 
-from .channel import Channel, Method
-from .module import Class
-from .program import BUFFERED, CHAT
-from .report import Report
-from .syntax import Function, body_of, called_method, dotted, is_super, self_name, stored, within
+from cyncore._check.channel import Channel, Method
+from cyncore._check.module import Class
+from cyncore._check.program import BUFFERED, CHAT
+from cyncore._check.report import Report
+from cyncore._check.syntax import Function, body_of, called_method, dotted, is_super, self_name, stored, within
 
 _ASKED = "is asked after each of the channel's events, and again when others have had theirs"
 _LOGS = frozenset({"debug", "info", "warning", "error", "log", "log_info", "print", "exception", "critical"})

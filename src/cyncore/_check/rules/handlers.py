@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import ast
 
-from .channel import Channel, Method
-from .program import CHAT, SMTP_CHANNEL, SMTP_SERVER
-from .report import Report
-from .syntax import (
+from cyncore._check.channel import Channel, Method
+from cyncore._check.program import CHAT, SMTP_CHANNEL, SMTP_SERVER
+from cyncore._check.report import Report
+from cyncore._check.syntax import (
     Function,
     argument,
     body_of,

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .module import Class, Module
-from .program import CHAT, Program
-from .report import Report
-from .syntax import FUNCTIONS, Function, argument, calls, dotted, self_name, stored, within
+from cyncore._check.module import Class, Module
+from cyncore._check.program import CHAT, Program
+from cyncore._check.report import Report
+from cyncore._check.syntax import FUNCTIONS, Function, argument, calls, dotted, self_name, stored, within
 
 _TOUCHES = frozenset(
     {
