@@ -24,7 +24,9 @@ from .csrc cimport (
     cyn_timers_next,
 )
 
-cdef double LATEST = 9.2e9  # seconds: what int64 nanoseconds hold, some 290 years of uptime
+from .. import _rules
+
+cdef double LATEST = _rules.LATEST
 
 
 @cython.no_gc_clear

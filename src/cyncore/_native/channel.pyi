@@ -3,8 +3,6 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-class ExitNow(Exception): ...
-
 @disjoint_base
 class Channel:
     socket: Any

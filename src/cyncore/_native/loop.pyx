@@ -75,7 +75,8 @@ from .registry cimport (
 from .traits cimport READ_EVENT, READS, STATE, is_current
 
 from .. import _patched
-from .channel import ExitNow, set_loop_of
+from .. import _rules
+from .channel import set_loop_of
 from .registry import BACKENDS
 from .._report import ERROR, report
 
@@ -119,7 +120,7 @@ cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
 
-cdef tuple EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
+cdef tuple EXITS = _rules.EXITS
 
 socket_map = {}
 cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good

@@ -19,8 +19,9 @@ from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .traits cimport OWN_OUT, cyn_type_version, traits_of
 
 from . import traits as _traits
+from .. import _rules
 
-cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
+cdef Py_ssize_t CHUNK = _rules.CHUNK
 
 
 _dispatcher = None

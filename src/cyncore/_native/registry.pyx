@@ -63,7 +63,7 @@ from .csrc cimport (
 )
 from .traits cimport Traits, revision, traits_of
 
-from .channel import ExitNow
+from .. import _rules
 from .._report import WARNING, report
 
 cdef extern from *:
@@ -121,7 +121,7 @@ cdef Py_ssize_t RECENT_MOST = 64       # channels that are asked before all othe
 cdef unsigned RECENT_PASSES = 100      # that a channel stays one of them, without an event or another answer
 cdef int SWEEPS_MOST = 8               # within one another: each takes some of the stack
 cdef int DIRTY_ROUNDS = 3            # what predicates touch is asked at once, and what those touch, but no further
-cdef tuple EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
+cdef tuple EXITS = _rules.EXITS
 
 BACKENDS = ()
 cdef int _at = 0

@@ -10,14 +10,8 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Final
 
-
-class ExitNow(Exception):
-    """Raised by a handler or a callback: leaves the loop."""
-
-
-RERAISED: Final = (ExitNow, KeyboardInterrupt, SystemExit)
+from .._rules import ExitNow as ExitNow
 
 
 class Handle:
