@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from .._rules import CHUNK
 from .channel import BufferedChannel
-
-_CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
-
 
 _dispatcher: Any = None
 
@@ -59,17 +57,17 @@ class OutboxChannel(BufferedChannel):
         return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
 
     def _output_waits(self, waits: bool) -> None:
-        self._touched()  # the buffer says so itself
+        self._interest_changed()  # the buffer says so itself
 
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
         if self._has_own_buffer():
-            count = _dispatcher.send(self, self._own_buffer()[:_CHUNK])
+            count = _dispatcher.send(self, self._own_buffer()[:CHUNK])
             self.out_buffer = self._own_buffer()[count:]
             return
         out = self._out
         with memoryview(out) as whole:
-            chunk = bytes(whole[:_CHUNK])
+            chunk = bytes(whole[:CHUNK])
         sent = 0
         try:
             sent = _dispatcher.send(self, chunk)
