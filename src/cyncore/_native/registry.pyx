@@ -839,8 +839,7 @@ cdef class Registry(LoopBase):
             raise RuntimeError(f"{what}: {self!r} is closed")
         self.check_fork()
         if self.debug and self.depth and self.owner_thread != PyThread_get_thread_ident():
-            raise RuntimeError(f"{what}: called in thread {PyThread_get_thread_ident()}, but {self!r} runs in "
-                               f"thread {self.owner_thread}; use call_soon_threadsafe")
+            raise _rules.wrong_thread(what, self, self.owner_thread)
         return 0
 
     cdef unsigned fork_epoch(self) noexcept:
