@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import os
 
+from ._rules import ExitNow
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._native.calls import Handle, TimerHandle
     from ._native.channel import BufferedChannel, Channel
     from ._native.loop import BACKENDS, Loop, socket_map
     from ._native.outbox import OutboxChannel
-    from ._native.watcher import ExitNow
 
     native = True
     fallback_reason: str | None = None
 elif os.environ.get("CYNCORE_BACKEND") == "python":
-    from ._python.calls import ExitNow, Handle, TimerHandle
+    from ._python.calls import Handle, TimerHandle
     from ._python.channel import BufferedChannel, Channel
     from ._python.loop import BACKENDS, Loop, socket_map
     from ._python.outbox import OutboxChannel
@@ -34,7 +35,6 @@ else:
         from ._native.channel import BufferedChannel, Channel
         from ._native.loop import BACKENDS, Loop, socket_map
         from ._native.outbox import OutboxChannel
-        from ._native.watcher import ExitNow
 
         native = True
         fallback_reason = None
@@ -43,7 +43,7 @@ else:
         if is_built and "interpreter" not in str(failure):
             raise  # it does not load, though it should: a fallback would only hide that
         fallback_reason = str(failure)
-        from ._python.calls import ExitNow, Handle, TimerHandle
+        from ._python.calls import Handle, TimerHandle
         from ._python.channel import BufferedChannel, Channel
         from ._python.loop import BACKENDS, Loop, socket_map
         from ._python.outbox import OutboxChannel

@@ -45,10 +45,7 @@ def test_import_of_the_package_leaves_out_what_few_programs_use() -> None:
     assert "cyncore._dispatcher" in ours
     assert {module for module in ours if module.startswith(("cyncore._python", "cyncore._check"))} == set()
     few = {"_native.chat", "_native.chat_input", "_install.names", "_plain_chat", "_async_chat", "asyncore", "smtpd"}
-    assert (
-        ours & {f"cyncore.{name}" for name in few}
-        == set()
-    )
+    assert ours & {f"cyncore.{name}" for name in few} == set()
 
 
 def test_import_of_smtpd_leaves_out_what_it_may_never_need() -> None:

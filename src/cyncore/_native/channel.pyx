@@ -14,12 +14,11 @@ Facts that shape it:
 
 import os
 import time
-from errno import errorcode
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject, PyObject_GenericGetAttr, PyObject_GenericSetAttr
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTCONN, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOTCONN, errno
 from libc.limits cimport INT_MAX
 
 from .csrc cimport (
@@ -81,6 +80,7 @@ from .watcher cimport (
     take_out,
 )
 
+from .. import _rules
 from .._report import WARNING, report
 from .traits import OWN_NAMES
 
@@ -108,17 +108,12 @@ cdef extern from *:
     int cyn_names_add(object name) except -1
     bint cyn_names_may_have(object name) noexcept
 
-cdef int BURST = 16           # connections accepted for one event
-cdef unsigned BACKOFF_FIRST = 100   # ms
-cdef unsigned BACKOFF_LAST = 1000
-
-cdef frozenset OUT_OF_FDS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
-# accept(2): errors of a connection that was lost before it could be handed over, not of the listener.
-cdef frozenset LOST_IN_BACKLOG = frozenset(
-    number for number, name in errorcode.items() if name in {
-        "EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET",
-        "EHOSTUNREACH", "ENETUNREACH",
-    })
+cdef int BURST = _rules.ACCEPT_BURST
+cdef unsigned BACKOFF_FIRST = _rules.BACKOFF_FIRST
+cdef unsigned BACKOFF_LAST = _rules.BACKOFF_LAST
+cdef double LOG_INTERVAL = _rules.LOG_INTERVAL
+cdef frozenset OUT_OF_DESCRIPTORS = _rules.OUT_OF_DESCRIPTORS
+cdef frozenset LOST_IN_BACKLOG = _rules.LOST_IN_BACKLOG
 cdef enum:  # what is to be done when an attribute is set; below: it is a handler or predicate, and that is its bit
     WATCH_STATE = 32
     WATCH_CLASS = 33
@@ -685,7 +680,7 @@ cdef class Channel(Watcher):
         except OSError as error:
             if error.errno in LOST_IN_BACKLOG:
                 return None
-            if error.errno in OUT_OF_FDS and self.loop is not None:
+            if error.errno in OUT_OF_DESCRIPTORS and self.loop is not None:
                 self.back_off(error)
             raise
         if pair is not None:
@@ -705,7 +700,7 @@ cdef class Channel(Watcher):
         if self.loop is not None:
             self.loop.later(self.backoff, _accept_again, (self,))
         now = time.monotonic()
-        if _logged_at < 0 or now - _logged_at >= 1.0:
+        if _logged_at < 0 or now - _logged_at >= LOG_INTERVAL:
             _logged_at = now
             report(WARNING, "%r fd %d cannot accept: %s; trying again every %d ms",
                    self, self.key_fd, error, self.backoff)

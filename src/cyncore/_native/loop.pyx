@@ -9,9 +9,7 @@ again.
 
 import os
 import select
-import sys
 from _thread import TIMEOUT_MAX
-from collections.abc import MutableMapping
 
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals
@@ -40,6 +38,7 @@ from .registry cimport (
 from .watcher cimport EXITS, FLUSH_QUEUED
 
 from .. import _patched
+from .. import _rules
 from .._report import ERROR, report
 from .registry import BACKENDS, make_loops_with
 
@@ -104,15 +103,14 @@ cdef int64_t _nanoseconds(object seconds, str what) except -2:
     cdef double value
     if seconds is None:
         return -1
-    value = seconds
+    value = seconds if type(seconds) is float or type(seconds) is int else _rules.number(what, seconds)
     if not value >= 0.0:
         raise ValueError(f"{what} must not be below zero: {seconds!r}")
     return <int64_t> (value * 1e9) if value < 9e9 else -1
 
 
 cdef int _check_map(object map) except -1:
-    if not isinstance(map, (dict, MutableMapping)) and not (hasattr(map, "items") and hasattr(map, "__delitem__")):
-        raise TypeError(f"a map of channels must be a dict or behave like one, not {map!r}")
+    _rules.check_map(map)
     return 0
 
 
@@ -136,12 +134,9 @@ cdef class Loop(Dispatch):
         global _socket_map_loop
         if self.calls is not None:
             raise RuntimeError(f"{self!r} is initialised already")
-        if backend is None:
-            backend = os.environ.get("CYNCORE_BACKEND") or None
-        if backend is not None and backend not in BACKENDS:
-            raise ValueError(f"no such backend: {backend!r}; there are: {', '.join(BACKENDS)}")
+        backend = _rules.backend_name(backend, BACKENDS)
         if debug is None:
-            debug = os.environ.get("CYNCORE_DEBUG", "0") not in ("", "0") or sys.flags.dev_mode
+            debug = _rules.debug_wanted()
         if map is None:
             map = {}
         _check_map(map)
@@ -218,7 +213,7 @@ cdef class Loop(Dispatch):
         """
         self.check("run")
         if self.depth:
-            raise RuntimeError(f"{self!r} runs already, in thread {self.owner_thread}")
+            raise RuntimeError(f"{self!r} runs already, in thread {_rules.thread_name(self.owner_thread)}")
         cdef bint once = self.take_stop()
         turn = self.turn
         turn.acquire()
@@ -239,7 +234,7 @@ cdef class Loop(Dispatch):
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         cdef bint counted = count is not None, once
-        cdef long left = count if counted else 1
+        cdef long left = 1 if not counted else count if type(count) is int else _rules.rounds(count)
         self.check("run_map")
         once = self.take_stop()
         turn = self.turn
@@ -267,6 +262,7 @@ cdef class Loop(Dispatch):
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
+        self.take_stop()  # it was meant for a run, and keeps no event from this tick
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:
@@ -368,7 +364,7 @@ cdef class Loop(Dispatch):
     def call_later(self, seconds, callback, *args):
         """Calls ``callback(*args)`` once, after ``seconds``. Returns a `TimerHandle`. ValueError if below zero."""
         self.check("call_later")
-        cdef double delay = seconds
+        cdef double delay = seconds if type(seconds) is float else _rules.number("seconds", seconds)
         if not delay >= 0.0:
             raise ValueError(f"call_later: seconds must not be below zero: {seconds!r}")
         return self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
@@ -376,7 +372,7 @@ cdef class Loop(Dispatch):
     def call_at(self, when, callback, *args):
         """Calls ``callback(*args)`` once, at ``when`` seconds of `time`; where that has passed, at the next tick."""
         self.check("call_at")
-        return self.add_timer(when, callback, args)
+        return self.add_timer(when if type(when) is float else _rules.number("when", when), callback, args)
 
     def handle_exception(self, error, handle):
         """A callback raised: override it to do otherwise than to log it. The loop goes on."""
@@ -496,8 +492,9 @@ cdef class Loop(Dispatch):
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             delivered = self.dispatch_batch(events, count, number)
-            if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
-                self.run_due()
+            if count == 0 and self.calls.timers.count and not are_queued(self.calls):
+                if self.calls.next_due() <= tick_time(self):
+                    self.run_due()
             return delivered
         finally:
             try:

@@ -20,7 +20,9 @@ from .plain_socket cimport fileno_of
 from .traits cimport OWN_OUT, class_of_role, cyn_type_version, traits_of
 from .watcher cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
-cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
+from .. import _rules
+
+cdef Py_ssize_t CHUNK = _rules.CHUNK
 
 
 cdef type _dispatcher = None    # the class whose `send` sends

@@ -41,6 +41,8 @@ from .csrc cimport (
     cyn_wake_signal,
 )
 
+from .. import _rules
+
 cdef extern from *:
     """
     /* Who tells that a dict was changed by hand: a dict watcher from Python 3.12 on, the dict's version before. */
@@ -460,8 +462,7 @@ cdef class Registry:
             raise RuntimeError(f"{what}: {self!r} is closed")
         self.check_fork()
         if self.debug and self.depth and self.owner_thread != PyThread_get_thread_ident():
-            raise RuntimeError(f"{what}: called in thread {PyThread_get_thread_ident()}, but {self!r} runs in "
-                               f"thread {self.owner_thread}; use call_soon_threadsafe")
+            raise _rules.wrong_thread(what, self, self.owner_thread)
         return 0
 
     cdef int check_fork(self) except -1:

@@ -9,12 +9,14 @@ Facts that shape it:
 - `Channel` is a watcher with a socket. What else a program puts into its map has a `Foreign` one.
 """
 
-from libc.errno cimport EBADF, ECONNABORTED, ECONNRESET, ENOTCONN, EPIPE, ESHUTDOWN, errno
+from libc.errno cimport errno
 
 from .csrc cimport CYN_PRI, CYN_READ, CYN_WRITE, F_GETFD, cyn_fcntl
 from .plain_socket cimport fileno_of
 from .registry cimport Registry, failure
 from .traits cimport Traits, traits_of
+
+from .. import _rules
 
 cdef extern from *:
     """
@@ -32,14 +34,8 @@ cdef extern from "Python.h":
 cdef Py_ssize_t RECENT_MOST = 64       # watchers that are asked before all others
 RECENT_PASSES = 100      # that one stays among them, without an event or another answer
 
-DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
-
-
-class ExitNow(Exception):
-    """Raised in a handler to leave the loop."""
-
-
-EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
+DISCONNECTED = _rules.DISCONNECTED
+EXITS = _rules.EXITS
 
 
 cdef class Watcher(Root):

@@ -9,9 +9,11 @@ from typing import Any
 
 from .. import _plain_chat
 from .._plain_chat import size_of
-from .arguments import ELSEWHERE, LATER, NOW
 from .channel import BufferedChannel
 from .fifo import Fifo
+from .maps import NOT_OURS as ELSEWHERE
+from .maps import SEND_NOW as NOW
+from .maps import SENT_LATER as LATER
 
 
 class _Made:

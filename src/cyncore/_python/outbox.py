@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from .._rules import CHUNK
 from .channel import BufferedChannel
-
-_CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
 
 def _dispatcher_of(kind: type) -> Any:
@@ -37,7 +36,7 @@ class OutboxChannel(BufferedChannel):
 
     @out_buffer.setter
     def out_buffer(self, data: Any) -> None:
-        self._out = bytearray(data)
+        self._out = bytearray(data) if len(data) else bytearray()  # a number has no len(), and is refused
         self._output_waits(bool(self._out))
 
     def _has_own_buffer(self) -> bool:
@@ -55,17 +54,17 @@ class OutboxChannel(BufferedChannel):
         return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
 
     def _output_waits(self, waits: bool) -> None:
-        self._touched()  # the buffer says so itself
+        self._interest_changed()  # the buffer says so itself
 
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
         if self._has_own_buffer():
-            count = _dispatcher_of(type(self)).send(self, self._own_buffer()[:_CHUNK])
+            count = _dispatcher_of(type(self)).send(self, self._own_buffer()[:CHUNK])
             self.out_buffer = self._own_buffer()[count:]
             return
         out = self._out
         with memoryview(out) as whole:
-            chunk = bytes(whole[:_CHUNK])
+            chunk = bytes(whole[:CHUNK])
         sent = 0
         try:
             sent = _dispatcher_of(type(self)).send(self, chunk)
