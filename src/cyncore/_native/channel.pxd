@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from .csrc cimport cyn_peer
+from .internals cimport cyn_socket_fd
 from .traits cimport Traits
 
 cdef enum:
@@ -142,19 +143,6 @@ cdef class Foreign(Channel):
 cdef frozenset DISCONNECTED  # errnos of a connection that is lost
 
 cdef int watch(object names) except -1
-
-
-cdef extern from *:
-    """
-    #ifndef CYN_SOCKET_FD
-    #define CYN_SOCKET_FD
-    /* A plain socket has its descriptor as its first member; where one had not, it would not count as DIRECT. */
-    static inline __attribute__((unused)) int cyn_socket_fd(PyObject *sock) {
-        return *(int *)((char *)sock + sizeof(PyObject));
-    }
-    #endif
-    """
-    int cyn_socket_fd(object plain_socket) noexcept
 
 
 cdef inline int _fileno(object plain_socket) noexcept:

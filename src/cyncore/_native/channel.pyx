@@ -45,6 +45,14 @@ from .csrc cimport (
     cyn_send,
     pollfd,
 )
+from .internals cimport (
+    cyn_call_one,
+    cyn_initialise,
+    cyn_names,
+    cyn_names_add,
+    cyn_names_may_have,
+    cyn_type_version,
+)
 from .traits cimport (
     ACCEPTS,
     ASK_READ,
@@ -59,8 +67,6 @@ from .traits cimport (
     URGENT,
     WRITE_EVENT,
     WRITES,
-    cyn_call_one,
-    cyn_type_version,
     traits_of,
     traits_of_instance,
 )
@@ -73,40 +79,7 @@ cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
     object PyUnicode_DecodeASCII(const char *text, Py_ssize_t size, const char *errors)
-    ctypedef object (*PyCFunction)(object, void *)
-    ctypedef struct PyMethodDef:
-        PyCFunction ml_meth
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
-
-cdef extern from *:
-    """
-    /* ``kind.__init__(made, *arguments)`` of a class in C. */
-    static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
-        return kind->tp_init(made, arguments, NULL);
-    }
-    """
-    int cyn_initialise(type kind, object made, tuple arguments) except -1
-
-cdef extern from *:
-    """
-    /* May an attribute of that name be one that matters? A look into a table by the name's hash keeps all but 3 % of
-     * the others off the way. -1 is the hash of a str that was never asked for it. */
-    enum { CYN_NAMES = 1024 };
-    static char cyn_names[CYN_NAMES];
-
-    static int cyn_names_add(PyObject *name) {
-        Py_hash_t hash = PyObject_Hash(name);
-        if (hash == -1) return -1;
-        cyn_names[hash & (CYN_NAMES - 1)] = cyn_names[-1 & (CYN_NAMES - 1)] = 1;
-        return 0;
-    }
-    static inline int cyn_names_may_have(PyObject *name) {
-        return cyn_names[((PyASCIIObject *)name)->hash & (CYN_NAMES - 1)];
-    }
-    """
-    int cyn_names_add(object name) except -1
-    bint cyn_names_may_have(object name) noexcept
+    object PyObject_CallOneArg(object function, object argument)
 
 cdef int BURST = 16           # connections accepted for one event
 cdef unsigned BACKOFF_FIRST = 100   # ms
@@ -132,6 +105,7 @@ cdef dict WATCHED_NAMES = {
     "__class__": WATCH_CLASS,
     "socket": WATCH_SOCKET,
 }
+cdef cyn_names _watched  # these names, and those that `watch` was told
 
 # What is known of the layout of sockets holds for Python's own class alone. None: there is no such class.
 cdef object PLAIN_SOCKET = _patched.plain_socket()
@@ -142,7 +116,7 @@ cdef int AF_INET = _socket.AF_INET
 cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
 # The members themselves: the Python class makes enumerations of them, which takes longer than accept(2).
 cdef object _family_of, _type_of, _protocol_of, _set_blocking
-cdef PyCFunction _socket_fileno = NULL
+cdef object _fileno_method = None
 cdef list _first_values = None  # of the slots of a new socket
 if PLAIN_SOCKET is not None:
     _family_of = _C_SOCKET.family.__get__
@@ -150,7 +124,6 @@ if PLAIN_SOCKET is not None:
     _protocol_of = _C_SOCKET.proto.__get__
     _set_blocking = _C_SOCKET.setblocking
     _fileno_method = _C_SOCKET.fileno
-    _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 cdef object _loop_of = None
 
@@ -165,10 +138,15 @@ cdef bint has_own_methods() except -1:
     return _is_own
 
 
+cdef bint _is_as_known(object plain_socket) except -1:
+    """Is the descriptor where it is looked for in a plain socket?"""
+    return _fileno(plain_socket) == <int> PyObject_CallOneArg(_fileno_method, plain_socket)
+
+
 cdef int watch(object names) except -1:
     """Has `attribute_changed` called when an attribute of such a name is set on a channel, or deleted."""
     for name in names:
-        cyn_names_add(name)
+        cyn_names_add(&_watched, name)
     return 0
 
 
@@ -306,14 +284,14 @@ cdef class Channel(Root):
         PyObject_GenericSetAttr(self, name, value)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
             self.loop.dirty_add(self)  # its predicates may look at that
-        if cyn_names_may_have(name):
+        if cyn_names_may_have(&_watched, name):
             self.attribute_changed(name, True)
 
     def __delattr__(self, name):
         generic_delete(self, name, NULL)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
             self.loop.dirty_add(self)
-        if cyn_names_may_have(name):
+        if cyn_names_may_have(&_watched, name):
             self.attribute_changed(name, False)
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:
@@ -452,7 +430,7 @@ cdef class Channel(Root):
             self.flush_leaving()
         cdef object before = self.sock
         self.sock = value
-        if type(value) is PLAIN_SOCKET and has_own_methods() and _fileno(value) == _socket_fileno(value, NULL):
+        if type(value) is PLAIN_SOCKET and has_own_methods() and _is_as_known(value):
             self.flags |= DIRECT
         else:
             self.flags &= ~DIRECT

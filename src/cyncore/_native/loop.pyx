@@ -59,13 +59,13 @@ from .csrc cimport (
     cyn_slot_of,
     pollfd,
 )
+from .internals cimport cyn_dict_version, cyn_has_threads, cyn_ticking
 from .registry cimport (
     PAUSE,
     PIECE,
     PIECES,
     SWEEP_SHARE,
     Registry,
-    cyn_map_version,
     failure,
     is_map_changed,
     map_size,
@@ -78,23 +78,6 @@ from .. import _patched
 from .channel import ExitNow, set_loop_of
 from .registry import BACKENDS
 from .._report import ERROR, report
-
-cdef extern from *:
-    """
-    /* The loop whose tick is in progress in this thread, the innermost, or NULL. A tick holds its own loop and the one
-     * that it has put aside. It puts that back only while that ticks still: ticks of greenlets end in any order. */
-    static __thread void *cyn_ticking;
-    """
-    void *cyn_ticking
-
-cdef extern from *:
-    """
-    /* Has this interpreter more threads than the one that asks? */
-    static inline int cyn_has_threads(void) {
-        return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != NULL;
-    }
-    """
-    bint cyn_has_threads() noexcept
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -132,7 +115,7 @@ cdef bint _elsewhere = False                 # what was found
 
 cdef inline bint waits_elsewhere() except -1:
     """Has gevent, or its like, put a wait of its own in the place of `select.select`?"""
-    cdef unsigned long long version = cyn_map_version(_of_select)
+    cdef unsigned long long version = cyn_dict_version(_of_select)
     return look_at_select(version) if version == 0 or version != _select_version else _elsewhere
 
 
@@ -478,7 +461,8 @@ cdef class Loop(Registry):
     cdef int sending(self) except -1:
         """When is output to leave that this thread has for a channel of ours?"""
         self.check_fork()
-        if cyn_ticking is <void *> self and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
+        cdef bint ticking = cyn_ticking()[0] is <void *> self
+        if ticking and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
             return SENT_LATER  # not in a child that was forked meanwhile, which may never see the end of the tick
         if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
             return NOT_OURS
@@ -592,7 +576,7 @@ cdef class Loop(Registry):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
-        cdef void **ticking = &cyn_ticking  # the thread's, which a greenlet does not leave
+        cdef void **ticking = cyn_ticking()  # the thread's, which a greenlet does not leave
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
@@ -1046,8 +1030,9 @@ cdef int _unread(Channel channel, int fd) except -1:
 
 def _before_fork():
     """What the parent has gathered must not leave twice."""
-    if cyn_ticking is not NULL and is_owing(<Loop> cyn_ticking):
-        (<Loop> cyn_ticking).flush_gathered()
+    cdef void *ticking = cyn_ticking()[0]
+    if ticking is not NULL and is_owing(<Loop> ticking):
+        (<Loop> ticking).flush_gathered()
 
 
 if hasattr(os, "register_at_fork"):

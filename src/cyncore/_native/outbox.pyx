@@ -16,7 +16,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 from .channel cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT, BufferedChannel, Channel, _fileno
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
-from .traits cimport OWN_OUT, cyn_type_version, traits_of
+from .internals cimport cyn_type_version
+from .traits cimport OWN_OUT, traits_of
 
 from . import traits as _traits
 

@@ -61,52 +61,20 @@ from .csrc cimport (
     cyn_wake_open,
     cyn_wake_signal,
 )
+from .internals cimport (
+    CYN_DICT_FREED,
+    CYN_DICTS_HAVE_VERSIONS,
+    CYN_FREE_THREADS,
+    cyn_dict_event,
+    cyn_dict_version,
+    cyn_unwatch,
+    cyn_watch,
+    cyn_watcher_add,
+)
 from .traits cimport Traits, revision, traits_of
 
 from .channel import ExitNow
 from .._report import WARNING, report
-
-cdef extern from *:
-    """
-    /* Who tells that a dict was changed by hand: a dict watcher from Python 3.12 on, the dict's version before. */
-    typedef void (*cyn_map_listener)(PyObject *);
-    #if PY_VERSION_HEX >= 0x030C0000
-    static cyn_map_listener cyn_map_listens;
-    static int cyn_map_event(PyDict_WatchEvent event, PyObject *map, PyObject *key, PyObject *value) {
-        (void)key, (void)value;
-        if (event != PyDict_EVENT_DEALLOCATED) cyn_map_listens(map);
-        return 0;
-    }
-    static int cyn_map_watcher(cyn_map_listener listener) {
-        cyn_map_listens = listener;
-        int watcher = PyDict_AddWatcher(cyn_map_event);
-        if (watcher < 0) PyErr_Clear(); /* all eight are taken: the map is read at every tick instead */
-        return watcher;
-    }
-    static int cyn_map_watch(int watcher, PyObject *map) { return PyDict_Watch(watcher, map); }
-    static void cyn_map_unwatch(int watcher, PyObject *map) {
-        if (PyDict_Unwatch(watcher, map) < 0) PyErr_Clear();
-    }
-    #else
-    static int cyn_map_watcher(cyn_map_listener listener) { (void)listener; return -1; }
-    static int cyn_map_watch(int watcher, PyObject *map) { (void)watcher, (void)map; return 0; }
-    static void cyn_map_unwatch(int watcher, PyObject *map) { (void)watcher, (void)map; }
-    #endif
-    """
-    int cyn_map_watcher(void (*listener)(PyObject *) noexcept)
-    int cyn_map_watch(int watcher, object map) except -1
-    void cyn_map_unwatch(int watcher, object map)
-    bint cyn_map_has_version "(PY_VERSION_HEX < 0x030C0000)"
-
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    enum { cyn_threads_are_free = 1 };
-    #else
-    enum { cyn_threads_are_free = 0 };
-    #endif
-    """
-    bint cyn_threads_are_free
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -154,7 +122,7 @@ def _forget_registry(reference):
 cdef Registry registry_of(object map):
     global _last
     cdef Registry found
-    if _last is not NULL and (<Registry> _last).map is map and not cyn_threads_are_free:
+    if _last is not NULL and (<Registry> _last).map is map and not CYN_FREE_THREADS:
         return <Registry> _last
     reference = _serving.get(<size_t> <PyObject *> map)
     found = None if reference is None else reference()
@@ -163,9 +131,11 @@ cdef Registry registry_of(object map):
     return found
 
 
-cdef void _map_changed(PyObject *map) noexcept with gil:
+cdef int _map_changes(cyn_dict_event event, PyObject *map, PyObject *key, PyObject *value) noexcept:
     """A watched dict is about to change."""
     cdef Registry registry
+    if event == CYN_DICT_FREED:
+        return 0
     reference = _serving.get(<size_t> map)
     if reference is not None:
         registry = reference()
@@ -175,6 +145,7 @@ cdef void _map_changed(PyObject *map) noexcept with gil:
             else:
                 registry.map_changed = True
                 registry.changed()
+    return 0
 
 
 cdef class Registry(LoopBase):
@@ -216,11 +187,11 @@ cdef class Registry(LoopBase):
         _serving[<size_t> <PyObject *> map] = reference
         if isinstance(map, dict):
             if _watcher < 0:
-                _watcher = cyn_map_watcher(_map_changed)
+                _watcher = cyn_watcher_add(_map_changes)
             if _watcher >= 0:
                 self.watched = True
-                cyn_map_watch(_watcher, map)
-        self.tells = self.watched or (cyn_map_has_version and PyDict_Check(map))
+                cyn_watch(_watcher, map)
+        self.tells = self.watched or (CYN_DICTS_HAVE_VERSIONS and PyDict_Check(map))
         return 0
 
     cdef int leave_map(self) except -1:
@@ -236,7 +207,7 @@ cdef class Registry(LoopBase):
         cyn_poller_close(&self.poller)
         cyn_wake_close(&self.wake_fds)
         if self.watched:
-            cyn_map_unwatch(_watcher, self.map)
+            cyn_unwatch(_watcher, self.map)
         _serving.pop(<size_t> <PyObject *> self.map, None)
         return 0
 
@@ -611,7 +582,7 @@ cdef class Registry(LoopBase):
 
     cdef int dirty_add(self, Channel channel) except -1:
         """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
-        if cyn_threads_are_free and self.owner_thread != PyThread_get_thread_ident() and self.depth:
+        if CYN_FREE_THREADS and self.owner_thread != PyThread_get_thread_ident() and self.depth:
             return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
         self.dirty.append(channel)
         channel.dirty_index = <int> len(self.dirty) - 1
@@ -664,12 +635,12 @@ cdef class Registry(LoopBase):
     cdef bint begin_change(self) noexcept:
         """A change of ours to the map begins. Was the map known up to here?"""
         self.own_change = self.watched
-        return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_map_version(self.map)
+        return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_dict_version(self.map)
 
     cdef int end_change(self, bint in_step) except -1:
         self.own_change = False
         if in_step:
-            self.map_version = cyn_map_version(self.map)
+            self.map_version = cyn_dict_version(self.map)
         return self.changed()
 
     cdef int want(self, int fd, unsigned mask) except -1:
@@ -772,7 +743,7 @@ cdef class Registry(LoopBase):
         """Compares the map with what we know of it, after a change that was not ours."""
         self.map_changed = False
         if not self.watched and isinstance(self.map, dict):
-            self.map_version = cyn_map_version(self.map)
+            self.map_version = cyn_dict_version(self.map)
         cdef Py_ssize_t fd
         for fd in range(len(self.owners)):
             if self.owners[fd] is not None and fd not in self.map:
