@@ -77,8 +77,8 @@ def extension(name, csrc):
     made = Extension(
         f"cyncore._native.{name}",
         [f"src/cyncore/_native/{name}.pyx", *(f"csrc/cyn_{noun}.c" for noun in csrc)],
-        include_dirs=["csrc"],
-        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/_native/*.pxd")),
+        include_dirs=["csrc", "src/cyncore/_native"],
+        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/_native/*.h") + glob("src/cyncore/_native/*.pxd")),
         define_macros=MACROS,
         extra_compile_args=[*optimised(), *COMPILE],
         extra_link_args=LINK,

@@ -34,7 +34,7 @@ LAYERS = (
 )
 
 # Circles that are still there, each by the modules in it. What is here and is a circle no more has to be removed.
-KNOWN_CIRCLES: set[frozenset[str]] = {}
+KNOWN_CIRCLES: set[frozenset[str]] = set()
 
 
 # Reading

@@ -61,7 +61,8 @@ def sources(folder: str, *patterns: str) -> set[str]:
 
 def test_sdist_has_every_source(sdist: set[str]) -> None:
     generated = {name for name in sdist if name.startswith("src/") and name.endswith(".c")}
-    needed = sources("csrc", "*.c", "*.h") | sources("src/cyncore", "*.py", "*.pyi", "*.pyx", "*.pxd", "py.typed")
+    needed = sources("csrc", "*.c", "*.h")
+    needed |= sources("src/cyncore", "*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "py.typed")
     assert {"csrc/cyn_poller.h", "csrc/cyn_poller.c", "src/cyncore/_native/loop.pyx", "src/cyncore/py.typed"} <= needed
     assert needed - sdist == set()
     assert generated == set()

@@ -32,6 +32,7 @@ from .csrc cimport (
     cyn_recv,
     cyn_send,
 )
+from .internals cimport cyn_call_one, cyn_names, cyn_names_add, cyn_names_may_have
 from .plain_socket cimport PLAIN_SOCKET, accept_plain, address_of, fileno_of, is_plain, is_readable, stop_blocking
 from .registry cimport SCRATCH, Registry, registry_for
 from .traits cimport (
@@ -48,7 +49,6 @@ from .traits cimport (
     URGENT,
     WRITE_EVENT,
     WRITES,
-    cyn_call_one,
     traits_of,
     traits_of_instance,
 )
@@ -88,26 +88,6 @@ cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
 
-cdef extern from *:
-    """
-    /* May an attribute of that name be one that matters? A look into a table by the name's hash keeps all but 3 % of
-     * the others off the way. -1 is the hash of a str that was never asked for it. */
-    enum { CYN_NAMES = 1024 };
-    static char cyn_names[CYN_NAMES];
-
-    static int cyn_names_add(PyObject *name) {
-        Py_hash_t hash = PyObject_Hash(name);
-        if (hash == -1) return -1;
-        cyn_names[hash & (CYN_NAMES - 1)] = cyn_names[-1 & (CYN_NAMES - 1)] = 1;
-        return 0;
-    }
-    static inline int cyn_names_may_have(PyObject *name) {
-        return cyn_names[((PyASCIIObject *)name)->hash & (CYN_NAMES - 1)];
-    }
-    """
-    int cyn_names_add(object name) except -1
-    bint cyn_names_may_have(object name) noexcept
-
 cdef int BURST = _rules.ACCEPT_BURST
 cdef unsigned BACKOFF_FIRST = _rules.BACKOFF_FIRST
 cdef unsigned BACKOFF_LAST = _rules.BACKOFF_LAST
@@ -126,6 +106,7 @@ cdef dict WATCHED_NAMES = {
     "__class__": WATCH_CLASS,
     "socket": WATCH_SOCKET,
 }
+cdef cyn_names _watched  # these names, and those that `watch` was told
 
 cdef str _MADE_UP = "_cyncore_made_up"  # the attribute for what a mock says its descriptor is
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
@@ -134,7 +115,7 @@ cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 cdef int watch(object names) except -1:
     """Has `attribute_changed` called when an attribute of such a name is set on a channel, or deleted."""
     for name in names:
-        cyn_names_add(name)
+        cyn_names_add(&_watched, name)
     return 0
 
 
@@ -162,14 +143,14 @@ cdef class Channel(Watcher):
         PyObject_GenericSetAttr(self, name, value)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
             self.dirty_add()  # its predicates may look at that
-        if cyn_names_may_have(name):
+        if cyn_names_may_have(&_watched, name):
             self.attribute_changed(name, True)
 
     def __delattr__(self, name):
         generic_delete(self, name, NULL)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
             self.dirty_add()
-        if cyn_names_may_have(name):
+        if cyn_names_may_have(&_watched, name):
             self.attribute_changed(name, False)
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:

@@ -22,12 +22,12 @@ from .calls cimport Calls, Handle, are_queued
 from .channel cimport Channel
 from .csrc cimport CYN_READ, cyn_clock, cyn_event, cyn_slot, cyn_slot_at
 from .dispatch cimport BATCH, Dispatch
+from .internals cimport cyn_dict_version, cyn_has_threads
 from .predicates cimport PAUSE, PIECE, PIECES, SWEEP_SHARE
 from .registry cimport (
     ASK_AGAIN,
     ASK_SELDOM,
     SCRATCH,
-    cyn_map_version,
     failure,
     is_map_changed,
     map_size,
@@ -41,15 +41,6 @@ from .. import _patched
 from .. import _rules
 from .._report import ERROR, report
 from .registry import BACKENDS, make_loops_with
-
-cdef extern from *:
-    """
-    /* Has this interpreter more threads than the one that asks? */
-    static inline int cyn_has_threads(void) {
-        return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != NULL;
-    }
-    """
-    bint cyn_has_threads() noexcept
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -81,7 +72,7 @@ cdef bint _elsewhere = False                 # what was found
 
 cdef inline bint waits_elsewhere() except -1:
     """Has gevent, or its like, put a wait of its own in the place of `select.select`?"""
-    cdef unsigned long long version = cyn_map_version(_of_select)
+    cdef unsigned long long version = cyn_dict_version(_of_select)
     return look_at_select(version) if version == 0 or version != _select_version else _elsewhere
 
 

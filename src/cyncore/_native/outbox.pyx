@@ -16,8 +16,9 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 from .channel cimport BufferedChannel, Channel
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
+from .internals cimport cyn_type_version
 from .plain_socket cimport fileno_of
-from .traits cimport OWN_OUT, class_of_role, cyn_type_version, traits_of
+from .traits cimport OWN_OUT, class_of_role, traits_of
 from .watcher cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
 from .. import _rules

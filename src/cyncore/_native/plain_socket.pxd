@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 from .csrc cimport cyn_peer
+from .internals cimport cyn_socket_fd
 
 cdef bint is_plain(object sock) except -1
 cdef int stop_blocking(object plain_socket) except -1
@@ -8,19 +9,6 @@ cdef bint is_readable(object plain_socket)
 cdef object address_of(const cyn_peer *peer)
 
 cdef object PLAIN_SOCKET  # Python's own class, or None where it is not as this file knows it
-
-
-cdef extern from *:
-    """
-    #ifndef CYN_SOCKET_FD
-    #define CYN_SOCKET_FD
-    /* A plain socket has its descriptor as its first member; where one had not, it would not count as DIRECT. */
-    static inline __attribute__((unused)) int cyn_socket_fd(PyObject *sock) {
-        return *(int *)((char *)sock + sizeof(PyObject));
-    }
-    #endif
-    """
-    int cyn_socket_fd(object plain_socket) noexcept
 
 
 cdef inline int fileno_of(object plain_socket) noexcept:

@@ -11,7 +11,7 @@ import _socket as _c_socket
 import os
 import socket as _socket
 
-from cpython.object cimport PyObject, PyObject_GenericSetAttr
+from cpython.object cimport PyObject_GenericSetAttr
 from libc.errno cimport EAGAIN, EINTR
 
 from .csrc cimport (
@@ -24,26 +24,13 @@ from .csrc cimport (
     cyn_poll,
     pollfd,
 )
-from .traits cimport cyn_type_version
+from .internals cimport cyn_initialise, cyn_type_version
 
 from .. import _patched
 
 cdef extern from "Python.h":
+    object PyObject_CallOneArg(object function, object argument)
     object PyUnicode_DecodeASCII(const char *text, Py_ssize_t size, const char *errors)
-    ctypedef object (*PyCFunction)(object, void *)
-    ctypedef struct PyMethodDef:
-        PyCFunction ml_meth
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
-
-cdef extern from *:
-    """
-    /* ``kind.__init__(made, *arguments)`` of a class in C. */
-    static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
-        return kind->tp_init(made, arguments, NULL);
-    }
-    """
-    int cyn_initialise(type kind, object made, tuple arguments) except -1
 
 PLAIN_SOCKET = _patched.plain_socket()
 cdef unsigned _plain_version = 0  # of that class when its methods were looked at last
@@ -53,7 +40,7 @@ cdef int AF_INET = _socket.AF_INET
 cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
 # The members themselves: the Python class makes enumerations of them, which takes longer than accept(2).
 cdef object _family_of, _type_of, _protocol_of, _set_blocking
-cdef PyCFunction _socket_fileno = NULL
+cdef object _fileno_method = None
 cdef list _first_values = None  # of the slots of a new socket
 if PLAIN_SOCKET is not None:
     _family_of = _C_SOCKET.family.__get__
@@ -61,12 +48,16 @@ if PLAIN_SOCKET is not None:
     _protocol_of = _C_SOCKET.proto.__get__
     _set_blocking = _C_SOCKET.setblocking
     _fileno_method = _C_SOCKET.fileno
-    _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
 
 
 cdef bint is_plain(object sock) except -1:
     """May system calls be made in place of its methods?"""
-    return type(sock) is PLAIN_SOCKET and has_own_methods() and fileno_of(sock) == _socket_fileno(sock, NULL)
+    return type(sock) is PLAIN_SOCKET and has_own_methods() and _is_as_known(sock)
+
+
+cdef bint _is_as_known(object plain_socket) except -1:
+    """Is the descriptor where it is looked for in a plain socket?"""
+    return fileno_of(plain_socket) == <int> PyObject_CallOneArg(_fileno_method, plain_socket)
 
 
 cdef int stop_blocking(object plain_socket) except -1:

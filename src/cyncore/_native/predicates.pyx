@@ -23,7 +23,8 @@ from libc.stdint cimport int64_t
 
 from .channel cimport Channel
 from .csrc cimport cyn_clock
-from .registry cimport Registry, cyn_map_version, failure, is_map_changed, tick_time
+from .internals cimport cyn_dict_version
+from .registry cimport Registry, failure, is_map_changed, tick_time
 from .traits cimport Traits, revision
 from .watcher cimport (
     DIRTY,
@@ -280,7 +281,7 @@ cdef class Predicates(Registry):
         """Compares the map with what we know of it, after a change that was not ours."""
         self.map_changed = False
         if not self.watched and isinstance(self.map, dict):
-            self.map_version = cyn_map_version(self.map)
+            self.map_version = cyn_dict_version(self.map)
         cdef Py_ssize_t fd
         for fd in range(len(self.owners)):
             if self.owners[fd] is not None and fd not in self.map:

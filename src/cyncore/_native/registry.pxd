@@ -4,24 +4,7 @@ from libc.stdint cimport int64_t
 
 from .calls cimport Calls, Handle, TimerHandle
 from .csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
-
-
-cdef extern from *:
-    """
-    #ifndef CYN_MAP_VERSION
-    #define CYN_MAP_VERSION
-    /* A dict's version moves on with every change; Python 3.12 gave that up for watchers. */
-    static inline __attribute__((unused)) unsigned long long cyn_map_version(PyObject *map) {
-    #if PY_VERSION_HEX < 0x030C0000
-        return ((PyDictObject *)map)->ma_version_tag;
-    #else
-        (void)map;
-        return 0;
-    #endif
-    }
-    #endif
-    """
-    unsigned long long cyn_map_version(object map) noexcept
+from .internals cimport cyn_dict_version
 
 cdef enum:
     SCRATCH = 65536   # bytes that recv can read without an allocation: the size of Registry.scratch
@@ -136,7 +119,7 @@ cdef inline bint is_map_changed(Registry registry) noexcept:
     """Was the map changed by hand since it was read? Only where it `tells`."""
     if registry.watched or registry.map_changed:
         return registry.map_changed
-    return registry.tells and registry.map_version != cyn_map_version(registry.map)
+    return registry.tells and registry.map_version != cyn_dict_version(registry.map)
 
 
 cdef int64_t ASK_AGAIN, ASK_SELDOM

@@ -40,61 +40,22 @@ from .csrc cimport (
     cyn_wake_open,
     cyn_wake_signal,
 )
+from .internals cimport (
+    CYN_DICT_FREED,
+    CYN_DICTS_HAVE_VERSIONS,
+    CYN_FREE_THREADS,
+    cyn_dict_event,
+    cyn_dict_version,
+    cyn_ticking,
+    cyn_unwatch,
+    cyn_watch,
+    cyn_watcher_add,
+)
 
 from .. import _rules
 
-cdef extern from *:
-    """
-    /* Who tells that a dict was changed by hand: a dict watcher from Python 3.12 on, the dict's version before. */
-    typedef void (*cyn_map_listener)(PyObject *);
-    #if PY_VERSION_HEX >= 0x030C0000
-    static cyn_map_listener cyn_map_listens;
-    static int cyn_map_event(PyDict_WatchEvent event, PyObject *map, PyObject *key, PyObject *value) {
-        (void)key, (void)value;
-        if (event != PyDict_EVENT_DEALLOCATED) cyn_map_listens(map);
-        return 0;
-    }
-    static int cyn_map_watcher(cyn_map_listener listener) {
-        cyn_map_listens = listener;
-        int watcher = PyDict_AddWatcher(cyn_map_event);
-        if (watcher < 0) PyErr_Clear(); /* all eight are taken: the map is read at every tick instead */
-        return watcher;
-    }
-    static int cyn_map_watch(int watcher, PyObject *map) { return PyDict_Watch(watcher, map); }
-    static void cyn_map_unwatch(int watcher, PyObject *map) {
-        if (PyDict_Unwatch(watcher, map) < 0) PyErr_Clear();
-    }
-    #else
-    static int cyn_map_watcher(cyn_map_listener listener) { (void)listener; return -1; }
-    static int cyn_map_watch(int watcher, PyObject *map) { (void)watcher, (void)map; return 0; }
-    static void cyn_map_unwatch(int watcher, PyObject *map) { (void)watcher, (void)map; }
-    #endif
-    """
-    int cyn_map_watcher(void (*listener)(PyObject *) noexcept)
-    int cyn_map_watch(int watcher, object map) except -1
-    void cyn_map_unwatch(int watcher, object map)
-    bint cyn_map_has_version "(PY_VERSION_HEX < 0x030C0000)"
-
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    enum { cyn_threads_are_free = 1 };
-    #else
-    enum { cyn_threads_are_free = 0 };
-    #endif
-    """
-    bint cyn_threads_are_free
-
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
-
-cdef extern from *:
-    """
-    /* The loop whose tick is in progress in this thread, the innermost, or NULL. A tick holds its own loop and the one
-     * that it has put aside. It puts that back only while that ticks still: ticks of greenlets end in any order. */
-    static __thread void *cyn_ticking;
-    """
-    void *cyn_ticking
 
 cdef int64_t RETRY = 100_000_000       # ns until the kernel is asked again for what it had no room for
 ASK_AGAIN = 1_000_000                  # ns until those are asked whom predicates go on making dirty, doubled each time,
@@ -131,7 +92,7 @@ def _forget_registry(reference):
 cdef Registry registry_of(object map):
     global _last
     cdef Registry found
-    if _last is not NULL and (<Registry> _last).map is map and not cyn_threads_are_free:
+    if _last is not NULL and (<Registry> _last).map is map and not CYN_FREE_THREADS:
         return <Registry> _last
     reference = _serving.get(<size_t> <PyObject *> map)
     found = None if reference is None else reference()
@@ -157,12 +118,14 @@ cdef Registry registry_for(object map):
 
 cdef void **ticking_here() noexcept:
     """Where this thread keeps the loop whose tick is in progress."""
-    return &cyn_ticking
+    return cyn_ticking()
 
 
-cdef void _map_changed(PyObject *map) noexcept with gil:
+cdef int _map_changes(cyn_dict_event event, PyObject *map, PyObject *key, PyObject *value) noexcept:
     """A watched dict is about to change."""
     cdef Registry registry
+    if event == CYN_DICT_FREED:
+        return 0
     reference = _serving.get(<size_t> map)
     if reference is not None:
         registry = reference()
@@ -172,6 +135,7 @@ cdef void _map_changed(PyObject *map) noexcept with gil:
             else:
                 registry.map_changed = True
                 registry.changed()
+    return 0
 
 
 cdef class Registry:
@@ -215,11 +179,11 @@ cdef class Registry:
         _serving[<size_t> <PyObject *> map] = reference
         if isinstance(map, dict):
             if _watcher < 0:
-                _watcher = cyn_map_watcher(_map_changed)
+                _watcher = cyn_watcher_add(_map_changes)
             if _watcher >= 0:
                 self.watched = True
-                cyn_map_watch(_watcher, map)
-        self.tells = self.watched or (cyn_map_has_version and PyDict_Check(map))
+                cyn_watch(_watcher, map)
+        self.tells = self.watched or (CYN_DICTS_HAVE_VERSIONS and PyDict_Check(map))
         return 0
 
     cdef int leave_map(self) except -1:
@@ -232,7 +196,7 @@ cdef class Registry:
         cyn_poller_close(&self.poller)
         cyn_wake_close(&self.wake_fds)
         if self.watched:
-            cyn_map_unwatch(_watcher, self.map)
+            cyn_unwatch(_watcher, self.map)
         _serving.pop(<size_t> <PyObject *> self.map, None)
         return 0
 
@@ -386,12 +350,12 @@ cdef class Registry:
     cdef bint begin_change(self) noexcept:
         """A change of ours to the map begins. Was the map known up to here?"""
         self.own_change = self.watched
-        return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_map_version(self.map)
+        return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_dict_version(self.map)
 
     cdef int end_change(self, bint in_step) except -1:
         self.own_change = False
         if in_step:
-            self.map_version = cyn_map_version(self.map)
+            self.map_version = cyn_dict_version(self.map)
         return self.changed()
 
     # Calls
@@ -425,7 +389,8 @@ cdef class Registry:
     cdef int sending(self) except -1:
         """When is output to leave that this thread has for a channel of ours?"""
         self.check_fork()
-        if cyn_ticking is <void *> self and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
+        cdef bint ticking = cyn_ticking()[0] is <void *> self
+        if ticking and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
             return SENT_LATER  # not in a child that was forked meanwhile, which may never see the end of the tick
         if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
             return NOT_OURS

@@ -12,21 +12,12 @@ Facts that shape it:
 from libc.errno cimport errno
 
 from .csrc cimport CYN_PRI, CYN_READ, CYN_WRITE, F_GETFD, cyn_fcntl
+from .internals cimport CYN_FREE_THREADS
 from .plain_socket cimport fileno_of
 from .registry cimport Registry, failure
 from .traits cimport Traits, traits_of
 
 from .. import _rules
-
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    enum { cyn_threads_are_free = 1 };
-    #else
-    enum { cyn_threads_are_free = 0 };
-    #endif
-    """
-    bint cyn_threads_are_free
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -144,7 +135,7 @@ cdef class Watcher(Root):
     cdef int dirty_add(self) except -1:
         """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
         cdef Registry loop = self.loop
-        if cyn_threads_are_free and loop.owner_thread != PyThread_get_thread_ident() and loop.depth:
+        if CYN_FREE_THREADS and loop.owner_thread != PyThread_get_thread_ident() and loop.depth:
             return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
         loop.dirty.append(self)
         self.dirty_index = <int> len(loop.dirty) - 1
