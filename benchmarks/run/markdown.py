@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from benchmarks.run.text import number, percent
 
 BEGIN = "<!-- figures: begin (python -m benchmarks report FILE.json --into PAGE) -->"
 END = "<!-- figures: end -->"
+WIDTH = 100  # of a line of text on a page; tables are as wide as they are
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -71,7 +73,8 @@ def old_programs(results: Results) -> str:
 
 
 def sections(results: Results) -> Iterator[str]:
-    yield f"{results.describe()}.\n\n{'; '.join(results.versions())}.\n"
+    for text in (results.describe(), "; ".join(results.versions())):
+        yield textwrap.fill(f"{text}.", WIDTH) + "\n"
     yield targets(results)
     for table in results.tables:
         if is_load(results, table):
