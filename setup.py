@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The extension modules, and the README with absolute links (readme.py); everything else is in pyproject.toml.
+"""The extension modules, and the README with absolute links (docs/readme.py); everything else is in pyproject.toml.
 
 Read from the environment:
 CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
@@ -31,7 +31,8 @@ CSRC = {
     "traits": [],
     "plain_socket": ["peer", "sys"],
     "watcher": ["sys"],
-    "channel": ["peer", "sys"],
+    "endpoint": ["peer", "sys"],
+    "channel": ["sys"],
     "predicates": ["timers", "sys"],
     "dispatch": ["sys"],
     "loop": ["timers", "sys"],
@@ -134,6 +135,6 @@ setup(
     ext_modules=modules if compiled else [],
     cmdclass={"sdist": Archive},
     # by its path, because a build front end does not put this folder on sys.path
-    long_description=run_path("readme.py")["readme"](),
+    long_description=run_path("docs/readme.py")["readme"](),
     long_description_content_type="text/markdown",
 )

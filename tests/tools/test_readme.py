@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-NEEDED = ["LICENSE", "README.md", "pyproject.toml", "readme.py", "setup.py"]
+NEEDED = ["LICENSE", "README.md", "pyproject.toml", "docs/readme.py", "setup.py"]
 NEEDED += ["src/cyncore/__init__.py", "src/cyncore/_version.py"]
 CI_RUN = {"GITHUB_SERVER_URL": "https://example.org", "GITHUB_REPOSITORY": "owner/name", "GITHUB_SHA": "c0ffee"}
 
@@ -81,7 +81,8 @@ def test_wheel_of_an_sdist_has_the_links_of_the_sdist(tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "unpacked", filter="data")
     (folder,) = (tmp_path / "unpacked").iterdir()
-    shutil.copy(ROOT / "readme.py", folder)  # which MANIFEST.in adds to a real one
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "readme.py", folder / "docs")  # which MANIFEST.in adds to a real one
     others = {**CI_RUN, "GITHUB_REPOSITORY": "somebody/else"}
     text = description(folder, tmp_path / "out", **others)
     assert text == description(tree(tmp_path / "again"), tmp_path / "expected", **CI_RUN)
@@ -91,8 +92,9 @@ def test_wheel_of_an_sdist_has_the_links_of_the_sdist(tmp_path: Path) -> None:
 
 
 def repository_of(folder: Path) -> tuple[str, str] | None:
-    shutil.copy(ROOT / "readme.py", folder)
-    found: Callable[[], tuple[str, str] | None] = runpy.run_path(str(folder / "readme.py"))["repository"]
+    (folder / "docs").mkdir()
+    copy = shutil.copy(ROOT / "docs" / "readme.py", folder / "docs")
+    found: Callable[[], tuple[str, str] | None] = runpy.run_path(str(copy))["repository"]
     return found()
 
 

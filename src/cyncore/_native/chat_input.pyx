@@ -16,7 +16,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
-from .channel cimport BufferedChannel, watch
+from .channel cimport BufferedChannel
+from .endpoint cimport watch
 from .internals cimport cyn_call_one, cyn_call_two, cyn_version_of_type
 from .traits cimport follow, traits_of
 

@@ -9,7 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(!?)(\[[^\]]*\]\()(?!https?:)([^)\s]+)\)")
 # A remote may carry a password, which must not be published: only host and path are kept.
 REMOTES = (
