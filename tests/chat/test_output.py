@@ -806,11 +806,13 @@ def test_refill_buffer_brings_bytes_to_the_front(loop: Loop, peers: Peers) -> No
     channel.close()
 
 
-def test_queued_sequence_of_any_length_leaves_whole(loop: Loop, peers: Peers) -> None:
+@pytest.mark.parametrize("times", [0, 1, 1000])
+def test_queued_sequence_of_any_length_leaves_whole(loop: Loop, peers: Peers, times: int) -> None:
     channel, far = peers.channel(Lines, loop.map)
-    data = array.array("B", bytes(range(256)) * 1000)
+    data = array.array("B", bytes(range(256)) * times)
     channel.producer_fifo.append(data)
-    assert receive(loop, far, len(data)) == data.tobytes()
+    channel.producer_fifo.append(b"end")
+    assert receive(loop, far, len(data) + 3) == data.tobytes() + b"end"
     assert not channel.producer_fifo
     channel.close()
 
@@ -826,4 +828,16 @@ def test_send_that_begins_to_send_again_sends_once(loop: Loop, peers: Peers) -> 
     channel.push(b"once")
     poll(loop)
     assert waiting(far) == b"once"
+    channel.close()
+
+
+def test_producer_that_takes_itself_out_of_the_queue_is_not_taken_out_again(loop: Loop, peers: Peers) -> None:
+    class Leaving:
+        def more(self) -> bytes:
+            del channel.producer_fifo[0]
+            return b""
+
+    channel, far = peers.channel(Lines, loop.map)
+    channel.producer_fifo.extend([Leaving(), b"next"])
+    assert receive(loop, far, 4) == b"next"
     channel.close()

@@ -10,7 +10,7 @@ import pytest
 from tests.support.check import HEAD, findings, found, told
 
 CHAT = "def hello(self): self.push(b'x')\n"
-STORED = "def join(self, group):\n    group.append(self)\n    everyone.add(self)\n    names[self.name] = self\n"
+STORED = "def join(self, group):\n    group.append(self)\n    everyone.add(self)\n    mine = names[self.name] = self\n"
 
 
 @pytest.mark.parametrize(
