@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cyncore import Loop
+from cyncore import ExitNow, Loop
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
@@ -92,3 +92,26 @@ def test_pending_that_cannot_be_called_is_passed_over(loop: Loop, peers: Peers) 
         far.send(data)
         poll_until(loop, lambda data=data: channel.got.endswith(data), 100)
     assert channel.seen == ["read", "read"]
+
+
+@pytest.mark.parametrize("error", [LookupError("mine"), ExitNow()])
+def test_pending_that_fails_is_the_channel_s_trouble(loop: Loop, peers: Peers, error: Exception) -> None:
+    class Failing(Holding):
+        armed = False
+
+        def pending(self) -> int:
+            if self.armed:
+                raise error
+            return super().pending()
+
+    ours, far = peers.pair()
+    channel = Recorder(Failing(ours), loop.map, size=1)
+    far.send(b"xy")
+    loop.poll(5)
+    channel.socket.armed = True
+    if isinstance(error, ExitNow):
+        with pytest.raises(ExitNow):
+            loop.poll(0)
+        channel.close()
+    else:
+        poll_until(loop, lambda: channel.seen[-1] == "error LookupError('mine')", 10)

@@ -420,3 +420,53 @@ def test_everyone_is_asked_in_the_end_while_events_keep_coming(loop: Loop, peers
     loop.run()
     assert late == []
     assert busy.events < 10**9
+
+
+@pytest.mark.parametrize("kind", [asyncore.ExitNow, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("predicate", ["readable", "writable"])
+def test_what_leaves_the_loop_leaves_it_from_a_predicate_that_was_asked_before(
+    loop: Loop, peers: Peers, kind: type[BaseException], predicate: str
+) -> None:
+    class Leaving(Asked):
+        armed = False
+
+    def answer(self: Any) -> bool:
+        if self.armed:
+            raise kind
+        return predicate == "readable"
+
+    setattr(Leaving, predicate, answer)
+    channel, _ = peers.channel(Leaving, loop.map)
+    for _ in range(3):
+        loop.poll()
+    channel.armed = True
+    with pytest.raises(kind):
+        loop.poll()
+    assert channel.seen == []
+    channel.armed = False
+
+
+@pytest.mark.parametrize("kind", [asyncore.ExitNow, KeyboardInterrupt])
+def test_what_leaves_the_loop_leaves_it_from_a_state_that_is_computed(
+    loop: Loop, peers: Peers, kind: type[BaseException]
+) -> None:
+    class Computed(Recorder):
+        armed = False
+
+        @property
+        def connected(self) -> bool:
+            if self.armed:
+                raise kind
+            return True
+
+        @connected.setter
+        def connected(self, value: bool) -> None: ...
+
+    channel, far = peers.channel(Computed, loop.map)
+    loop.poll()
+    channel.armed = True
+    far.send(b"x")
+    with pytest.raises(kind):
+        poll_until(loop, lambda: channel.got)
+    channel.armed = False
+    poll_until(loop, lambda: channel.got == b"x")

@@ -445,3 +445,25 @@ def test_socket_put_in_by_handle_connect_that_is_not_connected_leaves_the_channe
         poll_until(loop, lambda: channel.seen)
     assert not channel.connected
     channel.close()
+
+
+def test_urgent_event_by_hand_is_told_as_what_it_is(peers: Peers) -> None:
+    channel = Recorder(peers.pair()[0], {})
+    channel.handle_expt = lambda: channel.seen.append("expt")
+    channel.handle_expt_event()
+    channel.socket = Failed(channel.socket)
+    channel.handle_expt_event()
+    assert channel.seen == ["expt", "close"]
+
+
+class Failed:
+    """A socket that holds an error, as one has whose connect was refused."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def getsockopt(self, *option: int) -> int:
+        return errno.ECONNREFUSED

@@ -600,3 +600,29 @@ def test_handle_close_in_a_flush_may_wait_for_the_answer_to_another_channels_pus
     poll_until(loop, lambda: arrived)
     assert b"".join(arrived) == b"question\n"
     asking.close()
+
+
+def test_pushed_before_another_socket_is_assigned_leaves_by_the_old_one(loop: Loop, peers: Peers) -> None:
+    second, _ = peers.pair()
+
+    def assign(channel: Any) -> None:
+        peers.keep(vars(channel).get("_socket") or old)
+        channel.socket = second
+
+    channel, far = peers.channel(answer_then(assign), loop.map)
+    old = channel.socket
+    feed(loop, far, b"go\n")
+    assert receive(loop, far, 6) == b"first "
+    channel.close()
+    old.close()
+
+
+def test_close_when_done_that_was_queued_closes_once_before_a_close(loop: Loop, peers: Peers) -> None:
+    def end(channel: Any) -> None:
+        channel.close_when_done()
+        channel.close()
+
+    channel, far = peers.channel(answer_then(end), loop.map)
+    far.sendall(b"go\n")
+    assert receive_all(loop, far) == b"first "
+    assert channel.calls.count("close") == 0

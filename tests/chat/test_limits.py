@@ -444,3 +444,28 @@ def test_pipelining_peer_that_reads_nothing_is_stopped(loop: Loop, peers: Peers,
     assert not channel.connected
     assert is_limit(channel.errors[0])
     assert len(channel.errors) == 1
+
+
+def test_line_over_the_limit_is_forgotten_where_another_terminator_is_set(loop: Loop, peers: Peers) -> None:
+    class Going(Bounded):
+        def handle_error(self) -> None:
+            super().handle_error()
+            self.set_terminator(b"END")
+
+    channel, far = peers.channel(Going, loop.map)
+    feed(loop, far, b"x" * 30, b"yEND")
+    assert len(channel.errors) == 1
+    assert channel.calls[-2:] == [b"y", "end"]
+    channel.close()
+
+
+def test_push_that_has_room_once_the_queue_is_tried_is_taken(loop: Loop, peers: Peers) -> None:
+    channel, far = peers.channel(Lines, loop.map)
+    channel.max_outgoing = 10
+    taken = fill(channel.socket)
+    channel.push(b"12345678")
+    assert len(receive(loop, far, taken)) == taken
+    channel.push(b"abcdefgh")
+    assert receive(loop, far, 16) == b"12345678abcdefgh"
+    assert channel.calls == []
+    channel.close()

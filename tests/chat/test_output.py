@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 import errno
 import socket
 import ssl
@@ -17,6 +18,7 @@ from tests.support.chat import (
     OLD,
     Lines,
     asynchat,
+    asyncore,
     beyond_the_old,
     feed,
     fill,
@@ -730,3 +732,112 @@ def test_a_push_in_the_middle_of_sending_leaves_once(loop: Loop, peers: Peers, k
         return lines >= number
 
     assert not all(push_at(number) for number in range(1, 1000))
+
+
+# At the end of a tick, and by hand
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "close"),
+        (OSError(errno.EIO, "io"), "error"),
+        (ValueError("no data"), "error"),
+    ],
+)
+def test_producer_that_fails_at_the_end_of_a_tick_is_told_to_its_channel(
+    loop: Loop, peers: Peers, error: Exception, told: str
+) -> None:
+    class Gathering(Lines):
+        gather_pushes = True
+
+        def on_end(self) -> None:
+            self.push(b"first ")
+            self.push_with_producer(Parts(error))
+
+    channel, far = peers.channel(Gathering, loop.map)
+    feed(loop, far, b"go\n")
+    assert [call.split()[0] for call in channel.calls if isinstance(call, str)] == ["end", told]
+    assert waiting(far) == b"first "
+    channel.close()
+
+
+@beyond_the_old
+def test_exit_of_a_producer_at_the_end_of_a_tick_leaves_the_loop(loop: Loop, peers: Peers) -> None:
+    class Leaving:
+        def more(self) -> bytes:
+            raise asyncore.ExitNow
+
+    class Gathering(Lines):
+        gather_pushes = True
+
+        def on_end(self) -> None:
+            self.push_with_producer(Leaving())
+
+    channel, far = peers.channel(Gathering, loop.map)
+    far.sendall(b"go\n")
+    with pytest.raises(asyncore.ExitNow):
+        loop.poll(1)
+    channel.close()
+
+
+@beyond_the_old
+def test_channel_closes_though_a_producer_that_was_gathered_fails(loop: Loop, peers: Peers) -> None:
+    class Closing(Lines):
+        gather_pushes = True
+
+        def on_end(self) -> None:
+            self.push_with_producer(Parts(ValueError("no data")))
+            self.close()
+
+    channel, far = peers.channel(Closing, loop.map)
+    feed(loop, far, b"go\n")
+    assert not loop.map
+    assert channel.calls[:2] == [b"go", "end"]
+
+
+@beyond_the_old
+def test_refill_buffer_brings_bytes_to_the_front(loop: Loop, peers: Peers) -> None:
+    channel = unconnected()
+    channel.refill_buffer()  # there is nothing to be had
+    channel.producer_fifo.append(Parts(b"data"))
+    channel.refill_buffer()
+    assert channel.producer_fifo[0] == b"data"
+    channel.close()
+
+
+@pytest.mark.parametrize("times", [0, 1, 1000])
+def test_queued_sequence_of_any_length_leaves_whole(loop: Loop, peers: Peers, times: int) -> None:
+    channel, far = peers.channel(Lines, loop.map)
+    data = array.array("B", bytes(range(256)) * times)
+    channel.producer_fifo.append(data)
+    channel.producer_fifo.append(b"end")
+    assert receive(loop, far, len(data) + 3) == data.tobytes() + b"end"
+    assert not channel.producer_fifo
+    channel.close()
+
+
+@beyond_the_old
+def test_send_that_begins_to_send_again_sends_once(loop: Loop, peers: Peers) -> None:
+    class Again(Lines):
+        def send(self, data: Any) -> int:
+            self.initiate_send()
+            return int(super().send(data))
+
+    channel, far = peers.channel(Again, loop.map)
+    channel.push(b"once")
+    poll(loop)
+    assert waiting(far) == b"once"
+    channel.close()
+
+
+def test_producer_that_takes_itself_out_of_the_queue_is_not_taken_out_again(loop: Loop, peers: Peers) -> None:
+    class Leaving:
+        def more(self) -> bytes:
+            del channel.producer_fifo[0]
+            return b""
+
+    channel, far = peers.channel(Lines, loop.map)
+    channel.producer_fifo.extend([Leaving(), b"next"])
+    assert receive(loop, far, 4) == b"next"
+    channel.close()

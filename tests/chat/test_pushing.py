@@ -328,8 +328,11 @@ def test_closing_when_done_waits_for_an_event_handler_of_the_class(loop: Loop, p
 
 
 @beyond_the_old
+@pytest.mark.parametrize("gathers", [False, True])
 @pytest.mark.parametrize("asks", [[1, 2, 3], [1, 2, 3, 4, 5, 6]])
-def test_what_predicates_push_leaves_before_the_loop_waits(loop: Loop, peers: Peers, asks: list[int]) -> None:
+def test_what_predicates_push_leaves_before_the_loop_waits(
+    loop: Loop, peers: Peers, asks: list[int], gathers: bool
+) -> None:
     class Pushing(Lines):
         asked = 0
         pushed = b""
@@ -347,6 +350,7 @@ def test_what_predicates_push_leaves_before_the_loop_waits(loop: Loop, peers: Pe
 
     seen: list[bytes] = []
     channel, far = peers.channel(Pushing, loop.map)
+    channel.gather_pushes = gathers
     loop.call_later(0.05, look)
     with ends_by_itself(loop):
         loop.run()

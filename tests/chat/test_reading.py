@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from typing import Any
 from unittest import mock
 
@@ -300,3 +301,22 @@ def test_handle_read_called_by_hand_lets_errors_of_callbacks_out() -> None:
     with pytest.raises(ValueError, match="bad line"):
         channel.handle_read()
     assert (channel.calls, channel.ac_in_buffer) == ([b"a", "end"], b"b")
+
+
+@beyond_the_old
+@pytest.mark.parametrize("kind", [ssl.SSLWantReadError, ssl.SSLWantWriteError])
+def test_tls_that_has_no_data_yet_is_no_error(loop: Loop, peers: Peers, kind: type[OSError]) -> None:
+    class Waiting(Lines):
+        waits = True
+
+        def recv(self, size: int) -> Any:
+            if self.waits:
+                self.waits = False
+                raise kind("not yet")
+            return super().recv(size)
+
+    channel, far = peers.channel(Waiting, loop.map)
+    far.sendall(b"line\n")
+    poll_until(loop, lambda: channel.lines == [b"line"])
+    assert channel.calls == [b"line", "end"]
+    channel.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cyncore import Loop
-from tests.support.chat import Lines, asynchat, feed
+from tests.support.chat import Lines, asynchat, beyond_the_old, feed
 from tests.support.peers import Peers
 
 TERMINATORS = [
@@ -418,3 +418,25 @@ def test_number_that_became_bytes_while_collecting_is_an_error_that_loses_nothin
     assert [call for call in channel.calls if not str(call).startswith("error TypeError")] == [b"abc", b"def", "end"]
     assert len(channel.calls) == 4
     channel.close()
+
+
+@beyond_the_old
+def test_number_below_zero_that_was_assigned_is_an_error_of_the_channel(loop: Loop, peers: Peers) -> None:
+    channel, far = peers.channel(Lines, loop.map)
+    channel.terminator = -5
+    feed(loop, far, b"data")
+    assert channel.calls
+    assert "ValueError" in channel.calls[0]
+    channel.close()
+
+
+@beyond_the_old
+def test_channel_that_closes_at_a_counted_piece_is_told_of_no_end(loop: Loop, peers: Peers) -> None:
+    class Closing(Lines):
+        def on_data(self, data: bytes) -> None:
+            self.close()
+
+    channel, far = peers.channel(Closing, loop.map)
+    channel.set_terminator(4)
+    feed(loop, far, b"data")
+    assert channel.calls == [b"data"]

@@ -261,3 +261,17 @@ class Forking(Line):
 serve(Forking)
 """
     assert run_script(FORKING + script) == "b'from the child'\n"
+
+
+@beyond_the_old
+def test_producer_of_another_thread_that_fails_is_its_channel_s_own(loop: Loop, peers: Peers) -> None:
+    class Failing:
+        def more(self) -> bytes:
+            raise ValueError("no data")
+
+    channel, _ = peers.channel(Lines, loop.map)
+    loop.call_soon(in_a_thread, lambda: channel.push_with_producer(Failing()))
+    for _ in range(3):
+        loop.poll(0)
+    assert set(channel.calls) == {"error ValueError('no data')"}
+    channel.close()

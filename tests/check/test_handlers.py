@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.check import told
+from tests.support.check import found, told
 
 QUEUE = "def __init__(self):\n    self.jobs = queue.Queue()\n    self.size: int = 3\n    self.kept = None\n"
 
@@ -140,3 +140,42 @@ def test_buffer_that_is_copied_at_every_send_is_found(line: str, copies: bool, t
 )
 def test_ways_around_the_engine_are_found(line: str, found: bool, tmp_path: Path) -> None:
     assert len(told(tmp_path, "CYN213", body=f"def go(self):\n    {line}")) == found
+
+
+ACCEPTS = """\
+def handle_accept(self):
+        try:
+            sock, addr = self.accept()
+        except TypeError:
+            return
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def handle_accept(self):\n        p = self.accept()\n        if p is not None:\n            a, b = p",
+        "def handle_accept(self):\n        pair = self.accept()\n        if pair:\n            a, b = pair",
+        ACCEPTS,
+        "def handle_error(self):\n        self.fail()\n    def fail(self):\n        self.close()",
+        "def handle_error(self):\n        if self.strict:\n            raise\n        self.close()",
+        "def handle_close(self):\n        super().handle_close()",
+        "def handle_close(self):\n        self.server.drop(self)",
+        "def handle_close(self):\n        self.stop()\n    def stop(self):\n        self.close()",
+        "def handle_close(self):\n        raise asyncore.ExitNow",
+        "def handle_close(self):\n        self.loop.call_soon(self.close)",
+        "def handle_read(self):\n        threading.Thread(target=lambda: time.sleep(1)).start()",
+        "def work(self):\n        time.sleep(1)",
+        "def handle_read(self):\n        time.sleep(0)",
+        "def handle_read(self):\n        self.q.get(timeout=1)\n    def begin(self):\n        self.q = queue.Queue()",
+        "def handle_write(self):\n        self.send(b'banner')\n        self.close()",
+        "def handle_read(self):\n        self.buffer = self.buffer[self.used:]",
+        "def __init__(self, sock):\n        asyncore.dispatcher.__init__(self, sock)",
+        "def __init__(self):\n        self.x = 0\n    def begin(self):\n        asyncore.dispatcher.__init__(self)",
+        "def process_message(self, peer, mailfrom, rcpttos, data):\n        pass",
+        "def push(self, text):\n        self.send(text.encode())\n    def hi(self):\n        self.push('hi')",
+    ],
+)
+def test_good_channel_is_left_alone(body: str, tmp_path: Path) -> None:
+    head = "import asyncore, queue, threading, time\nclass C(asyncore.dispatcher):\n    "
+    assert found(tmp_path, main=head + body + "\n") == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``python -m cyncore check`` finds channels whatever way they come to be, and leaves good programs alone."""
+"""``python -m cyncore check`` finds channels whatever way they come to be, and whatever their bases are called."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.check import findings
+from tests.support.check import findings, found
 
 BODY = "\n    def handle_write(self):\n        self.send(b'x')\n"  # of a class that spins, if it is a channel
 COPY = """\
@@ -22,15 +22,6 @@ class dispatcher_with_send(dispatcher):
 
 def loop(): pass
 """
-
-
-def found(folder: Path, *codes: str, **files: str) -> list[str]:
-    """``file:line code`` of what is found, notes left out unless they are named in ``codes``."""
-    return [
-        f"{Path(one.path).stem}:{one.line} {one.code}"
-        for one in findings(folder, **files)
-        if (one.code in codes if codes else one.rule.severity != "note")
-    ]
 
 
 @pytest.mark.parametrize(
@@ -153,144 +144,6 @@ class B(A):
     assert (one.code, one.remedy) == ("CYN102", "write `readable = asyncore.dispatcher.readable` in its place")
 
 
-CHAT = """\
-import asyncore, asynchat, threading
-from concurrent.futures import ThreadPoolExecutor
-
-class Chat(asynchat.async_chat):
-    def __init__(self, sock):
-        super().__init__(sock)
-        clients.append(self)
-
-clients = []
-pool = ThreadPoolExecutor()
-"""
-
-THREAD = """\
-class T(threading.Thread):
-    def __init__(self):
-        self.chat = Chat(None)
-    def run(self):
-        self.say()
-    def say(self):
-        self.chat.push(b"x")
-"""
-INNER = """\
-class D(Chat):
-    def found_terminator(self):
-        def work():
-            self.push(b"x")
-        threading.Thread(target=work).start()
-"""
-
-
-@pytest.mark.parametrize(
-    "tail",
-    [
-        "def work(chat: Chat):\n    chat.push(b'x')\nthreading.Thread(target=work).start()",
-        "chat = Chat(None)\ndef work():\n    chat.close()\nthreading.Thread(target=work).start()",
-        "chat = Chat(None)\nthreading.Thread(target=chat.close_when_done).start()",
-        "chat = Chat(None)\nthreading.Thread(target=lambda: chat.push(b'x')).start()",
-        "chat = Chat(None)\nthreading.Timer(5, chat.close).start()",
-        "def work(it):\n    it.push(b'x')\nchat = Chat(None)\nthreading.Thread(target=work, args=(chat,)).start()",
-        "def work():\n    for one in list(clients):\n        one.push(b'x')\nthreading.Thread(target=work).start()",
-        "def work(number):\n    clients[number].push(b'x')\npool.submit(work, 1)",
-        "def work(it):\n    it.set_terminator(None)\npool.submit(work, 1)",
-        THREAD,
-        INNER,
-    ],
-)
-def test_channel_used_in_a_thread_is_found(tail: str, tmp_path: Path) -> None:
-    assert [one.split()[1] for one in found(tmp_path, main=CHAT + tail + "\n")] == ["CYN201"]
-
-
-@pytest.mark.parametrize(
-    "tail",
-    [
-        "def work():\n    asyncore.loop()\n    chat.close()\nchat = Chat(None)\nthreading.Thread(target=work).start()",
-        "def work(loop, chat: Chat):\n    loop.call_soon_threadsafe(chat.push, b'x')\npool.submit(work)",
-        "def work(loop, chat: Chat):\n    loop.call_soon_threadsafe(lambda: chat.push(b'x'))\npool.submit(work)",
-        "def work(stack):\n    stack.push(1)\n    stack.close()\npool.submit(work, [])",
-        "def work(sock):\n    sock.send(b'x')\n    sock.close()\nthreading.Thread(target=work).start()",
-        "class D(Chat):\n    def run(self):\n        self.push(b'x')",
-        "class T(threading.Thread):\n    def run(self):\n        self.file.close()",
-        "chat = Chat(None)\nchat.push(b'x')\nthreading.Thread(target=print).start()",
-    ],
-)
-def test_thread_that_leaves_channels_alone_is_left_alone(tail: str, tmp_path: Path) -> None:
-    assert found(tmp_path, main=CHAT + tail + "\n") == []
-
-
-ACCEPTS = """\
-def handle_accept(self):
-        try:
-            sock, addr = self.accept()
-        except TypeError:
-            return
-"""
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "def handle_accept(self):\n        p = self.accept()\n        if p is not None:\n            a, b = p",
-        "def handle_accept(self):\n        pair = self.accept()\n        if pair:\n            a, b = pair",
-        ACCEPTS,
-        "def handle_error(self):\n        self.fail()\n    def fail(self):\n        self.close()",
-        "def handle_error(self):\n        if self.strict:\n            raise\n        self.close()",
-        "def handle_close(self):\n        super().handle_close()",
-        "def handle_close(self):\n        self.server.drop(self)",
-        "def handle_close(self):\n        self.stop()\n    def stop(self):\n        self.close()",
-        "def handle_close(self):\n        raise asyncore.ExitNow",
-        "def handle_close(self):\n        self.loop.call_soon(self.close)",
-        "def handle_read(self):\n        threading.Thread(target=lambda: time.sleep(1)).start()",
-        "def work(self):\n        time.sleep(1)",
-        "def handle_read(self):\n        time.sleep(0)",
-        "def handle_read(self):\n        self.q.get(timeout=1)\n    def begin(self):\n        self.q = queue.Queue()",
-        "def handle_write(self):\n        self.send(b'banner')\n        self.close()",
-        "def handle_read(self):\n        self.buffer = self.buffer[self.used:]",
-        "def __init__(self, sock):\n        asyncore.dispatcher.__init__(self, sock)",
-        "def __init__(self):\n        self.x = 0\n    def begin(self):\n        asyncore.dispatcher.__init__(self)",
-        "def process_message(self, peer, mailfrom, rcpttos, data):\n        pass",
-        "def push(self, text):\n        self.send(text.encode())\n    def hi(self):\n        self.push('hi')",
-    ],
-)
-def test_good_channel_is_left_alone(body: str, tmp_path: Path) -> None:
-    head = "import asyncore, queue, threading, time\nclass C(asyncore.dispatcher):\n    "
-    assert found(tmp_path, main=head + body + "\n") == []
-
-
-GUARDS = """\
-while True:
-    try:
-        asyncore.loop()
-    except KeyboardInterrupt:
-        break
-    except:
-        print("again")
-"""
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "asyncore.loop()",
-        "asyncore.loop(timeout=1)",
-        "asyncore.loop(0.05)",  # without a count it is a loop that ends by itself
-        "def f():\n    asyncore.poll()",
-        "while True:\n    try:\n        asyncore.loop()\n    except Exception:\n        time.sleep(1)",
-        GUARDS,
-        "try:\n    asyncore.loop()\nexcept:\n    asyncore.close_all()\n    raise",
-        "for c in list(asyncore.socket_map.values()):\n    c.close()",
-        "for c in asyncore.socket_map.values():\n    print(c)",
-        "select.select([sock], [], [])",
-        "while True:\n    time.sleep(1)",
-    ],
-)
-def test_good_loop_is_left_alone(source: str, tmp_path: Path) -> None:
-    assert found(tmp_path, main=f"import asyncore, select, time\n{source}\n") == []
-
-
 # What a name stands for
 
 
@@ -343,28 +196,9 @@ def test_cyncore_s_own_modules_are_no_copies(tmp_path: Path) -> None:
     assert found(tmp_path, "CYN302", cyncore__asyncore=COPY) == []
 
 
-# Loops whose arguments have names
-
-
-@pytest.mark.parametrize(
-    ("source", "code"),
-    [
-        ("PAUSE = 0.001\nwhile True:\n    asyncore.loop(PAUSE, count=1)\n", "CYN104"),
-        (
-            "class Server:\n    pause = 0.001\n    def run(self):\n        asyncore.loop(self.pause, count=1)\n",
-            "CYN104",
-        ),
-        ("PAUSE = -1\nasyncore.loop(PAUSE)\n", "CYN215"),
-        ("class A:\n    pause = 1\nclass B:\n    pause = 2\nwhile True:\n    asyncore.poll(x.pause)\n", "CYN311"),
-        ("def serve():\n    while True:\n        asyncore.poll(unknown)\n", "CYN311"),
-    ],
-)
-def test_timeout_is_known_by_its_name(source: str, code: str, tmp_path: Path) -> None:
-    assert [one.split()[1] for one in found(tmp_path, code, main=f"import asyncore\n{source}")] == [code]
-
-
-@pytest.mark.parametrize(
-    ("target", "patched"), [("socket.socket.send", True), ("socket.socket.more", False), ("other.send", False)]
-)
-def test_method_put_into_the_socket_class_is_found(target: str, patched: bool, tmp_path: Path) -> None:
-    assert len(found(tmp_path, "CYN217", main=f"import asyncore, socket\n{target} = mine\n")) == patched
+def test_package_that_is_named_itself_is_known_by_the_name_of_its_folder(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("import asyncore\nclass B(asyncore.dispatcher): pass\n")
+    (package / "user.py").write_text(f"from package import B\nclass C(B):{BODY}")
+    assert [one.code for one in findings(package) if one.code == "CYN204"] == ["CYN204"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.check import HEAD, findings, told
+from tests.support.check import HEAD, findings, found, told
 
 CHAT = "def hello(self): self.push(b'x')\n"
-STORED = "def join(self, group):\n    group.append(self)\n    everyone.add(self)\n    names[self.name] = self\n"
+STORED = "def join(self, group):\n    group.append(self)\n    everyone.add(self)\n    mine = names[self.name] = self\n"
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,76 @@ def test_containers_are_known_in_every_file(tmp_path: Path) -> None:
     user = (
         f"{HEAD}from chat import group\ndef f():\n    for c in group: c.close()\nthreading.Thread(target=f).start()\n"
     )
-    found = [one for one in findings(tmp_path, chat=chat, user=user, more=user) if one.code == "CYN201"]
-    assert sorted(Path(one.path).stem for one in found) == ["more", "user"]
+    told_of = [one for one in findings(tmp_path, chat=chat, user=user, more=user) if one.code == "CYN201"]
+    assert sorted(Path(one.path).stem for one in told_of) == ["more", "user"]
+
+
+PROGRAM = """\
+import asyncore, asynchat, threading
+from concurrent.futures import ThreadPoolExecutor
+
+class Chat(asynchat.async_chat):
+    def __init__(self, sock):
+        super().__init__(sock)
+        clients.append(self)
+
+clients = []
+pool = ThreadPoolExecutor()
+"""
+
+
+THREAD = """\
+class T(threading.Thread):
+    def __init__(self):
+        self.chat = Chat(None)
+    def run(self):
+        self.say()
+    def say(self):
+        self.chat.push(b"x")
+"""
+
+
+INNER = """\
+class D(Chat):
+    def found_terminator(self):
+        def work():
+            self.push(b"x")
+        threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "def work(chat: Chat):\n    chat.push(b'x')\nthreading.Thread(target=work).start()",
+        "chat = Chat(None)\ndef work():\n    chat.close()\nthreading.Thread(target=work).start()",
+        "chat = Chat(None)\nthreading.Thread(target=chat.close_when_done).start()",
+        "chat = Chat(None)\nthreading.Thread(target=lambda: chat.push(b'x')).start()",
+        "chat = Chat(None)\nthreading.Timer(5, chat.close).start()",
+        "def work(it):\n    it.push(b'x')\nchat = Chat(None)\nthreading.Thread(target=work, args=(chat,)).start()",
+        "def work():\n    for one in list(clients):\n        one.push(b'x')\nthreading.Thread(target=work).start()",
+        "def work(number):\n    clients[number].push(b'x')\npool.submit(work, 1)",
+        "def work(it):\n    it.set_terminator(None)\npool.submit(work, 1)",
+        THREAD,
+        INNER,
+    ],
+)
+def test_channel_used_in_a_thread_is_found(tail: str, tmp_path: Path) -> None:
+    assert [one.split()[1] for one in found(tmp_path, main=PROGRAM + tail + "\n")] == ["CYN201"]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "def work():\n    asyncore.loop()\n    chat.close()\nchat = Chat(None)\nthreading.Thread(target=work).start()",
+        "def work(loop, chat: Chat):\n    loop.call_soon_threadsafe(chat.push, b'x')\npool.submit(work)",
+        "def work(loop, chat: Chat):\n    loop.call_soon_threadsafe(lambda: chat.push(b'x'))\npool.submit(work)",
+        "def work(stack):\n    stack.push(1)\n    stack.close()\npool.submit(work, [])",
+        "def work(sock):\n    sock.send(b'x')\n    sock.close()\nthreading.Thread(target=work).start()",
+        "class D(Chat):\n    def run(self):\n        self.push(b'x')",
+        "class T(threading.Thread):\n    def run(self):\n        self.file.close()",
+        "chat = Chat(None)\nchat.push(b'x')\nthreading.Thread(target=print).start()",
+    ],
+)
+def test_thread_that_leaves_channels_alone_is_left_alone(tail: str, tmp_path: Path) -> None:
+    assert found(tmp_path, main=PROGRAM + tail + "\n") == []

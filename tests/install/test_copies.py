@@ -275,6 +275,17 @@ def test_what_is_no_copy_is_refused_with_the_reason(tmp_path: Path, name: str, w
     assert why in refusal(script, [name])
 
 
+def test_copy_whose_package_no_finder_can_look_for_is_refused(tmp_path: Path) -> None:
+    run_script(
+        f"{write(tmp_path)}class Finder:\n    def find_spec(self, name, *more):\n"
+        "        if name == 'broken': raise ImportError('cannot look')\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "try: cyncore.install(replace_copies=['broken.asyncore'])\n"
+        "except cyncore.InstallError as error: assert 'broken.asyncore' in str(error)\n"
+        "else: raise AssertionError('installed')\n"
+    )
+
+
 def test_one_string_is_refused() -> None:
     run_script(
         "import cyncore\n"

@@ -572,3 +572,29 @@ def test_close_all_may_run_in_a_handler(peers: Peers) -> None:
         far.send(b"x")
     asyncore.loop(5, map=map)
     assert sum(len(channel.seen) for channel, _ in channels) == 1
+
+
+def test_channel_that_takes_another_socket_leaves_its_old_place(peers: Peers) -> None:
+    map: dict[int, Any] = {}
+    channel, _ = peers.channel(Recorder, map)
+    turn(map)
+    near, far = peers.pair()
+    peers.keep(channel.socket)
+    channel.set_socket(near)
+    assert map == {near.fileno(): channel}
+    far.send(b"data")
+    turn(map)
+    assert channel.got == b"data"
+    channel.close()
+
+
+def test_channel_that_gets_a_descriptor_leaves_the_place_of_those_without_to_who_has_it_now(peers: Peers) -> None:
+    map: dict[Any, Any] = {}
+    first, second = Recorder(None, map), Recorder(None, map)
+    first.add_channel()
+    second.add_channel()
+    near, _ = peers.pair()
+    first.set_socket(near)
+    assert map == {None: second, near.fileno(): first}
+    first.close()
+    second.close()

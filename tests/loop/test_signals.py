@@ -318,3 +318,49 @@ def test_loop_of_another_thread_is_stopped_by_a_signal_handler(loop: Loop, peers
     loop.stop()
     thread.join()
     assert ended
+
+
+# Where the program wants the numbers of signals to be written
+
+
+@pytest.fixture
+def numbers() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe; signals are written to the second until the test is over."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    yield reader, writer
+    signal.set_wakeup_fd(before)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_number_of_a_signal_in_a_wait_is_written_where_the_program_wants_it(
+    idle: Loop, numbers: tuple[int, int]
+) -> None:
+    reader, writer = numbers
+    with at_a_signal(idle.stop):
+        idle.run()
+    assert os.read(reader, 10) == bytes([signal.SIGALRM])
+    assert signal.set_wakeup_fd(writer) == writer
+
+
+def test_handler_may_have_the_numbers_written_elsewhere(idle: Loop, numbers: tuple[int, int]) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with at_a_signal(lambda: (signal.set_wakeup_fd(writer), idle.stop())):
+        idle.run()
+    assert signal.set_wakeup_fd(numbers[1]) == writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_handler_may_close_what_the_numbers_are_written_to(idle: Loop) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    with at_a_signal(lambda: (os.close(writer), idle.stop())):
+        idle.run()
+    signal.set_wakeup_fd(before)
+    os.close(reader)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.coverage import not_measured
 from tests.support.script import run_script
 from tests.support.smtpd import ENVELOPE, GREETING, Mail
 from tests.support.smtpd import mail_fixture as mail_fixture
@@ -93,6 +94,7 @@ good.close()
 
 
 @pytest.mark.load
+@not_measured("what measures takes memory, and makes the server slow")
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_hostile_peers_take_bounded_memory_and_nobody_s_service(attack: str) -> None:
     told = run_script(SCRIPT.format(root=str(Path(__file__).parents[2]), attack=attack))

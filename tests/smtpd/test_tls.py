@@ -404,6 +404,7 @@ def test_channel_that_closes_behind_its_reply_begins_no_handshake(mail: Mail, se
     client = mail.client(server)
     client.say(b"STARTTLS\r\n")
     assert client.hear_the_end() == READY
+    mail.loop.poll(0.02)  # in which it would begin
     assert list(mail.loop.map.values()) == [server]
 
 
@@ -414,3 +415,8 @@ def test_peer_that_leaves_replies_unread_gets_no_handshake(mail: Mail, server_tl
     asynchat.async_chat.push(server.channels[0], bytes(2_000_000))
     client.say(b"STARTTLS\r\n")
     poll_until(mail.loop, lambda: list(mail.loop.map.values()) == [server])
+
+
+def test_starttls_takes_no_argument(mail: Mail, server_tls: ssl.SSLContext) -> None:
+    client = mail.client(mail.server(tls_context=server_tls))
+    assert client.ask(b"STARTTLS now\r\n") == ["501 Syntax: STARTTLS"]

@@ -32,3 +32,12 @@ def told(folder: Path, *codes: str, base: str = "asyncore.dispatcher", **parts: 
     body = "\n".join(f"    {line}" for line in parts["body"].splitlines())
     source = f"{HEAD}class C({base}):\n{body}\n{parts.get('tail', '')}\n"
     return [f"{one.code} {one.message}; {one.remedy}" for one in findings(folder, main=source) if one.code in codes]
+
+
+def found(folder: Path, *codes: str, **files: str) -> list[str]:
+    """``file:line code`` of what is found, notes left out unless they are named in ``codes``."""
+    return [
+        f"{Path(one.path).stem}:{one.line} {one.code}"
+        for one in findings(folder, **files)
+        if (one.code in codes if codes else one.rule.severity != "note")
+    ]
