@@ -21,7 +21,7 @@ else:
 class async_chat(ChatChannel, dispatcher):
     """A dispatcher that hands on its input in pieces that end with a terminator, and queues its output.
 
-    Derive, define `collect_incoming_data` and `found_terminator`, and say with `set_terminator` what a piece ends with.
+    Derive, define `collect_incoming_data` and `found_terminator`, and call `set_terminator` with the end of a piece.
     ``sock`` and ``map``: as those of `dispatcher`. Unless a docstring says otherwise, a method is to be called from the
     thread that runs the channel's loop.
     """
@@ -35,17 +35,17 @@ class async_chat(ChatChannel, dispatcher):
     """Bytes sent at once."""
 
     max_incoming: int | None = None
-    """Bytes that may come before a terminator made of bytes; None: any number. Where more do, `handle_error` is called,
-    with `LimitExceeded` being handled. If that does not close the channel, the rest of that piece is dropped, without
-    `found_terminator`.
+    """Bytes that may come before a terminator made of bytes; None: any number. After more, `handle_error` is called
+    while `LimitExceeded` is being handled. If that does not close the channel, the rest of the piece is dropped, and
+    `found_terminator` is not called for it.
     """
 
     max_outgoing: int | None = None
     """Bytes that may wait to be sent; None: any number. See `push`."""
 
     gather_pushes: bool = False
-    """Does what handlers push wait until the end of the tick, to leave in one system call? For a class whose handlers
-    make several pushes and wait for nothing that their peer does. A channel may have it, too.
+    """Is what handlers push kept until the end of the tick, and then sent in one system call? For a class whose
+    handlers push several times and wait for nothing that their peer does. It may also be set on a single channel.
     """
 
     use_encoding: Any = 0
@@ -58,11 +58,11 @@ class async_chat(ChatChannel, dispatcher):
         dispatcher.__init__(self, sock, map)
 
     def collect_incoming_data(self, data: bytes) -> None:
-        """``data`` came, a part of a piece or all of it. To be defined."""
+        """``data`` came: a part of a piece, or all of it. To be defined."""
         raise NotImplementedError(f"{type(self).__qualname__} does not define collect_incoming_data()")
 
     def found_terminator(self) -> None:
-        """What came since the last time was a whole piece, its terminator left out. To be defined."""
+        """A piece is complete: what was collected since the last call, without the terminator. To be defined."""
         raise NotImplementedError(f"{type(self).__qualname__} does not define found_terminator()")
 
     def handle_close(self) -> None:

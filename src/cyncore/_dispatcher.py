@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The classes that programs derive from: ``dispatcher`` and its buffered and file-serving kin.
 
-Everything that runs once per event (reading, sending, telling the poller what is wanted) is the engine's; what is here
-runs once per connection, or only where a program did not say what to do. Behaviour is that of CPython 3.11's
-``asyncore`` wherever a program could tell; docs/compatibility.md lists each place where a defect of it was cured
-instead.
+What runs once per event (reading, sending, telling the poller what is wanted) is in the engine. What is here runs once
+per connection, or only where a program defines no handler of its own. It behaves as CPython 3.11's ``asyncore`` did
+wherever a program could tell; docs/compatibility.md lists each defect that was cured instead.
 
 Unless a docstring says otherwise, a method is to be called from the thread that runs the channel's loop.
 """
@@ -45,7 +44,7 @@ else:
 
 _DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
-# The old names of the modules that classes of these are shown with.
+# A channel's repr shows the classes of these modules under the old name of the module.
 _SHOWN_AS = {"cyncore": "asyncore", "cyncore.asyncore": "asyncore"}
 
 
@@ -88,7 +87,7 @@ def _uncaught(channel: Any, traceback: tuple[Any, type[BaseException] | None, Ba
 
 
 def _unhandled(handler: _Handler) -> _Handler:
-    """Marks a handler that only says so: a class that has no other does not handle the event."""
+    """Marks a handler that only logs the event: a class that has no other does not handle that event."""
     handler.unhandled = True  # type: ignore[attr-defined]
     return handler
 
@@ -108,7 +107,7 @@ class dispatcher(Channel):
     ignore_log_types = frozenset({"warning"})
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
-        # Through the class: a program may have a method of such a name for purposes of its own.
+        # Called through the class: a program may have a method of that name for purposes of its own.
         if Channel._take(self, sock, socket_map if map is None else map):
             return
         self._map = socket_map if map is None else map
@@ -123,7 +122,7 @@ class dispatcher(Channel):
             Channel._find_peer(self, sock)
         except OSError as error:
             if error.errno not in (ENOTCONN, EINVAL):
-                self.del_channel(map)  # nothing can be done with it, and polling it would only spin
+                self.del_channel(map)  # it is of no use, and the loop would get events of it without end
                 raise
             self.connected = False
 
@@ -157,7 +156,7 @@ class dispatcher(Channel):
         try:
             self.socket.setsockopt(level, option, self.socket.getsockopt(level, option) | 1)
         except OSError:
-            pass  # as before: an address that stays taken is told by bind()
+            pass  # as in the old module: bind() fails if the address is still taken
 
     def listen(self, num: int) -> Any:
         """Starts accepting; at most ``num`` connections wait in the kernel's backlog. OSError as `socket.listen`."""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The names of ``waitress.wasyncore``, waitress' own copy of asyncore, on cyncore's loop.
 
-``python -m cyncore -m waitress APP`` and an early ``cyncore.install()`` give it to waitress in the copy's place. What
-the copy of waitress 3 does otherwise than asyncore is done here as well: channels log to the logger ``waitress``, have
-no socket once they are closed, and may be told to stay open at a failed send; an error's number is its first argument;
-and ``socket_map`` is one of its own.
+``python -m cyncore -m waitress APP`` and an early ``cyncore.install()`` give it to waitress in place of the copy. It
+differs from asyncore where the copy of waitress 3 does: channels log to the logger ``waitress``, have no socket once
+they are closed, and can stay open after a send that failed; the number of an error is its first argument; and there is
+a ``socket_map`` of its own.
 
-One thing is as in asyncore and in waitress 2, for which it makes a difference: a channel that is made with a connected
-socket is connected, and knows its peer, from the start. waitress 3 says so itself, right after.
+It differs from the copy of waitress 3 in one thing, for waitress 2, which needs it: as in asyncore, a channel that is
+made with a connected socket is connected, and knows its peer, from the start. waitress 3 sets both itself.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Sender(_dispatcher):
     """
 
     def handle_close(self) -> None:
-        """A lost peer is the loop's to find."""
+        """Does nothing: the loop will find that the peer is lost."""
 
 
 class dispatcher(_dispatcher):
@@ -121,7 +121,7 @@ class dispatcher(_dispatcher):
         self.set_socket(sock, map)
         try:
             _dispatcher._find_peer(self, sock)
-        except OSError:  # not connected, or not any more: the loop will tell, or the program knows
+        except OSError:  # not connected, or no longer: the program knows, or an event will tell
             return
         self.connected = True
 
@@ -144,7 +144,7 @@ class dispatcher(_dispatcher):
         try:
             return _dispatcher.send(channel, data)
         except OSError as error:
-            if error.errno is not None:  # those that mean something were seen to already
+            if error.errno is not None:  # the engine has handled those that mean a lost peer, or no room
                 raise
             if _errno_of(error) == EWOULDBLOCK:
                 return 0

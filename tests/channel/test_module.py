@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import inspect
 import os
+import pickle
 import select
 import socket
 import sys
@@ -264,3 +265,18 @@ def test_repr_shows_an_address_of_any_kind() -> None:
     channel.addr = ("host", 80)
     channel.connected = True
     assert repr(channel) == f"<asyncore.dispatcher connected host:80 at {id(channel):#x}>"
+
+
+PUBLIC_CLASSES = """
+    asyncore.dispatcher asyncore.dispatcher_with_send asyncore.file_dispatcher asyncore.file_wrapper
+    asynchat.async_chat asynchat.simple_producer smtpd.SMTPChannel smtpd.SMTPServer smtpd.DebuggingServer
+    smtpd.PureProxy smtpd.MailmanProxy
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("name", PUBLIC_CLASSES)
+def test_class_is_known_and_pickled_by_a_public_name(name: str) -> None:
+    module, _, last = name.partition(".")
+    kind = getattr(getattr(cyncore, module), last)
+    assert not any(part.startswith("_") for part in kind.__module__.split("."))
+    assert pickle.loads(pickle.dumps(kind)) is kind

@@ -63,7 +63,7 @@ class Module:
         self._read(tree.body, top=True)
 
     def forget(self) -> None:
-        """Lets go of the tree. What the classes derive from stays known."""
+        """Drops the tree, and all but what the classes derive from."""
         self.tree = None
         self.functions.clear()
         self.scopes.clear()
@@ -74,7 +74,7 @@ class Module:
             found.attributes.clear()
 
     def recall(self, tree: ast.Module) -> None:
-        """Reads a tree that was let go again."""
+        """Takes the tree again that `forget` has dropped."""
         self.tree = tree
         self.imports.clear()
         self.stars.clear()
@@ -117,7 +117,7 @@ class Module:
     def _import_from(self, statement: ast.ImportFrom) -> None:
         source = statement.module or ""
         if statement.level:
-            # The leading dots say: not by name, but from this place in the tree.
+            # Leading dots name a module by its place, starting from this one.
             up = statement.level - (1 if self.is_package else 0)
             home = self.parts[: len(self.parts) - up] if up else self.parts
             source = "/" + ".".join([*home, *filter(None, [source])])
@@ -172,7 +172,7 @@ def _names(base: ast.expr) -> list[str]:
 
 def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
     """The statements of a body and of the branches in it, not of what is defined in it."""
-    waiting = list(body)[::-1]  # and no recursion: a thousand elif are a thousand statements within one another
+    waiting = list(body)[::-1]  # no recursion: a thousand elif are a thousand statements nested in one another
     while waiting:
         statement = waiting.pop()
         yield statement

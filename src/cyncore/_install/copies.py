@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Copies of the old modules inside other packages: what stands in for one, and what is told of those that stay.
+"""Copies of the old modules inside other packages: which module replaces one, and the log lines on those that stay.
 
-Nothing here imports a copy, nor the packages around it, to look at it: a package usually imports its copy, and what has
-been imported is in use and can be replaced no more.
+Nothing here imports a copy, or the packages around it, to look at it. A package usually imports its copy, and a copy
+that has been imported is in use and cannot be replaced any more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cyncore._report import WARNING, report
 from .error import InstallError
 from .finder import found_by_others
 
-# What a copy of each defines as a class or a function; what is only imported does not count.
+# The classes and functions that a copy of each module defines. Those that it only imports do not count.
 _DEFINES = {
     "asyncore": {"dispatcher", "loop", "poll"},
     "asynchat": {"async_chat"},
@@ -28,21 +28,21 @@ _DEFINES = {
 }
 _CALLED = re.compile(r"_*(w?asyncore|asynchat|smtpd)[_0-9]*")
 
-_told: set[str] = set()
+_reported: set[str] = set()
 
 
 def chosen(names: Iterable[str]) -> dict[str, str]:
-    """Which of cyncore's modules stands for each of the copies ``names`` (in full: ``package.module``).
+    """Which of cyncore's modules replaces each of the copies ``names`` (in full: ``package.module``).
 
     TypeError for one string in place of several; InstallError where there is no such module, or nothing says what it
     is a copy of.
     """
     if isinstance(names, str):
         raise TypeError(f"replace_copies takes several names: [{names!r}]")
-    return {name: _stand_in_for(name) for name in names}
+    return {name: _replacement_for(name) for name in names}
 
 
-def _stand_in_for(name: str) -> str:
+def _replacement_for(name: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
         raise InstallError(f"{name!r} is no name of a module", {})
     if name.partition(".")[0] == "cyncore":
@@ -105,11 +105,11 @@ def _defined_in(spec: ModuleSpec, name: str) -> set[str]:
     return set() if code is None else {part.co_name for part in code.co_consts if isinstance(part, CodeType)}
 
 
-# Telling
+# Reports
 
 
 def watched(name: str, path: Any, target: Any) -> ModuleSpec | None:
-    """What the other finders find, with a loader that looks at what it has imported."""
+    """What the other finders find, with a loader that reports the module if it is a copy of asyncore."""
     spec = found_by_others(name, path, target)
     if spec is not None and hasattr(spec.loader, "exec_module"):
         spec.loader = _Watch(spec)  # type: ignore[assignment]
@@ -117,7 +117,7 @@ def watched(name: str, path: Any, target: Any) -> ModuleSpec | None:
 
 
 class _Watch:
-    """Lets a module's own loader do everything, and tells if that was a copy of asyncore."""
+    """Leaves the import to the module's own loader, and then reports the module if it is a copy of asyncore."""
 
     def __init__(self, spec: ModuleSpec) -> None:
         self._spec = spec
@@ -134,25 +134,25 @@ class _Watch:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        self._spec.loader = module.__loader__ = self._loader  # nobody who looks at the module finds anything of this
+        self._spec.loader = module.__loader__ = self._loader  # the module is to show no trace of this
         self._loader.exec_module(module)
-        _tell_if_copy(self._spec.name, module)
+        _report_if_copy(self._spec.name, module)
 
 
-def tell_of_all(*, by_name: bool) -> None:
-    """Tells of the copies of asyncore that are imported. ``by_name``: of those alone that are called something like it.
+def report_all(*, by_name: bool) -> None:
+    """Reports the copies of asyncore that are imported, each once a process.
 
-    Once a process for each of them.
+    ``by_name``: only those whose names are like asyncore's.
     """
     for name, module in list(sys.modules.items()):
         if not by_name or "asyncore" in name.rpartition(".")[2]:
-            _tell_if_copy(name, module)
+            _report_if_copy(name, module)
 
 
-def tell_of_known(name: str, program: str) -> None:
-    """Tells of a copy that `install` would have replaced had it not been in use."""
-    if name not in _told:
-        _told.add(name)
+def report_used(name: str, program: str) -> None:
+    """Reports a copy that `install` would have replaced if it had not been in use."""
+    if name not in _reported:
+        _reported.add(name)
         report(
             WARNING,
             "%s is in use already and keeps its own loop, which is not cyncore's: call cyncore.install() before "
@@ -162,9 +162,9 @@ def tell_of_known(name: str, program: str) -> None:
         )
 
 
-def _tell_if_copy(name: str, module: Any) -> None:
-    if name not in _told and _is_copy(module):
-        _told.add(name)
+def _report_if_copy(name: str, module: Any) -> None:
+    if name not in _reported and _is_copy(module):
+        _reported.add(name)
         report(
             WARNING,
             "%s is a copy of asyncore with a loop of its own, which is not cyncore's; to have cyncore in its place, "
@@ -178,7 +178,7 @@ def _tell_if_copy(name: str, module: Any) -> None:
 def _is_copy(module: Any) -> bool:
     """Does the module itself define what makes up asyncore?"""
     try:
-        names = object.__getattribute__(module, "__dict__")  # as it is: a lazy module is not to import itself for this
+        names = object.__getattribute__(module, "__dict__")  # a module that is imported lazily must stay unimported
         called, parts = names["__name__"], [names["dispatcher"], names["loop"], names["poll"]]
     except (AttributeError, KeyError, TypeError):
         return False

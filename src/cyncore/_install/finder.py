@@ -17,10 +17,9 @@ else:
 
 
 class Finder:
-    """Stands in ``sys.meta_path``: finds the names that are given to cyncore's modules.
+    """An entry of ``sys.meta_path`` that finds cyncore's modules under other names.
 
-    ``watch``: is called, as `find_spec` is, for a module that is called like a copy of asyncore; what it returns is
-    what is found.
+    ``watch``: finds, with the arguments of `find_spec`, a module whose name is like that of a copy of asyncore.
     """
 
     def __init__(self, watch: Callable[[str, Any, Any], ModuleSpec | None]) -> None:
@@ -28,11 +27,11 @@ class Finder:
         self._given = {name: name for name in NAMES}
 
     def give(self, names: dict[str, str]) -> None:
-        """From now on, each of these names is that of one of cyncore's modules: ``asyncore`` is `cyncore.asyncore`."""
+        """Finds these names from now on. Each comes with the name of one of cyncore's modules."""
         self._given.update(names)
 
     def may_be_a_copy(self, name: str) -> bool:
-        """Is a module of that name called like a copy of asyncore, and is not one of cyncore's?"""
+        """Is the name like that of a copy of asyncore, and not one that this finder gives to cyncore's modules?"""
         if "asyncore" not in name:  # nearly all, and every import asks
             return False
         last = name.rpartition(".")[2]

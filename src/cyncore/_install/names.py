@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The old names: ``asyncore``, ``asynchat`` and ``smtpd``, bound to cyncore's modules by `install`, and copies' names.
+"""`install`: binds the names ``asyncore``, ``asynchat`` and ``smtpd``, and those of copies, to cyncore's modules.
 
 Facts of the import system, and what follows from them:
 
-- What is in ``sys.modules`` is found before anything else, and what is not is asked of ``sys.meta_path`` in order. So
-  the names are bound in the first as far as that is cheap, and a finder at the front of the second gives them to
-  whoever imports the rest, or takes one out of ``sys.modules`` and imports it again: other copies never get a chance,
-  nor do the DeprecationWarnings of the standard library's.
-- A module inside a package is an attribute of that too, which the import system sets when the module is imported. So
-  the name of a copy inside a package is bound by an import of it alone, through the finder.
+- An import looks into ``sys.modules`` first, and then asks the finders in ``sys.meta_path`` in their order. So the
+  modules that are cheap to import are put into ``sys.modules``. A finder at the front of ``sys.meta_path`` has the
+  others, and gives a module again to a program that removes it from ``sys.modules``. So no other copy is ever found,
+  and the standard library's modules give no DeprecationWarning.
+- A module inside a package is also an attribute of the package, which the import system sets when it imports the
+  module. So the name of a copy inside a package is bound by importing it, through the finder.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 else:
     Any = object
 
-# smtpd costs more to import than the others together, and most programs have no use for it.
+# smtpd takes longer to import than the others together, and most programs do not use it.
 _AT_ONCE = NAMES[:2]
 
-# The copy that has a stand-in of its own, and how its program is called.
+# The copy for which cyncore has a module of its own.
 _WAITRESS = "waitress.wasyncore"
 
 _lock = RLock()
@@ -42,27 +42,26 @@ def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> Non
     """Binds the names ``asyncore``, ``asynchat`` and ``smtpd`` to cyncore's modules, for the whole process.
 
     From then on ``import asyncore`` anywhere gives the module `cyncore.asyncore` itself, and so for the other two.
-    smtpd is imported when it is asked for first. Calling this again does nothing. May be called from any thread.
+    smtpd is imported when a program first asks for it. Calling this again does nothing. May be called from any thread.
 
     ``waitress.wasyncore``, the copy of asyncore that waitress brings along, is bound to `cyncore.wasyncore` in the same
     way, unless it is in use already: then it stays, and the log says so. ``replace_copies`` names other copies inside
-    packages, in full (``"package.asyncore"``): each is bound to the one of the three modules that its name, or what it
-    defines, says it is a copy of. InstallError where there is no such module, or nothing says that; TypeError for one
-    string. Packages are not imported for that. Of a copy of asyncore that stays, the log (``cyncore``) tells once.
+    packages, in full (``"package.asyncore"``): each is bound to the one of the three modules of which it is a copy, as
+    its name or what it defines says. InstallError where there is no such module, or neither says it; TypeError for one
+    string. The packages are not imported for that. A copy of asyncore that stays is logged once (``cyncore``).
 
     Where one of the names is bound to another copy already (of the standard library, of a distribution, or vendored):
 
     - A copy that was only imported is replaced.
-    - A copy *in use* is not: InstallError says by whom, and none of the names is bound. In use means that there
-      are channels in its ``socket_map``, classes derived from its classes, instances of them, or modules that hold it
-      or something defined in it (``import asyncore`` and ``from asyncore import dispatcher`` alike), or that it is
-      being imported at the moment. What the copies to be replaced do with each other does not count, nor does the
-      attribute of a package that is the copy inside it. A reference that only a function or an object holds is not
-      found.
-    - With ``replace`` it is replaced nevertheless. Whoever holds the other copy keeps it, and classes derived from it
-      stay on its loop, which cyncore's does not run.
+    - A copy *in use* is not: InstallError says what uses it, and none of the names is bound. A copy is in use if its
+      ``socket_map`` has channels, if there are classes derived from its classes or instances of them, if a module holds
+      it or something defined in it (by ``import asyncore`` or by ``from asyncore import dispatcher``), or if it is
+      being imported at the moment. Uses by the other copies that are to be replaced do not count, nor does the package
+      around a copy, which has it as an attribute. A reference that only a function or an object holds is not found.
+    - With ``replace`` it is replaced nevertheless. A module that holds the other copy keeps it. Classes derived from it
+      stay on its loop, which cyncore's loop does not run.
 
-    There is no way back: modules that were imported in between would keep cyncore's.
+    It cannot be undone: modules that were imported in between would keep cyncore's.
     """
     with _lock:
         wanted = {name: name for name in NAMES}
@@ -75,7 +74,7 @@ def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> Non
         others = _others(wanted)
         if others and not replace:
             _refuse_if_used(others)
-        if _WAITRESS not in wanted and not _keeps_its_own():
+        if _WAITRESS not in wanted and not _waitress_is_in_use():
             wanted[_WAITRESS] = "wasyncore"
         _finder.give(wanted)
         if _finder not in sys.meta_path:
@@ -85,11 +84,11 @@ def install(*, replace: bool = False, replace_copies: Iterable[str] = ()) -> Non
         if any(map(_finder.may_be_a_copy, list(sys.modules))):
             from . import copies
 
-            copies.tell_of_all(by_name=True)
+            copies.report_all(by_name=True)
 
 
 def _bind(name: str, module: Any) -> None:
-    """Gives ``name`` to one of cyncore's modules; where that is not imported (None), the finder does when asked."""
+    """Binds ``name`` to one of cyncore's modules. None: it is not imported yet, and the finder will give it."""
     package, _, last = name.rpartition(".")
     before = sys.modules.get(name)
     if package:
@@ -105,7 +104,7 @@ def _bind(name: str, module: Any) -> None:
 
 
 def _others(wanted: dict[str, str]) -> dict[str, Any]:
-    """What stands under the names in ``sys.modules`` and is not the one of cyncore's modules that is wanted there."""
+    """The modules that have these names in ``sys.modules`` now, except those of cyncore that are wanted there."""
     found = {name: sys.modules.get(name) for name in wanted}
     return {
         name: module
@@ -114,8 +113,8 @@ def _others(wanted: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _keeps_its_own() -> bool:
-    """Is waitress' own copy in use? Whoever asked for the other names has made no mistake: it is told, and no error."""
+def _waitress_is_in_use() -> bool:
+    """Is waitress' own copy in use? That is logged, and is no error: nobody has asked for this name."""
     others = _others({_WAITRESS: "wasyncore"})
     if not others:
         return False
@@ -123,7 +122,7 @@ def _keeps_its_own() -> bool:
 
     if not uses.uses(others):
         return False
-    copies.tell_of_known(_WAITRESS, "waitress")
+    copies.report_used(_WAITRESS, "waitress")
     return True
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Who provides a module: the file that an import finds, and the distribution that installed it.
+"""Where a module comes from: the file that an import finds, and the distribution that installed it.
 
-For messages only: reading the metadata of everything that is installed takes its time.
+Used for messages only, because reading the metadata of all installed distributions is slow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.machinery import PathFinder
 def distribution_of(name: str, path: str) -> str | None:
     """The distribution that installed the file ``path`` of the module ``name``, with its version.
 
-    None where none did, or none says so.
+    None where no installed distribution lists the file.
     """
     from importlib import metadata
 
@@ -35,7 +35,7 @@ def described(name: str, path: str | None) -> str:
 
 
 def hidden_shims(path: list[str]) -> Iterator[str]:
-    """One line for each module of an installed cyncore-shim that another one hides on ``path``, with the remedy."""
+    """A line, with the remedy, for each module of an installed cyncore-shim that another one on ``path`` hides."""
     from importlib import metadata
 
     try:
@@ -45,7 +45,7 @@ def hidden_shims(path: list[str]) -> Iterator[str]:
     for file in shim.files or []:
         if file.suffix != ".py" or len(file.parts) != 1:
             continue
-        # Of the path alone: what is in `sys.modules`, or bound by install(), says nothing of the next program.
+        # Only the path is searched: what `sys.modules` has, or install() has bound, says nothing of the next program.
         found = PathFinder.find_spec(file.stem, path)
         origin = found.origin if found is not None else None
         if origin is not None and os.path.realpath(origin) != os.path.realpath(str(shim.locate_file(file))):

@@ -23,7 +23,7 @@ _warned = False
 def stand_in(name: str, file: str, module: ModuleType) -> Callable[[str], Any]:
     """Puts ``module`` in ``sys.modules`` in the place of the shim's module ``name``, whose file is ``file``.
 
-    Returns a ``__getattr__`` for the shim's: a thread that found that while it was still being imported keeps it.
+    Returns a ``__getattr__`` for the shim's module: a thread that found it while it was still being imported keeps it.
 
     Warns (RuntimeWarning, once a process) where ``asyncore`` is or will be another's: asynchat and smtpd run on
     cyncore's loop, which the ``loop()`` of that asyncore does not serve.
@@ -51,7 +51,7 @@ def _warn_of_a_mixture(name: str, file: str) -> None:
 
 
 def _foreign_asyncore(file: str) -> str | None:
-    """What ``import asyncore`` gives if it is neither cyncore's nor the shim's beside ``file``, in words."""
+    """Describes what ``import asyncore`` gives, if that is neither cyncore's nor the shim's beside ``file``."""
     loaded = sys.modules.get("asyncore")
     if loaded is not None and loaded is sys.modules.get("cyncore.asyncore"):
         return None

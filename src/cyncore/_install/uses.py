@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who uses another copy of an old module: what `install` must know before it takes the copy's name away."""
+"""What uses another copy of an old module: `install` asks before it takes the copy's name away."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SHOWN = 3  # of each kind of use; the rest is counted
 
 
 def uses(others: dict[str, Any]) -> dict[str, list[str]]:
-    """What uses each of the ``others``, in sentences; a copy without any use is left out.
+    """What uses each of the ``others``, in sentences. A copy that nothing uses is left out.
 
-    ``others`` has the modules by their names in ``sys.modules``. What they do with each other is no use.
+    ``others``: the modules by their names in ``sys.modules``. That one of them uses another does not count.
     """
     if not _uses(others):
         return {}
@@ -26,7 +26,7 @@ def uses(others: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def refusal(others: dict[str, Any], uses: dict[str, list[str]]) -> str:
-    """What to tell whom `install` refuses."""
+    """The message of the error with which `install` refuses."""
     lines = [f"another copy of {', '.join(uses)} is in use, and a program with two loops would hang"]
     for name, sentences in uses.items():
         lines.append(f"  {name} is {provider.described(name, getattr(others[name], '__file__', None))}:")
@@ -86,7 +86,7 @@ def _belongs_to(kind: type, others: dict[str, Any]) -> bool:
 
 def _namespace(module: Any) -> dict[str, Any]:
     try:
-        # Not the module's own way, which would make one that is imported lazily import itself.
+        # Past the module's own __getattribute__, with which one that is imported lazily would import itself.
         namespace = object.__getattribute__(module, "__dict__")
     except AttributeError:
         return {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A client's connection to a mail server: what it says is read, and answered."""
+"""The channel of a mail server: one connection of a client, whose commands and messages are read and answered."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class SMTPChannel(Commands, Input):
 
     __module__ = "cyncore.smtpd"  # where programs find it
 
-    # One read is what may be answered before unread replies stop the reading, and before others have their turn: it may
-    # hold a thousand commands.
+    # All commands of one read are answered before unread replies can stop the reading, and before other channels have
+    # their turn. Even 4,096 bytes may hold hundreds of commands.
     ac_in_buffer_size = 4096
 
-    # The replies to all commands of one read, and the lines of one reply, are one packet. Where a message is processed,
-    # which may take its time, its own reply comes after that.
+    # The replies to all commands of one read are sent in one packet, after the last of them: that may have been a
+    # message, whose processing takes time.
     gather_pushes = True
 
     command_size_limit = 512
@@ -99,7 +99,7 @@ class SMTPChannel(Commands, Input):
             self._cyncore.needs_tls = bool(server.require_starttls or server.tls_implicit)
         self.mail_options = []
         self.rcpt_options = []
-        # The class's own is for all of its channels: what EHLO allows one peer is not for the others.
+        # A copy, because EHLO allows longer commands to one peer, and the class's own limits are those of all peers.
         self.command_size_limits = self.command_size_limits.copy()
         self.command_size_limits.clear()
         self._set_rset_state()

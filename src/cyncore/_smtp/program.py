@@ -30,7 +30,7 @@ Takes mail at HOST:PORT (localhost:8025) and gives it to CLASS, which may pass i
 
 
 class Options:
-    """What the command line said. `parseargs` adds ``localhost``, ``localport``, ``remotehost`` and ``remoteport``."""
+    """What the command line says. `parseargs` adds ``localhost``, ``localport``, ``remotehost`` and ``remoteport``."""
 
     setuid = True
     classname = "PureProxy"

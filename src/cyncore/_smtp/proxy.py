@@ -12,7 +12,7 @@ from .server import SMTPServer
 
 
 class PureProxy(SMTPServer):
-    """Passes each message on to the server at ``remoteaddr``, and waits while it does: nobody else is served meanwhile.
+    """Passes each message on to the server at ``remoteaddr``. It waits for that server, and serves nobody meanwhile.
 
     Takes no SMTPUTF8: ValueError.
     """
@@ -34,7 +34,7 @@ class PureProxy(SMTPServer):
         return _refusal(rcpttos, refused)
 
     def _deliver(self, mailfrom: str, rcpttos: list[str], data: Any) -> dict[str, tuple[int, Any]]:
-        """Returns what was said of each recipient that was refused: code and text; the code is -1 if nobody said it."""
+        """Returns code and text of the reply for each recipient that was refused; -1 as the code if there was none."""
         import smtplib  # slow to import, and needed here alone
 
         if isinstance(data, str):
@@ -44,7 +44,7 @@ class PureProxy(SMTPServer):
             try:
                 return remote.sendmail(mailfrom, rcpttos, re.sub(rb"\r\n|\r|\n", b"\r\n", data))
             finally:
-                # How the other takes the goodbye says nothing of the message, which has its answer.
+                # The message has its answer already, whatever the other server replies to QUIT.
                 with suppress(OSError, smtplib.SMTPException):
                     remote.quit()
                 remote.close()
@@ -58,7 +58,7 @@ class PureProxy(SMTPServer):
 
 
 def _refusal(rcpttos: list[str], refused: dict[str, tuple[int, Any]]) -> str | None:
-    """The reply for a message that nobody got: as the other server had it, else that it may be tried again."""
+    """The reply for a message that no recipient got: that of the other server, or one that asks to try again."""
     if not refused or not all(recipient in refused for recipient in rcpttos):
         return None
     code, text = refused[rcpttos[0]]

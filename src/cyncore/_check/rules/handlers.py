@@ -53,7 +53,7 @@ _BLOCKING = (
     "smtplib.SMTP_SSL",
     "ftplib.FTP",
 )
-_HOST_GIVEN = frozenset({"smtplib.SMTP", "smtplib.SMTP_SSL", "ftplib.FTP"})  # without one they connect to nothing yet
+_HOST_GIVEN = frozenset({"smtplib.SMTP", "smtplib.SMTP_SSL", "ftplib.FTP"})  # connect if given a host
 _WAITS = {
     ("queue.Queue", "get"): 1,
     ("queue.SimpleQueue", "get"): 1,
@@ -91,7 +91,7 @@ def _blocking(channel: Channel, report: Report) -> None:
 
 
 def _blocks(call: ast.Call, method: Method, channel: Channel) -> str:
-    """How the call is named if it waits for somebody."""
+    """The name of the call, if it is one that waits; else ''."""
     name = dotted(call.func)
     for meaning in method.module.meanings(name) if name else ():
         meaning = meaning.removeprefix("builtins.")
@@ -115,7 +115,7 @@ def _blocks(call: ast.Call, method: Method, channel: Channel) -> str:
 
 
 def _made_as(channel: Channel, attribute: str) -> list[str]:
-    """What the attribute is assigned in the class, as the full names of what is called for it."""
+    """The full names of what is called to make the values that the class assigns to the attribute."""
     found = []
     for node in channel.assigned.get(attribute, ()):
         value = getattr(node, "value", None)
@@ -125,7 +125,7 @@ def _made_as(channel: Channel, attribute: str) -> list[str]:
 
 
 def _is_looked_at(channel: Channel, attribute: str) -> bool:
-    """Does the class ask somewhere whether a wait would end at once, as in ``writable()``?"""
+    """Does the class check anywhere whether the call would return at once, as in ``writable()``?"""
     return any(
         isinstance(call.func, ast.Attribute)
         and call.func.attr in ("empty", "qsize", "is_set", "is_alive", "poll")
@@ -170,7 +170,7 @@ def _closing(channel: Channel, report: Report) -> None:
         return
     asks = channel.owner("readable") is not None or "readable" in channel.assigned
     if asks or {"pause_reading", "del_channel"} & channel.called:
-        return  # it may have itself left alone, and be closed from elsewhere
+        return  # other code may close it
     text = f"{cls.name}.handle_close() leaves the channel open, and the end of the stream is told again and again"
     report.add(channel.module, function, "CYN208", text)
 
@@ -229,7 +229,7 @@ def _options(channel: Channel, report: Report) -> None:
     if arguments.kwarg is not None or {"mail_options", "rcpt_options"} <= names:
         return
     if any(b"decode_data" in module.text for module in channel.program.modules):
-        return  # it may well be a server that has them decoded, and is told no options
+        return  # the server may set decode_data, and then gets no options
     text = f"{channel.cls.name}.process_message() takes no options, and is given mail_options and rcpt_options"
     report.add(channel.module, function, "CYN216", text)
 
@@ -237,7 +237,7 @@ def _options(channel: Channel, report: Report) -> None:
 def _text(channel: Channel, report: Report) -> None:
     """CYN218: a str handed to what takes bytes only."""
     if channel.kind == SMTP_CHANNEL or channel.program.carries("asynchat"):
-        return  # its push() is for lines of text; and that of a project's own copy may be, too
+        return  # the push() of smtpd takes text, and that of a project's own copy may do so too
     own = channel.method("push") is not None or channel.method("send") is not None
     for function in channel.cls.methods.values():
         instance = self_name(function)
@@ -277,7 +277,7 @@ def _notes(channel: Channel, report: Report) -> None:
 
 
 def _is_last(channel: Channel) -> bool:
-    """Does it collect by itself, and not only help a class that does?"""
+    """Is the class a chat by itself, not only a helper for classes that are?"""
     return channel.owner("collect_incoming_data") is not None or channel.owner("found_terminator") is not None
 
 

@@ -10,7 +10,7 @@ from cyncore._check.program import Program
 from cyncore._check.report import Report
 from cyncore._check.syntax import argument, catches_all, dotted, number, within
 
-_SHORT = 0.1  # seconds; what waits longer between two turns costs next to nothing
+_SHORT = 0.1  # seconds; a loop that waits longer in each turn costs next to nothing
 _CHANGES = frozenset({"close", "handle_close", "del_channel", "close_connection", "pop", "clear"})
 _POLLERS = ("select.select", "select.poll", "select.epoll", "select.kqueue")
 _PATCHED = frozenset({"recv", "recv_into", "send", "accept", "getsockopt", "fileno", "connect_ex"})
@@ -82,10 +82,10 @@ class _Turns:
             self._add(call, "CYN303", "use_poll is taken and ignored: the best poller of the system serves")
 
     def _value(self, node: ast.expr | None) -> float | None:
-        """The number that an argument is, also where a name of the file stands for it."""
+        """The value of an argument, given as a number or by a name that the file defines."""
         if isinstance(node, ast.Name):
             node = self.module.values.get(node.id)
-        elif isinstance(node, ast.Attribute):  # of the class, as far as the name alone tells
+        elif isinstance(node, ast.Attribute):  # of the class, as far as can be told from the name alone
             same = [
                 one.attributes[node.attr]
                 for line in self.module.classes.values()

@@ -73,7 +73,7 @@ class _Predicate:
         channel = self.channel
         away = self._away()
         if self.name == "writable" and answer:
-            return  # CYN204 where it does harm; else of no consequence
+            return  # CYN204 reports it where it does harm; elsewhere it has no effect
         if answer:
             self._add(
                 report,
@@ -101,7 +101,7 @@ class _Predicate:
             self._add(report, "CYN102", text, remedy)
 
     def _away(self) -> str:
-        """How to do without: a plain removal would uncover what a base class says."""
+        """The remedy. Where a base class has a predicate too, removing this one would not be enough."""
         channel = self.channel
         above = channel.method(self.name, channel.cls)
         if above is not None and constant_answer(above.function) != constant_answer(self.function):
@@ -148,7 +148,7 @@ class _Predicate:
 
 
 def constant_answer(function: Function) -> bool | None:
-    """What a method always answers, where that can be read off it."""
+    """What a method always returns, where its body shows that."""
     body = body_of(function)
     if not body or all(isinstance(one, ast.Pass) for one in body):
         return False
@@ -214,12 +214,12 @@ def _always_writable(channel: Channel, report: Report) -> None:
 
 
 def _is_news(cls: Class, writer: Method, predicate: Class | None) -> bool:
-    """Is it this class that makes it so, and not one that it derives from?"""
+    """Is it this class that causes it, not one that it derives from?"""
     return writer.owner is cls or predicate is cls
 
 
 def _ends(writer: Method) -> bool:
-    """Does every call of the handler close the channel, as where a banner is sent and that is all?"""
+    """Does every call of the handler close the channel, as in a server that sends a banner and no more?"""
     return any(
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Call)

@@ -17,7 +17,7 @@ _LAYOUTS = frozenset(
 _LAYOUTS_OUTSIDE = frozenset(
     {"socket.socket", "collections.deque", "collections.OrderedDict", "collections.defaultdict"}
 )
-_OWN = frozenset({"add_channel", "del_channel", "set_socket"})  # which are there to be overridden
+_OWN = frozenset({"add_channel", "del_channel", "set_socket"})  # methods that a program may override
 
 
 def check(channel: Channel, report: Report) -> None:
@@ -47,7 +47,7 @@ def _bases(channel: Channel, report: Report) -> None:
 
 
 def _init(channel: Channel, report: Report) -> None:
-    """CYN212, unless another method calls it, as where that has to happen on the loop's thread."""
+    """CYN212, unless another method makes the call, perhaps because it must be made on the loop's thread."""
     cls = channel.cls
     function = cls.methods.get("__init__")
     if function is None or not channel.is_whole:
@@ -92,7 +92,7 @@ def _makes_it_block(call: ast.Call) -> bool:
 
 
 def _shakes_hands_at_once(call: ast.Call, place: int) -> bool:
-    """Is `do_handshake_on_connect`, at that place of the arguments, left at True? Not where that cannot be read."""
+    """Is `do_handshake_on_connect`, the argument at ``place``, left at True? False where its value is not known."""
     if any(isinstance(one, ast.Starred) for one in call.args) or any(one.arg is None for one in call.keywords):
         return False
     given = argument(call, place, "do_handshake_on_connect")

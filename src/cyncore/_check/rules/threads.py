@@ -11,6 +11,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cyncore._check.module import Class, Module
 from cyncore._check.program import CHAT, Program
@@ -44,7 +45,7 @@ _THREADS = (
 
 @dataclass(eq=False)
 class _Place:
-    """Code that a thread runs: a function or a lambda, the class whose ``self`` it sees, what its names stand for."""
+    """Code that a thread runs: a function or a lambda, the class of the ``self`` in it, and what its names mean."""
 
     code: ast.AST
     cls: Class | None
@@ -115,7 +116,7 @@ class _Threads:
                 yield from self._target(target, given, place)
 
     def _is_thread_name(self, node: ast.expr) -> bool:
-        """The class of threads of the program's own."""
+        """Does the expression name a class of threads that the program defines?"""
         return any(self._is_thread(cls) for cls in self.program.classes(dotted(node), self.module) if dotted(node))
 
     def _is_thread(self, cls: Class) -> bool:
@@ -260,15 +261,13 @@ class _Threads:
         return self.program.old_name(dotted(node), self.module) == "asyncore.socket_map"
 
     def _is_of_channels(self, owner: ast.expr) -> bool:
-        """Those names are async_chat's alone, so it does not take much to be sure."""
+        """Is it an object that has a name? The names of the methods that are looked for are async_chat's alone."""
         return bool(dotted(owner)) or isinstance(owner, ast.Subscript)
 
 
-def _groups(program: Program) -> set[str]:
+@lru_cache(maxsize=1)  # the same for every file of a program
+def _groups(program: Program) -> frozenset[str]:
     """The names of containers that channels put themselves into, or are put into when they are made."""
-    known = getattr(program, "_check_groups", None)
-    if known is not None:
-        return set(known)
     found: set[str] = set()
     for module in program.modules:
         for cls in program.channels(module):
@@ -276,8 +275,7 @@ def _groups(program: Program) -> set[str]:
                 instance = self_name(function)
                 if instance:
                     found |= set(_put_into(function, instance))
-    program._check_groups = found  # type: ignore[attr-defined]
-    return found
+    return frozenset(found)
 
 
 def _put_into(function: Function, instance: str) -> Iterator[str]:
