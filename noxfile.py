@@ -30,7 +30,7 @@ WHEEL_LIMIT = 1_200_000  # bytes
 
 SHORT = ["-q", "-m", "not load and not soak"]
 # What packs and what counts: neither a backend nor a sanitizer changes it, and it cannot be measured by coverage.
-TOOLS = [f"tests/tools/test_{noun}.py" for noun in ("benchmarks", "gate", "packaging")]
+TOOLS = ["tests/tools/test_benchmarks.py", "tests/tools/test_gate.py", "tests/tools/test_packaging.py"]
 BACKEND = [*SHORT, *(f"--ignore={path}" for path in ("tests/check", "tests/install/test_shim.py", *TOOLS))]
 # Greenlets copy the stack, with what AddressSanitizer has put between the variables, and it takes that for a fault.
 GREENLETS = [
