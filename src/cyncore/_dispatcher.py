@@ -15,20 +15,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from errno import (
-    EALREADY,
-    EBADF,
-    ECONNABORTED,
-    ECONNRESET,
-    EINPROGRESS,
-    EINVAL,
-    EISCONN,
-    ENOTCONN,
-    EPIPE,
-    ESHUTDOWN,
-    EWOULDBLOCK,
-    errorcode,
-)
+from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from types import TracebackType
 
 from ._engine import Channel, OutboxChannel, socket_map
@@ -41,8 +28,6 @@ if TYPE_CHECKING:
 else:
     Any = object  # for those who resolve annotations
     _Handler = Callable
-
-_DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
 # A channel's repr shows the classes of these modules under the old name of the module.
 _SHOWN_AS = {"cyncore": "asyncore", "cyncore.asyncore": "asyncore"}

@@ -29,7 +29,6 @@ from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 
 from . import _dispatcher as _classes
-from ._dispatcher import _DISCONNECTED as _DISCONNECTED
 from ._dispatcher import _strerror as _strerror
 from ._dispatcher import compact_traceback as compact_traceback
 from ._dispatcher import dispatcher as dispatcher
@@ -37,6 +36,8 @@ from ._dispatcher import dispatcher_with_send as dispatcher_with_send
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
 from ._engine import socket_map as socket_map
+from ._rules import DISCONNECTED as _DISCONNECTED
+from ._rules import EXITS as _reraised_exceptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ else:
 if os.name == "posix":
     from ._dispatcher import file_dispatcher as file_dispatcher
     from ._dispatcher import file_wrapper as file_wrapper
-
-_reraised_exceptions = (ExitNow, KeyboardInterrupt, SystemExit)
 
 # Windows has no poll(), so its `select` lacks the flags that readwrite() takes.
 _POLLIN = getattr(select, "POLLIN", 1)

@@ -30,13 +30,13 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 
 from . import asyncore as _asyncore
-from ._dispatcher import _DISCONNECTED as _DISCONNECTED
 from ._dispatcher import _SHOWN_AS, _uncaught, _unhandled
 from ._dispatcher import compact_traceback as compact_traceback
 from ._dispatcher import dispatcher as _dispatcher
+from ._rules import DISCONNECTED as _DISCONNECTED
+from ._rules import EXITS as _reraised_exceptions  # noqa: F401 - a name of the old module
 from .asyncore import ExitNow as ExitNow
 from .asyncore import _exception as _exception
-from .asyncore import _reraised_exceptions as _reraised_exceptions
 from .asyncore import read as read
 from .asyncore import write as write
 

@@ -48,7 +48,7 @@ _scripts = st.lists(st.one_of(_makes, _makes, _simple, _ticks, _ticks, _ticks, _
 def check(script: list[Op]) -> None:
     worlds = []
     try:
-        worlds.append(World(cyncore))  # type: ignore[arg-type]
+        worlds.append(World(cyncore))
         worlds[0].run(script)
         worlds.append(World(engine_in_python(), order=worlds[0].ticks))
         worlds[1].run(script)

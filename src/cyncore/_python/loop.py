@@ -331,23 +331,30 @@ class Loop(Registry):
             finally:
                 self._waiting = False
         delivered = self._dispatch_batch(events, stops)
-        if not (events or self._woken or self._calls.queued()) and self._stops == stops:
-            if self._calls.timer_due(self.time()):
-                self._run_due(stops)  # what ended the wait need not wait for the next tick
+        is_idle = not (events or self._woken or self._calls.queued()) and self._stops == stops
+        if is_idle and self._calls.timer_due(self.time()):
+            self._run_due(stops)  # what ended the wait need not wait for the next tick
         return delivered
 
     def _run_due(self, stops: int) -> None:
         if self._calls.empty():
             return
-        mark = self._calls.begin(self.time())
-        while self._stops == stops and (handle := self._calls.take(mark)) is not None:
-            self._predicates_stale = True
-            try:
-                handle._run()
-            except EXITS:
-                raise
-            except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
-                self.handle_exception(error, handle)
+        calls, mark, now = self._calls, self._calls.begin(), self.time()
+        earliest, calls.earliest = calls.earliest, now
+        try:
+            while self._stops == stops and (handle := calls.take(mark, now)) is not None:
+                self._predicates_stale = True
+                self._run_call(handle)
+        finally:
+            calls.earliest = earliest
+
+    def _run_call(self, handle: Handle) -> None:
+        try:
+            handle._run()
+        except EXITS:
+            raise
+        except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
+            self.handle_exception(error, handle)
 
     # Output that handlers have left to be sent
 
@@ -512,11 +519,11 @@ class Loop(Registry):
             return False  # another channel's handler has paused this one
         if ready & READ:
             self._dispatch_read(slot)
-        if ready & WRITE and self._is_live(slot):
+        if ready & WRITE and not slot.gone:
             obj.handle_write_event()
-        if ready & PRI and self._is_live(slot):
+        if ready & PRI and not slot.gone:
             obj.handle_expt_event()
-        if ready & GONE and self._is_live(slot):
+        if ready & GONE and not slot.gone:
             if ready & READ:
                 self._hung_up_reading(slot, was_readable, unread, failed)
             elif not wanted & READ and unread > 0:
