@@ -72,7 +72,7 @@ def test_sdist_can_be_tested_and_read(sdist: set[str]) -> None:
     needed = sources("tests", "*.py", "*.c", "*.h", "Makefile") | sources("examples", "*.py")
     needed |= sources("benchmarks", "*.py", "*.c") | sources("docs", "*.md")
     needed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml"}
-    needed |= {"setup.py", "readme.py", "noxfile.py", ".ci/run"}
+    needed |= {"setup.py", "docs/readme.py", "noxfile.py", ".ci/run"}
     needed |= sources("src/cyncore-shim", "*.py", "*.md", "*.toml", "LICENSE")
     assert {name for name in needed - sdist if "/build/" not in name} == set()
 
