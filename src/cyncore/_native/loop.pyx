@@ -20,7 +20,7 @@ from libc.errno cimport EAGAIN, EBADF, EINTR
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from .calls cimport Calls, Handle, TimerHandle, are_queued
+from .calls cimport Calls, Handle, TimerHandle, are_queued, has_timers
 from .channel cimport (
     ACCEPTING,
     RECV_EAGAIN,
@@ -54,9 +54,10 @@ from .csrc cimport (
     cyn_event,
     cyn_ioctl,
     cyn_poll,
-    cyn_slot,
-    cyn_slot_at,
-    cyn_slot_of,
+    cyn_poller_owner,
+    cyn_poller_wanted,
+    cyn_timers_mark,
+    cyn_wake_fd,
     pollfd,
 )
 from .internals cimport cyn_dict_version, cyn_has_threads, cyn_ticking
@@ -377,7 +378,7 @@ cdef class Loop(Registry):
 
     cdef int set_alarm(self) except -1:
         """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
-        cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
+        cdef int64_t due = self.calls.next_due() if has_timers(self.calls) else INT64_MAX
         if are_queued(self.calls):
             due = 1  # at once: on the kernel's clock that has passed
         elif self.dirty:
@@ -528,7 +529,7 @@ cdef class Loop(Registry):
         cdef Handle handle
         cdef int64_t now
         cdef bint first = True
-        cdef uint64_t newer = self.calls.timers.next_order  # what a call adds now waits for the next tick
+        cdef uint64_t newer = cyn_timers_mark(&self.calls.timers)  # what a call adds now waits for the next tick
         self.runs += 1
         if are_queued(self.calls):
             self.now = 0
@@ -539,7 +540,7 @@ cdef class Loop(Registry):
                     break
                 self.run_call(handle)
                 first = False
-        if self.calls.timers.count:
+        if has_timers(self.calls):
             now = tick_time(self)
             self.now = 0
             self.earliest = now  # so that what a call adds for the past does not come before the others
@@ -568,7 +569,7 @@ cdef class Loop(Registry):
     cdef bint is_left(self, int need) except -1:
         """Is there still what the loop was to run for?"""
         return map_size(self.map) > 0 or (
-            need == WHILE_ANYTHING and (are_queued(self.calls) or self.calls.timers.count > 0)
+            need == WHILE_ANYTHING and (are_queued(self.calls) or has_timers(self.calls))
         )
 
     cdef int tick(self, int64_t limit, bint sweep_all, int need) except -1:
@@ -591,7 +592,7 @@ cdef class Loop(Registry):
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
-            if are_queued(self.calls) or self.calls.timers.count:
+            if are_queued(self.calls) or has_timers(self.calls):
                 if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
             if is_owing(self):
@@ -606,7 +607,7 @@ cdef class Loop(Registry):
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             delivered = self.dispatch_batch(events, count, number)
-            if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
+            if count == 0 and has_timers(self.calls) and self.calls.next_due() <= tick_time(self):
                 self.run_due()
             return delivered
         finally:
@@ -672,7 +673,7 @@ cdef class Loop(Registry):
                 if self.stopping or are_queued(self.calls):
                     return 0
             left = INT64_MAX if limit < 0 else limit - (now - start)
-            if self.calls.timers.count:
+            if has_timers(self.calls):
                 left = min(left, self.calls.next_due() - now)
             if self.dirty:
                 left = min(left, self.again)
@@ -698,7 +699,7 @@ cdef class Loop(Registry):
             now = tick_time(self)
             if limit >= 0 and now - start >= limit:
                 break
-            if self.calls.timers.count and self.calls.next_due() <= now:
+            if has_timers(self.calls) and self.calls.next_due() <= now:
                 break
         if not self.is_asking():  # else the wait of a predicate would have everyone asked, and so itself, without end
             self.runs += 1  # whatever happened outside meanwhile, the predicates may know of it
@@ -766,15 +767,15 @@ cdef class Loop(Registry):
         """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
         cdef int fd = self.poller_fd()
         cdef dict wants = {}
-        cdef const cyn_slot *slot
+        cdef unsigned wanted
         if fd >= 0:
             wants[fd] = CYN_READ
         else:
             for fd in range(<int> len(self.owners)):
-                slot = cyn_slot_at(&self.poller, fd)
-                if slot is not NULL and slot.wanted:
-                    wants[fd] = slot.wanted
-            wants[self.wake_fds.read_fd] = CYN_READ
+                wanted = cyn_poller_wanted(&self.poller, fd)
+                if wanted:
+                    wants[fd] = wanted
+            wants[cyn_wake_fd(&self.wake_fds)] = CYN_READ
         self.waiting = True
         try:
             _patched.wait(None if left == INT64_MAX else left / 1e9, wants)
@@ -820,7 +821,7 @@ cdef class Loop(Registry):
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at = 0, delivered = 0
         cdef cyn_event *event
-        cdef const cyn_slot *slot
+        cdef void *owner
         cdef Channel channel
         try:
             # A nested tick has served, or will be told again, whatever is left of this batch.
@@ -829,23 +830,22 @@ cdef class Loop(Registry):
                 at += 1
                 if is_map_changed(self):  # by hand, in a handler of this batch
                     self.read_map()
-                slot = cyn_slot_of(&self.poller, event)
-                if slot is NULL:
+                owner = cyn_poller_owner(&self.poller, event)
+                if owner is NULL:
                     continue
                 self.runs += 1
-                if slot.owner is <void *> self:
+                if owner is <void *> self:
                     self.woken(event.ready & CYN_NVAL)
                     continue
-                channel = <Channel> slot.owner  # held: a handler may drop the last reference to it
+                channel = <Channel> owner  # held: a handler may drop the last reference to it
                 if not self.tells:
                     if not self.is_in_map(channel):
                         continue
-                    slot = cyn_slot_of(&self.poller, event)  # the map's own code has run
-                    if slot is NULL or slot.owner is not <void *> channel:
+                    if not self.is_live(channel, event):  # the map's own code has run
                         continue
                 if (
                     event.ready == CYN_READ
-                    and slot.wanted & CYN_READ
+                    and cyn_poller_wanted(&self.poller, event.fd) & CYN_READ
                     and channel.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
                     and channel.defines & (READS | READ_EVENT | STATE) == READS
                     and channel.polled_index < 0
@@ -871,8 +871,7 @@ cdef class Loop(Registry):
         return count
 
     cdef inline bint is_live(self, Channel channel, cyn_event *event) noexcept:
-        cdef const cyn_slot *slot = cyn_slot_of(&self.poller, event)
-        return slot is not NULL and slot.owner is <void *> channel
+        return cyn_poller_owner(&self.poller, event) is <void *> channel
 
     cdef int dispatch_read(self, Channel channel, cyn_event *event) except -1:
         """`dispatch_event` in the usual case: a connection on a plain socket, which wants to read, can be read."""

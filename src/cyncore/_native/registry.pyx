@@ -47,6 +47,8 @@ from .csrc cimport (
     cyn_fcntl,
     cyn_fork_epoch,
     cyn_poller_add,
+    cyn_poller_backend,
+    cyn_poller_refused,
     cyn_poller_alarm,
     cyn_poller_close,
     cyn_poller_fd,
@@ -58,6 +60,8 @@ from .csrc cimport (
     cyn_poller_want,
     cyn_wake_close,
     cyn_wake_drain,
+    cyn_wake_fd,
+    cyn_wake_forget,
     cyn_wake_open,
     cyn_wake_signal,
 )
@@ -152,7 +156,7 @@ cdef class Registry(LoopBase):
     """What a `Loop` keeps of its map: the channels by descriptor, their interest, and the poller."""
 
     def __cinit__(self):
-        self.wake_fds.read_fd = self.wake_fds.write_fd = -1
+        cyn_wake_forget(&self.wake_fds)
         self.owners = []
         self.polled = []
         self.dirty = []
@@ -217,7 +221,7 @@ cdef class Registry(LoopBase):
         if rc < 0:
             raise failure(-rc, f"cannot open the {backend or 'default'} poller")
         self.is_open = True
-        self.backend_name = self.poller.backend.name.decode()
+        self.backend_name = cyn_poller_backend(&self.poller).decode()
         self.epoch = cyn_fork_epoch
         self.open_wake()
         return 0
@@ -225,9 +229,9 @@ cdef class Registry(LoopBase):
     cdef int open_wake(self) except -1:
         cdef int rc = cyn_wake_open(&self.wake_fds)
         if rc >= 0:
-            rc = cyn_poller_add(&self.poller, self.wake_fds.read_fd, <void *> self)
+            rc = cyn_poller_add(&self.poller, cyn_wake_fd(&self.wake_fds), <void *> self)
         if rc >= 0:
-            rc = cyn_poller_want(&self.poller, self.wake_fds.read_fd, CYN_READ)
+            rc = cyn_poller_want(&self.poller, cyn_wake_fd(&self.wake_fds), CYN_READ)
         if rc < 0:
             raise failure(-rc, "cannot open the wake-up descriptor")
         return 0
@@ -246,15 +250,16 @@ cdef class Registry(LoopBase):
         if not lost:
             cyn_wake_drain(&self.wake_fds)
             return 0
-        cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
-        self.wake_fds.read_fd = self.wake_fds.write_fd = -1  # whose these numbers are now, nobody knows
+        cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
+        cyn_wake_forget(&self.wake_fds)  # whose these numbers are now, nobody knows
         return self.open_wake()
 
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
         return cyn_poller_wait(&self.poller, events, room, timeout)
 
     cdef bint is_refused(self) noexcept:
-        return self.poller.refusal != 0
+        cdef int fd
+        return cyn_poller_refused(&self.poller, &fd) != 0
 
     cdef int ring_at(self, int64_t when) noexcept:
         return cyn_poller_alarm(&self.poller, when)
@@ -301,8 +306,10 @@ cdef class Registry(LoopBase):
         rc = cyn_poller_apply(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
-        if self.poller.refusal:
-            self.tell_refusal(self.poller.refusal, self.poller.refused_fd)
+        cdef int refused_fd
+        cdef int refusal = cyn_poller_refused(&self.poller, &refused_fd)
+        if refusal:
+            self.tell_refusal(refusal, refused_fd)
         return 0
 
     cdef int tell_refusal(self, int error, int fd) except -1:
@@ -833,7 +840,7 @@ cdef class Registry(LoopBase):
             self.runs += 1
             self.close_gaps()
             self.close_recent()
-        cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
+        cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
         cyn_wake_close(&self.wake_fds)
         self.open_wake()
         return 0
