@@ -345,11 +345,6 @@ static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events
     }
 }
 
-int cyn_poller_refused(const struct cyn_poller *p, int *fd) {
-    *fd = p->refused_fd;
-    return p->refusal;
-}
-
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     if (room < 1)
         return -EINVAL;
@@ -383,9 +378,8 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64
     return failed + n + take_always(p, out + n, room - n);
 }
 
-void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event) {
-    const struct cyn_slot *slot = cyn_slot_of(p, event);
-    return slot ? slot->owner : NULL;
+const char *cyn_poller_backend(const struct cyn_poller *p) {
+    return p->backend->name;
 }
 
 int cyn_poller_alarm(struct cyn_poller *p, int64_t when) {

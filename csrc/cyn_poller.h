@@ -73,6 +73,9 @@ extern const char *const cyn_poller_names[];
 int cyn_poller_open(struct cyn_poller *p, const char *name);
 void cyn_poller_close(struct cyn_poller *p);
 
+/* The name of the backend that it was opened with. */
+const char *cyn_poller_backend(const struct cyn_poller *p);
+
 /* Registers fd for owner (not NULL), wanting nothing yet, and returns 0. A slot in use is taken over: its generation moves
  * on and what the kernel has of it counts as unknown. -EBADF: fd below 0, or so high (65,536) that the map would grow large
  * for a number that is not even open. -EINVAL: no owner. -ENOMEM. */
@@ -94,7 +97,10 @@ int cyn_poller_apply(struct cyn_poller *p, int audit);
 
 /* The errno of the last change that the next apply tries again, and its descriptor in *fd; 0: there is none. As of the
  * last apply. */
-int cyn_poller_refused(const struct cyn_poller *p, int *fd);
+static inline int cyn_poller_refused(const struct cyn_poller *p, int *fd) {
+    *fd = p->refused_fd;
+    return p->refusal;
+}
 
 /* Fills `out` with at most `room` events and returns their number. timeout in nanoseconds, -1: without end, 0: a look. A
  * system that counts in milliseconds rounds up. 0 may come early, where the alarm has fired or a change is to be tried
@@ -102,9 +108,6 @@ int cyn_poller_refused(const struct cyn_poller *p, int *fd);
  * also notices events that belong to nobody, because a dup keeps a closed registration alive; the next apply then opens
  * a new backend, so a loop that never waits with 0 may be kept awake by them. -EINVAL: no room. */
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout);
-
-/* The owner that an event belongs to, or NULL where its slot was removed or reused since. */
-void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event);
 
 /* The descriptor that is readable when events wait, for another loop to host this one. -ENOTSUP: poll and select.
  * -EAGAIN: in the child of a fork, before its first apply. */

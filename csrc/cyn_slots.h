@@ -25,10 +25,16 @@ static inline struct cyn_slot *cyn_slot_at(const struct cyn_poller *p, int fd) {
     return fd >= 0 && fd < p->slot_count && p->slots[fd].owner ? &p->slots[fd] : NULL;
 }
 
-/* The slot that an event belongs to, or NULL where it was removed or reused since. */
-static inline const struct cyn_slot *cyn_slot_of(const struct cyn_poller *p, const struct cyn_event *event) {
+/* The owner that an event belongs to, or NULL where its slot was removed or reused since. */
+static inline void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event) {
     const struct cyn_slot *slot = cyn_slot_at(p, event->fd);
-    return slot && slot->generation == event->generation ? slot : NULL;
+    return slot && slot->generation == event->generation ? slot->owner : NULL;
+}
+
+/* The mask that cyn_poller_want was told last; 0 also where fd is not registered. */
+static inline unsigned cyn_poller_wanted(const struct cyn_poller *p, int fd) {
+    const struct cyn_slot *slot = cyn_slot_at(p, fd);
+    return slot ? slot->wanted : 0;
 }
 
 #endif

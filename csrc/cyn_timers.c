@@ -102,8 +102,8 @@ int cyn_timers_cancel(struct cyn_timers *ts, struct cyn_timer *t) {
     return 1;
 }
 
-struct cyn_timer *cyn_timers_due(struct cyn_timers *ts, int64_t now) {
-    if (ts->count == 0 || ts->heap[0]->due > now)
+struct cyn_timer *cyn_timers_due(struct cyn_timers *ts, int64_t now, uint64_t mark) {
+    if (ts->count == 0 || ts->heap[0]->due > now || ts->heap[0]->order >= mark)
         return NULL;
     struct cyn_timer *t = ts->heap[0];
     take_out(ts, t);

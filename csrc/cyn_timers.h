@@ -31,8 +31,18 @@ int cyn_timers_add(struct cyn_timers *ts, struct cyn_timer *t, int64_t due);
 /* 1: it was waiting and is out now; 0: it was not waiting. */
 int cyn_timers_cancel(struct cyn_timers *ts, struct cyn_timer *t);
 
-/* Takes out and returns the earliest timer if it is due at `now`, else NULL. */
-struct cyn_timer *cyn_timers_due(struct cyn_timers *ts, int64_t now);
+/* Where the timers that are added from now on begin, for cyn_timers_due. */
+static inline uint64_t cyn_timers_mark(const struct cyn_timers *ts) {
+    return ts->next_order;
+}
+
+static inline size_t cyn_timers_count(const struct cyn_timers *ts) {
+    return ts->count;
+}
+
+/* Takes out and returns the earliest timer if it is due at `now` and was added before `mark` was taken (UINT64_MAX: at any
+ * time), else NULL. */
+struct cyn_timer *cyn_timers_due(struct cyn_timers *ts, int64_t now, uint64_t mark);
 
 /* The earliest deadline, INT64_MAX where there is none. */
 int64_t cyn_timers_next(const struct cyn_timers *ts);

@@ -10,6 +10,15 @@ struct cyn_wake {
     int write_fd; /* the same number for an eventfd */
 };
 
+static inline int cyn_wake_fd(const struct cyn_wake *w) {
+    return w->read_fd;
+}
+
+/* Makes it closed without closing anything: where it never was open, or its numbers may belong to somebody else by now. */
+static inline void cyn_wake_forget(struct cyn_wake *w) {
+    w->read_fd = w->write_fd = -1;
+}
+
 int cyn_wake_open(struct cyn_wake *w); /* 0 or -errno; both ends non-blocking and close-on-exec */
 void cyn_wake_close(struct cyn_wake *w);
 

@@ -18,7 +18,7 @@ static void reset(void) {
 TEST(empty_heap_has_no_deadline) {
     struct cyn_timers ts = {0};
     CHECK_EQ(cyn_timers_next(&ts), INT64_MAX);
-    CHECK(!cyn_timers_due(&ts, INT64_MAX));
+    CHECK(!cyn_timers_due(&ts, INT64_MAX, UINT64_MAX));
 }
 
 TEST(timer_is_due_at_its_deadline_and_not_before) {
@@ -26,8 +26,8 @@ TEST(timer_is_due_at_its_deadline_and_not_before) {
     reset();
     CHECK_EQ(cyn_timers_add(&ts, &idle[0], 100), 0);
     CHECK_EQ(cyn_timers_next(&ts), 100);
-    CHECK(!cyn_timers_due(&ts, 99));
-    CHECK(cyn_timers_due(&ts, 100) == &idle[0]);
+    CHECK(!cyn_timers_due(&ts, 99, UINT64_MAX));
+    CHECK(cyn_timers_due(&ts, 100, UINT64_MAX) == &idle[0]);
     CHECK_EQ(idle[0].place, CYN_TIMER_IDLE);
     cyn_timers_free(&ts);
 }
@@ -38,7 +38,20 @@ TEST(equal_deadlines_keep_the_order_of_adding) {
     for (int i = 0; i < MANY; i++)
         CHECK_EQ(cyn_timers_add(&ts, &idle[i], 7), 0);
     for (int i = 0; i < MANY; i++)
-        CHECK(cyn_timers_due(&ts, 7) == &idle[i]);
+        CHECK(cyn_timers_due(&ts, 7, UINT64_MAX) == &idle[i]);
+    cyn_timers_free(&ts);
+}
+
+TEST(timer_added_after_the_mark_waits) {
+    struct cyn_timers ts = {0};
+    reset();
+    CHECK_EQ(cyn_timers_add(&ts, &idle[0], 7), 0);
+    uint64_t mark = cyn_timers_mark(&ts);
+    CHECK_EQ(cyn_timers_add(&ts, &idle[1], 7), 0);
+    CHECK_EQ(cyn_timers_count(&ts), 2);
+    CHECK(cyn_timers_due(&ts, 7, mark) == &idle[0]);
+    CHECK(!cyn_timers_due(&ts, 7, mark));
+    CHECK(cyn_timers_due(&ts, 7, cyn_timers_mark(&ts)) == &idle[1]);
     cyn_timers_free(&ts);
 }
 
@@ -98,9 +111,9 @@ TEST(extreme_deadlines_are_ordered) {
     reset();
     CHECK_EQ(cyn_timers_add(&ts, &idle[0], INT64_MAX), 0);
     CHECK_EQ(cyn_timers_add(&ts, &idle[1], INT64_MIN), 0);
-    CHECK(cyn_timers_due(&ts, INT64_MIN) == &idle[1]);
-    CHECK(!cyn_timers_due(&ts, INT64_MAX - 1));
-    CHECK(cyn_timers_due(&ts, INT64_MAX) == &idle[0]);
+    CHECK(cyn_timers_due(&ts, INT64_MIN, UINT64_MAX) == &idle[1]);
+    CHECK(!cyn_timers_due(&ts, INT64_MAX - 1, UINT64_MAX));
+    CHECK(cyn_timers_due(&ts, INT64_MAX, UINT64_MAX) == &idle[0]);
     cyn_timers_free(&ts);
 }
 
@@ -136,7 +149,7 @@ static void random_step(struct cyn_timers *ts, uint32_t *seed) {
     default: {
         int64_t now = check_random(seed) % 50;
         struct cyn_timer *expected = earliest();
-        CHECK(cyn_timers_due(ts, now) == (expected && expected->due <= now ? expected : NULL));
+        CHECK(cyn_timers_due(ts, now, UINT64_MAX) == (expected && expected->due <= now ? expected : NULL));
     }
     }
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t, uint64_t
 
-from .csrc cimport cyn_timer, cyn_timers
+from .csrc cimport cyn_timer, cyn_timers, cyn_timers_count
 
 
 cdef class Handle:
@@ -34,6 +34,10 @@ cdef class Calls:
     cdef int forget(self, TimerHandle handle) except -1
     cdef int clear(self) except -1
     cdef int64_t next_due(self)
+
+
+cdef inline bint has_timers(Calls calls) noexcept:
+    return cyn_timers_count(&calls.timers) > 0
 
 
 cdef inline bint are_queued(Calls calls) noexcept:

@@ -141,10 +141,8 @@ cdef class Calls:
         return handle
 
     cdef TimerHandle due(self, int64_t now, uint64_t newer):
-        """The next timer that is due, taken out, or None; one from order `newer` on is not looked at."""
-        if self.timers.count == 0 or self.timers.heap[0].order >= newer:
-            return None
-        cdef cyn_timer *timer = cyn_timers_due(&self.timers, now)
+        """The next timer that is due, taken out, or None. One added since the mark `newer` was taken waits."""
+        cdef cyn_timer *timer = cyn_timers_due(&self.timers, now, newer)
         if timer is NULL:
             return None
         # The timer is a member of its handle, and `kept` holds the handle: step back from one to the other.

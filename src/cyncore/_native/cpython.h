@@ -9,8 +9,9 @@
  * - "layout": nobody shows it. The engine compares it with the documented way at run time before it believes it.
  *
  * In a later version of CPython, and with -DCYN_NO_INTERNALS, each "header" and "layout" function has a substitute out of
- * the documented API: the answer is then "not known" or "perhaps", the caller takes the longer way, and programs behave
- * the same. `CFLAGS=-DCYN_NO_INTERNALS python -m pip install -e .` builds that, so that it can be tested today.
+ * the documented API: the answer is then "not known" or "perhaps", and the caller takes the longer way. Sockets are then
+ * used through their methods, so what the engine does only for sockets that it knows, such as accepting several
+ * connections for one event, is not done. `CFLAGS=-DCYN_NO_INTERNALS python -m pip install -e .` builds that.
  *
  * The functions keep no state: what one module has to remember is a variable of that module, and is passed in. The one
  * exception is the variable of a thread at the end.

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: MIT
-# The names of csrc that the extension modules use: mirrors cyn_poller.h, cyn_wake.h, cyn_timers.h and cyn_sys.h.
+# The names of csrc that the extension modules use: mirrors its headers.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-
-cdef extern from "cyn_backend.h" nogil:
-    struct cyn_backend:
-        const char *name
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "cyn_poller.h" nogil:
     enum:
@@ -23,36 +19,33 @@ cdef extern from "cyn_poller.h" nogil:
         int error
 
     struct cyn_poller:
-        const cyn_backend *backend
-        int refusal
-        int refused_fd
+        pass
 
     unsigned cyn_fork_epoch
     const char *const *cyn_poller_names
 
     int cyn_poller_open(cyn_poller *p, const char *name)
     void cyn_poller_close(cyn_poller *p)
+    const char *cyn_poller_backend(const cyn_poller *p)
     int cyn_poller_add(cyn_poller *p, int fd, void *owner)
     int cyn_poller_want(cyn_poller *p, int fd, unsigned mask)
     int cyn_poller_remove(cyn_poller *p, int fd)
     int cyn_poller_apply(cyn_poller *p, int audit)
+    int cyn_poller_refused(const cyn_poller *p, int *fd)
     int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int64_t timeout)
     int cyn_poller_fd(const cyn_poller *p)
     int cyn_poller_alarm(cyn_poller *p, int64_t when)
 
 cdef extern from "cyn_slots.h" nogil:
-    struct cyn_slot:
-        void *owner
-        uint8_t wanted
-
-    const cyn_slot *cyn_slot_at(const cyn_poller *p, int fd)
-    const cyn_slot *cyn_slot_of(const cyn_poller *p, const cyn_event *event)
+    void *cyn_poller_owner(const cyn_poller *p, const cyn_event *event)
+    unsigned cyn_poller_wanted(const cyn_poller *p, int fd)
 
 cdef extern from "cyn_wake.h" nogil:
     struct cyn_wake:
-        int read_fd
-        int write_fd
+        pass
 
+    int cyn_wake_fd(const cyn_wake *w)
+    void cyn_wake_forget(cyn_wake *w)
     int cyn_wake_open(cyn_wake *w)
     void cyn_wake_close(cyn_wake *w)
     int cyn_wake_signal(const cyn_wake *w)
@@ -60,20 +53,18 @@ cdef extern from "cyn_wake.h" nogil:
 
 cdef extern from "cyn_timers.h" nogil:
     struct cyn_timer:
-        int64_t due
-        uint64_t order
         size_t place
 
     struct cyn_timers:
-        cyn_timer **heap
-        size_t count
-        uint64_t next_order
+        pass
 
     size_t CYN_TIMER_IDLE
 
     int cyn_timers_add(cyn_timers *ts, cyn_timer *t, int64_t due)
     int cyn_timers_cancel(cyn_timers *ts, cyn_timer *t)
-    cyn_timer *cyn_timers_due(cyn_timers *ts, int64_t now)
+    uint64_t cyn_timers_mark(const cyn_timers *ts)
+    size_t cyn_timers_count(const cyn_timers *ts)
+    cyn_timer *cyn_timers_due(cyn_timers *ts, int64_t now, uint64_t mark)
     int64_t cyn_timers_next(const cyn_timers *ts)
     void cyn_timers_free(cyn_timers *ts)
     int64_t cyn_clock()

@@ -22,8 +22,8 @@ from .csrc cimport (
     cyn_event,
     cyn_ioctl,
     cyn_poll,
-    cyn_slot,
-    cyn_slot_of,
+    cyn_poller_owner,
+    cyn_poller_wanted,
     pollfd,
 )
 from .predicates cimport Predicates
@@ -55,7 +55,7 @@ cdef class Dispatch(Predicates):
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at = 0, delivered = 0
         cdef cyn_event *event
-        cdef const cyn_slot *slot
+        cdef void *owner
         cdef Watcher watcher
         try:
             # A nested tick has served, or will be told again, whatever is left of this batch.
@@ -64,23 +64,22 @@ cdef class Dispatch(Predicates):
                 at += 1
                 if is_map_changed(self):  # by hand, in a handler of this batch
                     self.read_map()
-                slot = cyn_slot_of(&self.poller, event)
-                if slot is NULL:
+                owner = cyn_poller_owner(&self.poller, event)
+                if owner is NULL:
                     continue
                 self.runs += 1
-                if slot.owner is <void *> self:
+                if owner is <void *> self:
                     self.woken(event.ready & CYN_NVAL)
                     continue
-                watcher = <Watcher> slot.owner  # held: a handler may drop the last reference to it
+                watcher = <Watcher> owner  # held: a handler may drop the last reference to it
                 if not self.tells:
                     if not self.is_in_map(watcher):
                         continue
-                    slot = cyn_slot_of(&self.poller, event)  # the map's own code has run
-                    if slot is NULL or slot.owner is not <void *> watcher:
+                    if not self.is_live(watcher, event):  # the map's own code has run
                         continue
                 if (
                     event.ready == CYN_READ
-                    and slot.wanted & CYN_READ
+                    and cyn_poller_wanted(&self.poller, event.fd) & CYN_READ
                     and watcher.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
                     and watcher.defines & (READS | READ_EVENT | STATE) == READS
                     and watcher.polled_index < 0
@@ -106,8 +105,7 @@ cdef class Dispatch(Predicates):
         return count
 
     cdef inline bint is_live(self, Watcher watcher, cyn_event *event) noexcept:
-        cdef const cyn_slot *slot = cyn_slot_of(&self.poller, event)
-        return slot is not NULL and slot.owner is <void *> watcher
+        return cyn_poller_owner(&self.poller, event) is <void *> watcher
 
     cdef int dispatch_read(self, Watcher watcher, cyn_event *event) except -1:
         """`dispatch_event` in the usual case: a connection on a plain socket, which wants to read, can be read."""

@@ -7,14 +7,11 @@ from .dispatch cimport Dispatch
 
 
 cdef class Loop(Dispatch):
-    cdef int64_t probe_until     # somebody else was seen to compute: look longer before a wait that lets go of the GIL
-    cdef int64_t probe_span      # for how long that was believed last
-    cdef int64_t look            # ns that the next look takes
     cdef unsigned blocks         # waits that let go of the GIL
     cdef int64_t pause_until     # between two pieces of a sweep, for other threads
     cdef int pieces              # of a sweep, until the next pause
     cdef unsigned kinds_runs     # `runs` when the classes were looked at last
-    cdef bint is_calm            # the last look found nothing, and no wait since more than one event
+    cdef bint is_calm            # the last poll found nothing, and no wait since then more than one event
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
@@ -28,10 +25,11 @@ cdef class Loop(Dispatch):
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint must_look(self) noexcept
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
+    cdef bint must_return(self) noexcept
+    cdef int flush_answers(self) except -1
+    cdef int64_t time_left(self, int64_t start, int64_t limit, bint stale) except? -1
     cdef bint prepare_wait(self, bint again) except -1
     cdef int sweep_on(self, int64_t now) except -1
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1
     cdef int wait_elsewhere(self, int64_t left) except -1
-    cdef int probe(self, cyn_event *events) except -1
-    cdef int judge(self, int64_t began, int64_t woken) except -1
     cdef int wait_failed(self, int rc) except -1

@@ -18,9 +18,9 @@ from libc.errno cimport EAGAIN, EINTR
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from .calls cimport Calls, Handle, are_queued
+from .calls cimport Calls, Handle, are_queued, has_timers
 from .channel cimport Channel
-from .csrc cimport CYN_READ, cyn_clock, cyn_event, cyn_slot, cyn_slot_at
+from .csrc cimport CYN_READ, cyn_clock, cyn_event, cyn_poller_wanted, cyn_timers_mark, cyn_wake_fd
 from .dispatch cimport BATCH, Dispatch
 from .internals cimport cyn_dict_version, cyn_has_threads
 from .predicates cimport PAUSE, PIECE, PIECES, SWEEP_SHARE
@@ -50,13 +50,7 @@ cdef enum:
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
-cdef int64_t PROBE = 30_000           # ns that the loop looks for events with the GIL held, where others compute;
-cdef int64_t PROBE_MOST = 500_000     # up to so many where the last wait would have been found needless by that
-cdef int64_t LATE = 1_000_000         # ns from a wake-up to the GIL that show that somebody does
-cdef int64_t PROBE_FIRST = 50_000_000  # ns for which that is believed, doubled when it was right
-cdef int64_t PROBE_LAST = 1_600_000_000
-cdef unsigned LOOKED = 16             # one of so many ticks looks before it waits, whatever the last ones found
-cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
+cdef unsigned LOOKED = 16             # one of so many ticks polls without blocking first, whatever the last ones found
 
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
@@ -82,11 +76,6 @@ cdef bint look_at_select(unsigned long long version) except -1:
     _elsewhere = found is not NULL and not PyCFunction_CheckExact(<object> found)
     _select_version = version
     return _elsewhere
-
-
-cdef int _cores() except -1:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 cdef int64_t _nanoseconds(object seconds, str what) except -2:
@@ -405,7 +394,7 @@ cdef class Loop(Dispatch):
         cdef Handle handle
         cdef int64_t now
         cdef bint first = True
-        cdef uint64_t newer = self.calls.timers.next_order  # what a call adds now waits for the next tick
+        cdef uint64_t newer = cyn_timers_mark(&self.calls.timers)  # what a call adds now waits for the next tick
         self.runs += 1
         if are_queued(self.calls):
             self.now = 0
@@ -416,7 +405,7 @@ cdef class Loop(Dispatch):
                     break
                 self.run_call(handle)
                 first = False
-        if self.calls.timers.count:
+        if has_timers(self.calls):
             now = tick_time(self)
             self.now = 0
             self.earliest = now  # so that what a call adds for the past does not come before the others
@@ -445,7 +434,7 @@ cdef class Loop(Dispatch):
     cdef bint is_left(self, int need) except -1:
         """Is there still what the loop was to run for?"""
         return map_size(self.map) > 0 or (
-            need == WHILE_ANYTHING and (are_queued(self.calls) or self.calls.timers.count > 0)
+            need == WHILE_ANYTHING and (are_queued(self.calls) or has_timers(self.calls))
         )
 
     cdef int tick(self, int64_t limit, bint sweep_all, int need) except -1:
@@ -468,7 +457,7 @@ cdef class Loop(Dispatch):
         try:
             self.check_fork()
             self.tick_epoch = self.epoch
-            if are_queued(self.calls) or self.calls.timers.count:
+            if are_queued(self.calls) or has_timers(self.calls):
                 if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
             if is_owing(self):
@@ -483,7 +472,7 @@ cdef class Loop(Dispatch):
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             delivered = self.dispatch_batch(events, count, number)
-            if count == 0 and self.calls.timers.count and not are_queued(self.calls):
+            if count == 0 and has_timers(self.calls) and not are_queued(self.calls):
                 if self.calls.next_due() <= tick_time(self):
                     self.run_due()
             return delivered
@@ -520,67 +509,71 @@ cdef class Loop(Dispatch):
         return count if count >= 0 else self.wait_failed(count)
 
     cdef bint must_look(self) noexcept:
-        """Must this tick look for events without blocking first? A direct wait saves that system call.
+        """Must this tick poll without blocking first? A direct wait saves a system call, but releases the GIL.
 
-        A look keeps the GIL, and finds what there is under load. Beside many predicates it comes before they are asked.
+        Polling keeps the GIL, and under load it finds events. Where many channels have predicates it comes before they
+        are asked.
         """
         return (
-            self.waits % LOOKED == 0 or self.probe_until > 0 or are_queued(self.calls)
-            or (len(self.polled) > FEW and self.is_stale())
+            self.waits % LOOKED == 0 or are_queued(self.calls) or (len(self.polled) > FEW and self.is_stale())
         )
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
         """Blocks for events, at most `limit` ns (-1: without end), and without the GIL."""
-        cdef int64_t start = tick_time(self), now = start, left
+        cdef int64_t start = tick_time(self), left
         cdef int count = 0, rounds = 0
         cdef bint stale
-        while not (self.stopping or are_queued(self.calls)):
-            if self.prepare_wait(rounds > 0):
-                now = tick_time(self)
-                if need and not self.is_left(need):
-                    return 0
-                if self.stopping or are_queued(self.calls):
-                    return 0
+        while not self.must_return():
+            if self.prepare_wait(rounds > 0) and ((need and not self.is_left(need)) or self.must_return()):
+                return 0
             rounds += 1
-            if is_owing(self):  # a predicate has written
-                self.flush_gathered()
-                self.prepare(False)
-                if is_owing(self):  # once more: what it wants of the kernel now is told soon (`dirty`)
-                    self.flush_gathered()
-                if self.stopping or are_queued(self.calls):
+            if is_owing(self):
+                self.flush_answers()
+                if self.must_return():
                     return 0
-            left = INT64_MAX if limit < 0 else limit - (now - start)
-            if self.calls.timers.count:
-                left = min(left, self.calls.next_due() - now)
-            if self.dirty:
-                left = min(left, self.again)
-                self.again = min(self.again * 2, ASK_SELDOM)
             stale = self.is_stale()
-            if stale:
-                left = min(left, max(self.pause_until - now, 0))
+            left = self.time_left(start, limit, stale)
             if left > 0:
-                if now < self.probe_until and left > self.look:
-                    count = self.probe(events)
-                    if count > 0:
-                        return count
                 count = self.block(events, left, stale)
-                if count > 0:
-                    return count
             elif stale:  # between two pieces of the sweep
                 count = self.take_events(events, BATCH, 0)
-                if count > 0:
-                    return count
                 if count < 0:
-                    self.wait_failed(count)
+                    count = self.wait_failed(count)
+            if count > 0:
+                return count
             self.now = 0
-            now = tick_time(self)
-            if limit >= 0 and now - start >= limit:
+            if limit >= 0 and tick_time(self) - start >= limit:
                 break
-            if self.calls.timers.count and self.calls.next_due() <= now:
+            if has_timers(self.calls) and self.calls.next_due() <= tick_time(self):
                 break
         if not self.is_asking():  # else the wait of a predicate would have everyone asked, and so itself, without end
             self.runs += 1  # whatever happened outside meanwhile, the predicates may know of it
         return 0
+
+    cdef bint must_return(self) noexcept:
+        """Must a wait end without an event, because of a stop or of a call that is queued?"""
+        return self.stopping or are_queued(self.calls)
+
+    cdef int flush_answers(self) except -1:
+        """Sends what predicates have written, and tells the kernel what that has changed."""
+        self.flush_gathered()
+        self.prepare(False)
+        if is_owing(self):  # once more: what it wants of the kernel now is told soon (`dirty`)
+            self.flush_gathered()
+        return 0
+
+    cdef int64_t time_left(self, int64_t start, int64_t limit, bint stale) except? -1:
+        """For how many ns the wait that began at `start` may block now; INT64_MAX: without end."""
+        cdef int64_t now = tick_time(self)
+        cdef int64_t left = INT64_MAX if limit < 0 else limit - (now - start)
+        if has_timers(self.calls):
+            left = min(left, self.calls.next_due() - now)
+        if self.dirty:
+            left = min(left, self.again)
+            self.again = min(self.again * 2, ASK_SELDOM)
+        if stale:
+            left = min(left, max(self.pause_until - now, 0))
+        return left
 
     cdef bint prepare_wait(self, bint again) except -1:
         """Looks at what has changed since the last `prepare`, and asks who must be asked. Was there anything to do?"""
@@ -616,43 +609,40 @@ cdef class Loop(Dispatch):
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1:
         """`pauses`: in a sweep, which goes on slowly if another thread turns out to want the GIL."""
         cdef int count
-        cdef int64_t woken = 0, began = cyn_clock() if self.probe_until else 0
+        cdef int64_t woken = 0
         self.blocks += 1
-        cdef bint judged = self.blocks % JUDGED == 0 or self.probe_until or pauses
         if waits_elsewhere():
             self.wait_elsewhere(left)
-            judged = pauses = False
+            pauses = False
             left = 0
         self.waiting = True  # from here on a change wakes us, one by a signal handler too
         try:
             PyErr_CheckSignals()
             with nogil:
                 count = self.take_events(events, BATCH, -1 if left == INT64_MAX else left)
-                if judged:
+                if pauses:
                     woken = cyn_clock()
         finally:
             self.waiting = False
             self.awoke = True
-        if judged:
-            self.judge(began, woken)
-            if pauses and cyn_clock() - woken > WANTED:
-                self.pieces = 1
-                self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
+        if pauses and cyn_clock() - woken > WANTED:
+            self.pieces = 1
+            self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
         return count if count >= 0 else self.wait_failed(count)
 
     cdef int wait_elsewhere(self, int64_t left) except -1:
         """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
         cdef int fd = self.poller_fd()
         cdef dict wants = {}
-        cdef const cyn_slot *slot
+        cdef unsigned wanted
         if fd >= 0:
             wants[fd] = CYN_READ
         else:
             for fd in range(<int> len(self.owners)):
-                slot = cyn_slot_at(&self.poller, fd)
-                if slot is not NULL and slot.wanted:
-                    wants[fd] = slot.wanted
-            wants[self.wake_fds.read_fd] = CYN_READ
+                wanted = cyn_poller_wanted(&self.poller, fd)
+                if wanted:
+                    wants[fd] = wanted
+            wants[cyn_wake_fd(&self.wake_fds)] = CYN_READ
         self.waiting = True
         try:
             _patched.wait(None if left == INT64_MAX else left / 1e9, wants)
@@ -660,33 +650,6 @@ cdef class Loop(Dispatch):
             self.waiting = False
             self.runs += 1  # others have run
         return 0
-
-    cdef int judge(self, int64_t began, int64_t woken) except -1:
-        """Has the GIL come back late? A thread that computes keeps it for a switch interval, 5 ms, each time."""
-        cdef int64_t now = cyn_clock()
-        self.look = PROBE
-        if began and 2 * (woken - began) < PROBE_MOST:
-            self.look = max(2 * (woken - began), PROBE)
-        if now - woken >= LATE and (self.probe_span or _cores() > 1):  # on one core nobody brings events while we look
-            self.probe_span = min(max(self.probe_span * 2, PROBE_FIRST), PROBE_LAST)
-            self.probe_until = now + self.probe_span
-        elif now >= self.probe_until:
-            self.probe_until = self.probe_span = 0
-        return 0
-
-    cdef int probe(self, cyn_event *events) except -1:
-        """Looks a little longer before the wait that lets go of the GIL: it would come back a switch interval later.
-
-        The other threads get their share all the same, as handlers give way to them like any Python code.
-        """
-        cdef int count
-        cdef int64_t end = cyn_clock() + self.look
-        while True:
-            count = self.take_events(events, BATCH, 0)
-            if count < 0:
-                return self.wait_failed(count)
-            if count > 0 or cyn_clock() >= end:
-                return count
 
     cdef int wait_failed(self, int rc) except -1:
         if rc != -EINTR:

@@ -22,7 +22,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from .channel cimport Channel
-from .csrc cimport cyn_clock
+from .csrc cimport cyn_clock, cyn_poller_refused
 from .internals cimport cyn_dict_version
 from .registry cimport Registry, failure, is_map_changed, tick_time
 from .traits cimport Traits, revision
@@ -84,8 +84,10 @@ cdef class Predicates(Registry):
             self.ask_dirty()
             rounds += 1
         self.apply(audit)
-        if self.poller.refusal:
-            self.tell_refusal(self.poller.refusal, self.poller.refused_fd)
+        cdef int refused_fd
+        cdef int refusal = cyn_poller_refused(&self.poller, &refused_fd)
+        if refusal:
+            self.tell_refusal(refusal, refused_fd)
         return 0
 
     cdef int tell_refusal(self, int error, int fd) except -1:

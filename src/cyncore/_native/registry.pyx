@@ -19,13 +19,15 @@ from cpython.dict cimport PyDict_Check
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t
 
-from .calls cimport Handle, TimerHandle, are_queued
+from .calls cimport Handle, TimerHandle, are_queued, has_timers
 from .csrc cimport (
     CYN_READ,
     cyn_clock,
     cyn_event,
     cyn_fork_epoch,
     cyn_poller_add,
+    cyn_poller_backend,
+    cyn_poller_refused,
     cyn_poller_alarm,
     cyn_poller_apply,
     cyn_poller_close,
@@ -37,6 +39,8 @@ from .csrc cimport (
     cyn_poller_want,
     cyn_wake_close,
     cyn_wake_drain,
+    cyn_wake_fd,
+    cyn_wake_forget,
     cyn_wake_open,
     cyn_wake_signal,
 )
@@ -142,7 +146,7 @@ cdef class Registry:
     """The part of a `Loop` that its channels know."""
 
     def __cinit__(self):
-        self.wake_fds.read_fd = self.wake_fds.write_fd = -1
+        cyn_wake_forget(&self.wake_fds)
         self.owners = []
         self.polled = []
         self.dirty = []
@@ -206,7 +210,7 @@ cdef class Registry:
         if rc < 0:
             raise failure(-rc, f"cannot open the {backend or 'default'} poller")
         self.is_open = True
-        self.backend_name = self.poller.backend.name.decode()
+        self.backend_name = cyn_poller_backend(&self.poller).decode()
         self.epoch = cyn_fork_epoch
         self.open_wake()
         return 0
@@ -214,9 +218,9 @@ cdef class Registry:
     cdef int open_wake(self) except -1:
         cdef int rc = cyn_wake_open(&self.wake_fds)
         if rc >= 0:
-            rc = cyn_poller_add(&self.poller, self.wake_fds.read_fd, <void *> self)
+            rc = cyn_poller_add(&self.poller, cyn_wake_fd(&self.wake_fds), <void *> self)
         if rc >= 0:
-            rc = cyn_poller_want(&self.poller, self.wake_fds.read_fd, CYN_READ)
+            rc = cyn_poller_want(&self.poller, cyn_wake_fd(&self.wake_fds), CYN_READ)
         if rc < 0:
             raise failure(-rc, "cannot open the wake-up descriptor")
         return 0
@@ -235,22 +239,23 @@ cdef class Registry:
         if not lost:
             cyn_wake_drain(&self.wake_fds)
             return 0
-        cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
-        self.wake_fds.read_fd = self.wake_fds.write_fd = -1  # whose these numbers are now, nobody knows
+        cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
+        cyn_wake_forget(&self.wake_fds)  # whose these numbers are now, nobody knows
         return self.open_wake()
 
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
         return cyn_poller_wait(&self.poller, events, room, timeout)
 
     cdef bint is_refused(self) noexcept:
-        return self.poller.refusal != 0
+        cdef int fd
+        return cyn_poller_refused(&self.poller, &fd) != 0
 
     cdef int poller_fd(self) noexcept:
         return cyn_poller_fd(&self.poller)
 
     cdef int set_alarm(self) except -1:
         """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
-        cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
+        cdef int64_t due = self.calls.next_due() if has_timers(self.calls) else INT64_MAX
         if are_queued(self.calls):
             due = 1  # at once: on the kernel's clock that has passed
         elif self.dirty:
@@ -440,7 +445,7 @@ cdef class Registry:
         self.turn = RLock()
         if self.owner_thread != PyThread_get_thread_ident():
             self.depth = 0  # the thread that ran the loop is not here
-        cyn_poller_remove(&self.poller, self.wake_fds.read_fd)
+        cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
         cyn_wake_close(&self.wake_fds)
         return self.open_wake()
 
