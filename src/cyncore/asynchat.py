@@ -27,7 +27,7 @@ else:
 
 
 class async_chat(ChatChannel, asyncore.dispatcher):
-    """A dispatcher that hands on its input in pieces that end with a terminator, and queues its output.
+    """A dispatcher that delivers its input in pieces that end with a terminator, and queues its output.
 
     Derive, define `collect_incoming_data` and `found_terminator`, and say with `set_terminator` what a piece ends with.
     ``sock`` and ``map``: as those of `dispatcher`. Unless a docstring says otherwise, a method is to be called from the

@@ -410,7 +410,7 @@ class Loop:
         try:
             while self._gathered:
                 channel = self._gathered.pop(0)
-                if not channel._gathered:
+                if not channel._ChatChannel__flush_queued:
                     continue
                 try:
                     self._flush_one(channel)
@@ -423,7 +423,7 @@ class Loop:
 
     def _flush_one(self, channel: Any) -> None:
         try:
-            channel._flush(at_end=True)
+            channel._ChatChannel__flush_at_end()
         except RERAISED:
             raise
         except OSError as error:
