@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The extension modules; everything else is in pyproject.toml.
+"""The extension modules, and the README with absolute links (docs/readme.py); everything else is in pyproject.toml.
 
 Read from the environment:
 CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
 CYNCORE_SANITIZE=...       a sanitizer build, "address,undefined" or "thread"
 CYNCORE_SYS_TABLE=1        system calls go through a table, so that tests can make them fail
 CYNCORE_WERROR=1           compiler warnings are errors: for CI, never for users
+SOURCE_DATE_EPOCH=...      seconds since 1970, the time that archives then name: two builds of the same files
+                           give the same bytes, wherever and whenever they are made
 """
 
+import gzip
 import os
 import sys
+import tarfile
 from glob import glob
+from runpy import run_path
 
 from setuptools import Extension, setup
+from setuptools.command.sdist import sdist
 
 
 def switch(name):
@@ -21,9 +27,14 @@ def switch(name):
 
 CSRC = {
     "calls": ["timers", "sys"],
-    "traits": [],
-    "channel": ["peer", "sys"],
     "registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
+    "traits": [],
+    "plain_socket": ["peer", "sys"],
+    "watcher": ["sys"],
+    "endpoint": ["peer", "sys"],
+    "channel": ["sys"],
+    "predicates": ["timers", "sys"],
+    "dispatch": ["sys"],
     "loop": ["timers", "sys"],
     "outbox": ["sys"],
     "fifo": ["sys"],
@@ -46,6 +57,9 @@ if sanitizers := os.environ.get("CYNCORE_SANITIZE"):
     flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     COMPILE += [*flags, "-g", "-O1"]
     LINK += flags
+if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
+    COMPILE.append(f"-fdebug-prefix-map={os.getcwd()}=.")  # the folder of the build stays out of the modules
+    os.umask(0o022)  # nor do the permissions in the archives tell who made them
 if switch("CYNCORE_SYS_TABLE"):
     MACROS.append(("CYN_SYS_TABLE", "1"))
 if switch("CYNCORE_WERROR"):
@@ -65,8 +79,8 @@ def extension(name, csrc):
     made = Extension(
         f"cyncore._native.{name}",
         [f"src/cyncore/_native/{name}.pyx", *(f"csrc/cyn_{noun}.c" for noun in csrc)],
-        include_dirs=["csrc"],
-        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/_native/*.pxd")),
+        include_dirs=["csrc", "src/cyncore/_native"],
+        depends=sorted(glob("csrc/*.h") + glob("src/cyncore/_native/*.h") + glob("src/cyncore/_native/*.pxd")),
         define_macros=MACROS,
         extra_compile_args=[*optimised(), *COMPILE],
         extra_link_args=LINK,
@@ -90,7 +104,38 @@ def shared():
     return made
 
 
+class Archive(sdist):
+    """setuptools' archive names who made it and when; with SOURCE_DATE_EPOCH this one names only what is in it."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owner):
+        if not epoch or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, **owner)
+        name = f"{base_name}.tar.gz"
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(base_dir, filter=anonymous)
+        return name
+
+
+def anonymous(member):
+    """A member of the archive without its owner, its own time and its writers."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mtime = int(epoch)
+    member.mode = 0o755 if member.mode & 0o100 else 0o644
+    return member
+
+
 # csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
 compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
 modules = [shared(), *(extension(name, csrc) for name, csrc in CSRC.items())]
-setup(ext_modules=modules if compiled else [])
+setup(
+    ext_modules=modules if compiled else [],
+    cmdclass={"sdist": Archive},
+    # by its path, because a build front end does not put this folder on sys.path
+    long_description=run_path("docs/readme.py")["readme"](),
+    long_description_content_type="text/markdown",
+)

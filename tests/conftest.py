@@ -12,7 +12,7 @@ import pytest
 
 import cyncore
 from cyncore import Loop, socket_map
-from support import Peers
+from tests.support.peers import Peers
 
 _FDS = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 _FAILED = pytest.StashKey[bool]()
@@ -78,7 +78,8 @@ def peers() -> Iterator[Peers]:
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    """Over the backend that the environment names, or over each where a test is marked with `every_backend`."""
+    made = Loop(backend=getattr(request, "param", None))
     yield made
     made.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.gate import main
+from benchmarks.gate.command import main
 
 if __name__ == "__main__":
     try:

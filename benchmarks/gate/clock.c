@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The clock of a worker that is counted; preloaded. What a loop does depends on the time in places (it looks for closed
- * descriptors every 10 ms, predicates get a share of its time), and under a counting tool on a busy machine time is chance.
- * So here time passes only when somebody asks for it, and when a wait ends for want of events.
+ * The clock of a worker that is counted, as a library to be preloaded. Some of what a loop does depends on the time:
+ * it looks for closed descriptors every 10 ms, and predicates get a share of its time. Under a counting tool, on a
+ * busy machine, the time is random. So here it passes only when the clock is read, and when a wait ends without an
+ * event.
  *
- * The system call is still made: it is to be counted.
+ * The waits still make their system calls, which are to be counted.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,7 +45,7 @@ int epoll_wait(int fd, struct epoll_event *events, int room, int timeout) {
     return count;
 }
 
-/* The C library may be older than this call, and so cyncore makes it by its number. */
+/* The C library may be older than epoll_pwait2, and so cyncore makes that call by its number. */
 long syscall(long number, ...) {
     va_list rest;
     long a[6];
@@ -53,7 +54,7 @@ long syscall(long number, ...) {
         a[i] = va_arg(rest, long);
     va_end(rest);
     if (!call)
-        find_call(); /* another library's constructor was quicker */
+        find_call(); /* the constructor of another library ran first */
     long result = call(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 #ifdef SYS_epoll_pwait2
     const int64_t *limit = (const int64_t *)a[3]; /* seconds, nanoseconds */

@@ -1,24 +1,24 @@
-"""The comparison: which rows are worse than they were, by how much, and what that means."""
+"""The comparison: which rows cost more than they did, by how much, and whether that fails the gate."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from benchmarks.gate.figures import Figure, Figures
+from benchmarks.gate.baseline import Figure, Figures
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS
 
 WORSE = "WORSE"
 BETTER = "better"
 SAME = "same"
-CHANGED = "changed"  # other system calls, not more of them
-NEW = "new"  # nothing to compare it with
-MISSING = "MISSING"  # nothing to compare with it
+CHANGED = "changed"  # other system calls, but no more of them
+NEW = "new"  # the reference has no such row
+MISSING = "MISSING"  # the row could not be counted
 FAILING = (WORSE, MISSING)
 
 Bounds = dict[str, float]
 STRICT: Bounds = {INSTRUCTIONS: 0.03, CALLS: 0.0, BYTES: 0.05}
-# Of another interpreter, compiler or libc. System calls are the loop's own, wherever it runs.
+# For another interpreter, compiler or C library. The system calls are the loop's own and depend on none of these.
 SAME_PYTHON: Bounds = {INSTRUCTIONS: 0.25, CALLS: 0.0, BYTES: 0.10}
 OTHER_PYTHON: Bounds = {INSTRUCTIONS: 0.60, CALLS: 0.0, BYTES: 0.50}
 
@@ -36,7 +36,7 @@ class Finding:
         return f"{self.kind}: {self.name}"
 
     def change(self) -> float | None:
-        """The difference as a share of what was."""
+        """The difference as a share of the earlier figure."""
         if self.was is None or self.now is None or not total(self.was):
             return None
         return total(self.now) / total(self.was) - 1
@@ -64,7 +64,7 @@ def show(figure: Figure | None) -> str:
 
 
 def calls_changed(was: Figure | None, now: Figure | None) -> str:
-    """Which calls there are more of, or fewer."""
+    """The system calls whose number has changed."""
     before, after = (figure if isinstance(figure, dict) else {} for figure in (was, now))
     names = [name for name in sorted({*before, *after}) if before.get(name, 0) != after.get(name, 0)]
     told = [f"{name} {before.get(name, 0):g} -> {after.get(name, 0):g}" for name in names]
@@ -85,7 +85,7 @@ def judge(was: Figure | None, now: Figure | None, bound: float) -> str:
 
 
 def compare(was: Figures, now: Figures, bounds: Bounds, kinds: Collection[str]) -> list[Finding]:
-    """A finding for every row of these kinds that either side has."""
+    """Compares every row of these kinds that either side has."""
     found = []
     for kind in kinds:
         before, after = was.get(kind, {}), now.get(kind, {})
@@ -96,10 +96,10 @@ def compare(was: Figures, now: Figures, bounds: Bounds, kinds: Collection[str]) 
 
 
 def allow(figures: Figures, before: Figures, after: Figures) -> Figures:
-    """`figures`, with what a change of the baseline from `before` to `after` lets every row cost more.
+    """The figures, raised by what a change of the baseline from `before` to `after` lets a row cost more.
 
-    A commit that makes a row dearer on purpose renews the baseline of one environment. In another one, which is
-    compared with the commit's parent, the row may cost more in the same proportion.
+    A commit that makes a row cost more on purpose renews the baseline of one environment. In another environment, which
+    compares the commit with its parent, the row may cost more in the same proportion.
     """
     return {
         kind: {

@@ -1,4 +1,4 @@
-"""Counters: the tools that count what a worker does between its marks, and what the counts come to."""
+"""The counters: callgrind and strace, which count what a worker does between two marks."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gate.figures import Figure
+from benchmarks.gate.baseline import Figure
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, Row
+from benchmarks.run.folders import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0  # seconds of a row
+PATIENCE = 240.0  # seconds that a row may take
 TOOLS = {INSTRUCTIONS: "valgrind", CALLS: "strace"}
-MARK = "getppid"
+MARK = "getppid"  # a system call that the worker makes before and after every window, and nobody else makes
 
 
 class CountError(Exception):
-    """No figure; the text says why."""
+    """There is no figure; the text says why."""
 
 
 @dataclass(frozen=True)
 class Engine:
     """The cyncore that is measured."""
 
-    path: Path | None = None  # to be found before what is installed
-    clock: Path | None = None  # to be preloaded
+    path: Path | None = None  # where to import it from, before what is installed
+    clock: Path | None = None  # the library to be preloaded
 
     def environment(self) -> dict[str, str]:
-        """Nothing of ours that is not needed: it would move what is in memory about."""
+        """The variables that a worker needs, and no others, because they would move what is in its memory."""
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if key in os.environ}
         path = str(self.path) if self.path else os.environ.get("PYTHONPATH", "")
         ours = {"PYTHONPATH": path, "LD_PRELOAD": str(self.clock or "")}
@@ -43,7 +43,7 @@ class Engine:
         return {**kept, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **given}
 
     def run(self, words: list[str], before: list[str] | None = None) -> str:
-        """What a module of ours prints, under the tool `before`. CountError where it fails."""
+        """Runs a module, under the tool `before`, and returns what it prints. Raises CountError where it fails."""
         command = [*(before or []), sys.executable, "-m", *words]
         try:
             done = subprocess.run(
@@ -74,7 +74,7 @@ def missing(kind: str) -> str | None:
 
 
 def count(row: Row, engine: Engine, keep: Path | None = None) -> Figure:
-    """The row's figure. `keep`: a folder that gets what callgrind wrote. CountError where there is none."""
+    """The figure of a row. `keep` is a folder that gets what callgrind wrote. Raises CountError."""
     words = ["benchmarks.gate.workloads", row.kind, row.name]
     if row.kind == BYTES:
         return float(json.loads(engine.run(words))["bytes"])
@@ -85,7 +85,7 @@ def count(row: Row, engine: Engine, keep: Path | None = None) -> Figure:
 
 
 def instructions(row: Row, engine: Engine, words: list[str], folder: Path) -> float:
-    """Medians: Python rehashes or gives memory back in a window here and there."""
+    """The difference of the medians, because Python rehashes a table or frees memory in a window here and there."""
     name = re.sub(r"\W+", "-", row.name)
     tool = ["valgrind", "--tool=callgrind", f"--dump-before={MARK}", f"--callgrind-out-file={folder / name}"]
     turns = json.loads(engine.run(words, tool))["turns"]
@@ -95,7 +95,7 @@ def instructions(row: Row, engine: Engine, words: list[str], folder: Path) -> fl
 
 
 def summary(file: Path) -> int:
-    """The instructions of one dump of callgrind: those since the mark before."""
+    """The instructions in one dump of callgrind, which are those since the mark before. Raises CountError."""
     try:
         found = re.search(r"^summary: (\d+)", file.read_text(errors="replace"), re.MULTILINE)
     except OSError as error:
@@ -106,33 +106,49 @@ def summary(file: Path) -> int:
 
 
 def calls(row: Row, engine: Engine, words: list[str], trace: Path) -> dict[str, float]:
-    """The least of all windows, by name: Python asks for memory in a window here and there."""
-    turns = json.loads(engine.run(words, ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(trace)]))["turns"]
-    windows = traced(trace.read_text(errors="replace"))
-    if len(windows) != len(turns):
-        raise CountError(f"strace saw {len(windows)} windows of {len(turns)}")
+    """The difference of the minima, by name, because Python asks for memory in a window here and there."""
+    windows = [count_names(window) for window in strace(engine, words, trace)]
     return slope(windows[2::2], windows[3::2], row.long - row.short, row.unit)
 
 
-def traced(text: str) -> list[Counter[str]]:
-    """What was called in each window of a trace."""
-    windows: list[Counter[str]] = []
-    inside = False
-    for line in text.splitlines():
-        found = re.match(r"(?:\d+ +)?(\w+)\(", line)
-        if not found:
-            continue  # the second half of a call
-        if found[1] == MARK:
-            inside = not inside
-            if inside:
-                windows.append(Counter())
-        elif inside:
-            windows[-1][found[1]] += 1
+def strace(engine: Engine, words: list[str], trace: Path) -> list[list[str]]:
+    """Runs a worker under strace. Returns the lines of every window. Raises CountError where a window is missing."""
+    turns = json.loads(engine.run(words, ["strace", "-f", "-qq", "-e", "signal=none", "-o", str(trace)]))["turns"]
+    windows = split_windows(trace.read_text(errors="replace"))
+    if len(windows) != len(turns):
+        raise CountError(f"strace saw {len(windows)} windows of {len(turns)}")
     return windows
 
 
+def split_windows(text: str) -> list[list[str]]:
+    """The lines of a trace that begin a system call, by the window in which they stand, without the process id."""
+    windows: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        call = re.sub(r"^\d+ +", "", line)
+        if not (name := call_name(call)):
+            continue  # the second half of an interrupted line
+        if name == MARK:
+            inside = not inside
+            if inside:
+                windows.append([])
+        elif inside:
+            windows[-1].append(call)
+    return windows
+
+
+def call_name(call: str) -> str:
+    """The name of a system call in a line of strace; empty where the line begins none."""
+    found = re.match(r"(\w+)\(", call)
+    return found[1] if found else ""
+
+
+def count_names(window: list[str]) -> Counter[str]:
+    return Counter(call_name(call) for call in window)
+
+
 def slope(short: list[Counter[str]], long: list[Counter[str]], turns: int, unit: int) -> dict[str, float]:
-    """Calls for `unit` turns, where the long windows have so many turns more than the short ones."""
+    """Calls for `unit` turns, where the long windows have that many turns more than the short ones."""
     names = sorted({name for window in [*short, *long] for name in window})
     more = {name: min(w[name] for w in long) - min(w[name] for w in short) for name in names}
     return {name: round(unit * calls / turns, 2) for name, calls in more.items() if calls}

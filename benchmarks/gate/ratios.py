@@ -1,15 +1,15 @@
-"""The ratios: the echo table in small, which tells what counts cannot, and is believed only where it is far off."""
+"""The ratios: a small echo table, which shows what counts cannot show. Only a ratio that is far off fails the gate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks import echo
-from benchmarks.peers import ECHO, OURS, RAW, UVLOOP, split
-from benchmarks.programs import program
-from benchmarks.rounds import Plan
-from benchmarks.sample import Placement
-from benchmarks.target import NO_VERDICT
+from benchmarks.run.compiler import program
+from benchmarks.run.peers import ECHO, OURS, RAW, UVLOOP, split
+from benchmarks.run.placement import Placement
+from benchmarks.run.plan import Plan
+from benchmarks.run.target import NO_VERDICT
+from benchmarks.tables import echo
 
 FAR_OFF = 0.85  # of the target
 ATTEMPTS = 3
@@ -42,7 +42,7 @@ class Ratio:
 
 
 def measure(limit: int) -> list[Ratio]:
-    """The ratios, measured again where one is far off. `limit`: descriptors. Raises CompileError."""
+    """Measures the ratios, and measures again where one is far off. `limit`: of descriptors. Raises CompileError."""
     for name in ("load", "echo_epoll"):
         program(name)
     here, missing = split([peer for peer in ECHO if peer.name in (RAW, OURS, UVLOOP)])
@@ -57,7 +57,7 @@ def measure(limit: int) -> list[Ratio]:
 
 
 def read(targets: object, missing: str) -> list[Ratio]:
-    """Those of the echo table's targets that are ratios."""
+    """The ratios among the recorded targets of the echo table. `missing` says why peers are left out."""
     assert isinstance(targets, list)
     names = {target.what: target.wanted for target in TARGETS}
     return [

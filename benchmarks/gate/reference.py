@@ -1,66 +1,101 @@
-"""The reference: an earlier commit, built in a folder of its own, for machines that the baseline does not know."""
+"""The reference: the figures of the baseline, of an earlier commit, or of another environment."""
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
-import tarfile
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.gate.figures import BASELINE, Baseline
+from benchmarks.gate import comparison
+from benchmarks.gate.baseline import Baseline, Figures
+from benchmarks.gate.comparison import Bounds
+from benchmarks.gate.counters import Engine
+from benchmarks.gate.exit_codes import Unable
+from benchmarks.gate.measurement import Measured, take
+from benchmarks.gate.repository import Repository, RepositoryError
+from benchmarks.gate.rows import Row
+from benchmarks.run.progress import progress
 
-PATIENCE = 900.0  # seconds that a build may take
-ROOT = Path(__file__).resolve().parents[2]
+OWN = "the baseline"
 
 
-class ReferenceError(Exception):
-    """There is none; the text says why."""
+@dataclass(frozen=True)
+class Reference:
+    """What the figures are compared with."""
+
+    what: str  # its name in messages
+    figures: Figures
+    bounds: Bounds
+    strict: bool = True
+    failures: dict[str, str] = field(default_factory=dict)  # the reason why a row was not counted, by its title
 
 
-def run(command: list[str], patience: float = 60.0) -> str:
+def choose(options: argparse.Namespace, now: Measured, rows: Sequence[Row], engine: Engine) -> Reference:
+    """The baseline where it has this environment, else an earlier commit, else the nearest environment of the baseline.
+
+    Raises Unable where there is none of these.
+    """
+    baseline = Baseline.read()
+    known = baseline.environments.get(now.environment.name())
+    if options.against:
+        return build(options.repository, options.against, now, rows, engine, Baseline())
+    if known:
+        return Reference(OWN, known.figures, comparison.STRICT)
+    progress(f"the baseline does not know this environment: {now.environment.name()}")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=patience)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ReferenceError(f"{command[0]}: {error}") from error
-    if done.returncode:
-        raise ReferenceError(f"{' '.join(command[:5])} ...: {(done.stderr or done.stdout).strip()[-500:]}")
-    return done.stdout.strip()
+        return build(options.repository, base(options), now, rows, engine, baseline)
+    except RepositoryError as error:
+        progress(f"there is no commit to compare with: {error}")
+    nearest = baseline.nearest(now.environment)
+    if nearest is None:
+        raise Unable("there is no baseline: run `python -m benchmarks gate --update`")
+    name, known = nearest
+    same = known.likeness(now.environment) == 3
+    bounds = comparison.SAME_PYTHON if same else comparison.OTHER_PYTHON
+    return Reference(f"the baseline of another environment, {name}", known.figures, bounds, strict=False)
 
 
-class Repository:
-    """A git checkout. ReferenceError where it is none, or lacks a commit."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.git("rev-parse", "--git-dir")
-
-    def git(self, *words: str) -> str:
-        return run(["git", "-C", str(self.folder), *words])
-
-    def commit(self, name: str) -> str:
-        return self.git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-
-    def base(self) -> str:
-        """The commit that the tree differs from: HEAD, or its parent where nothing is changed."""
-        return self.commit("HEAD" if self.git("status", "--porcelain") else "HEAD^")
-
-    def baseline(self, commit: str) -> Baseline:
-        """That of a commit; an empty one where it has none."""
+def base(options: argparse.Namespace) -> str:
+    """The commit to compare with where --against names none. Raises RepositoryError."""
+    repository = Repository(options.repository)
+    if options.base:
         try:
-            return Baseline.parse(self.git("show", f"{commit}:{BASELINE.relative_to(ROOT).as_posix()}"))
-        except (ReferenceError, ValueError):
-            return Baseline()
+            return repository.commit(options.base)
+        except RepositoryError:  # the first push of a branch has no commit before it
+            progress(f"there is no commit {options.base}")
+    return repository.base()
 
-    def build(self, commit: str, folder: Path) -> Path:
-        """Installs cyncore of that commit below `folder`. Returns the path to import it from."""
-        archive, tree, site = folder / "tree.tar", folder / "tree", folder / "site"
-        self.git("archive", "--format=tar", f"--output={archive}", commit)
-        with tarfile.open(archive) as tar:
-            tar.extractall(tree, filter="data")
-        archive.unlink()
-        tools = all(importlib.util.find_spec(name) for name in ("Cython", "setuptools"))
-        alone = ["--no-build-isolation"] if tools else []
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-cache-dir", *alone]
-        run([*pip, "--target", str(site), str(tree)], PATIENCE)
-        return site
+
+def build(folder: Path, name: str, now: Measured, rows: Sequence[Row], engine: Engine, baseline: Baseline) -> Reference:
+    """Builds and measures an earlier commit. A row may cost more by what `baseline` allows over that commit's baseline.
+
+    Raises RepositoryError where the commit cannot be measured, and Unable where another compiler built it.
+    """
+    repository = Repository(folder)
+    commit = repository.commit(name)
+    what = f"commit {commit[:12]}"
+    progress(f"building {what}")
+    with tempfile.TemporaryDirectory() as temporary:
+        site = repository.build(commit, Path(temporary))
+        before = take(Engine(site, engine.clock), rows, what)
+    if not before.figures:
+        raise RepositoryError(f"no row of {what} could be counted")
+    if before.environment.build != now.environment.build:
+        raise Unable(
+            f"{what} was built by {before.environment.build}, and what is measured by {now.environment.build}: "
+            "install this tree here (python -m pip install .)"
+        )
+    figures = allow_renewed(before.figures, repository.baseline(commit), baseline)
+    return Reference(what, figures, comparison.STRICT, failures=before.failures)
+
+
+def allow_renewed(figures: Figures, old: Baseline, new: Baseline) -> Figures:
+    """The figures, raised by what the first environment that was renewed between two baselines lets a row cost more."""
+    for environment in sorted(old.environments.keys() & new.environments.keys()):
+        pair = old.environments[environment].figures, new.environments[environment].figures
+        if pair[0] != pair[1]:
+            progress(f"what the baseline of {environment} allows more is allowed here")
+            return comparison.allow(figures, *pair)
+    return figures

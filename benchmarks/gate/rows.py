@@ -1,7 +1,8 @@
 """The rows: what is counted, and on how much work.
 
-A row is measured in windows of `short` and of `long` turns, again and again. The figure is the difference of the two by
-the events of the turns between, so that what happens once in a window (the loop's start, its end) is not in it.
+A row is measured in windows of `short` and of `long` turns, which alternate. The figure is the difference of the two,
+divided by the events in the turns that the long window has more. So it contains nothing that happens once in a window,
+such as the start and the end of the loop.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ Options = dict[str, int]
 class Row:
     kind: str
     name: str
-    workload: str  # a function of workloads.py, which gets the turns and
+    workload: str  # a function of workloads.py; its arguments are the turns and the options
     options: Options = field(default_factory=dict)
     short: int = 0  # turns
     long: int = 0
-    events: int = 1  # in a turn, for each of which the figure is
-    unit: int = 1  # turns for which system calls are told, so that they are whole numbers
+    events: int = 1  # in a turn; the figure is for one event
+    unit: int = 1  # turns that system calls are counted for, so that they are whole numbers
 
     def title(self) -> str:
         return f"{self.kind}: {self.name}"
@@ -37,7 +38,7 @@ ONE = {"connections": 10, "active": 1}
 TEN = {"connections": 10, "active": 10}
 
 ROWS = [
-    # the long ones first, so that two at a time end together
+    # the longest come first, so that two at a time end together
     Row(INSTRUCTIONS, "idle tick, 10,000 channels with predicates", "predicates", {"channels": 10_000}, 1, 2),
     Row(INSTRUCTIONS, "idle tick, 10,000 channels", "idle", {"channels": 10_000}, 20, 120),
     Row(INSTRUCTIONS, "accept and close", "accept", {}, 32, 96),

@@ -1,8 +1,8 @@
-"""The workers: `python -m benchmarks.gate.workloads KIND NAME` does the work of a row, in windows.
+"""The worker: `python -m benchmarks.gate.workloads KIND NAME` does the work of a row, in windows.
 
-Each window stands between two marks, calls of getppid, which callgrind and strace both see. All that a window needs is
-made before it: what a connection will read waits in its socket already, so that nothing but the loop and its handlers
-runs. A window ends when a connection finds the end of its stream.
+Each window lies between two marks, which are calls of getppid: callgrind and strace both see them. Everything that a
+window needs is made before it, and what a connection will read is in its socket already, so that only the loop and its
+handlers run. A window ends when a connection reaches the end of its stream.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cyncore import asynchat, asyncore
 from cyncore._engine import native
 
 MESSAGE = b"x" * 62 + b"\r\n"
-STANDING = 1000  # timers that wait while others come and go
+STANDING = 1000  # timers that wait while others are set and cancelled
 PR_SET_THP_DISABLE = 41
 
 Run = Callable[[], object]
@@ -84,7 +84,7 @@ class Lines(asynchat.async_chat):
 
 
 class Visitor(asyncore.dispatcher):
-    left = 0  # connections of this window that have not gone
+    left = 0  # connections of this window that are still open
 
     def handle_read(self) -> None:
         self.recv(8192)
@@ -118,8 +118,8 @@ def serve() -> None:
 def answer(
     kind: type[asyncore.dispatcher], turns: int, connections: int, active: int, message: bytes, answered: bool
 ) -> tuple[Run, Check]:
-    """`message` to be read on each of the active connections, at every turn."""
-    # a message stays one message: two lines that wait are not read at once
+    """At every turn, `message` is read on each of the active connections."""
+    # SOCK_SEQPACKET keeps messages apart: two that wait are not read at once
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(connections)]
     for near, _ in pairs:
         kind(near)
@@ -157,7 +157,7 @@ def lines(turns: int, connections: int, active: int, flight: int) -> tuple[Run, 
 
 
 def accept(turns: int) -> tuple[Run, Check]:
-    """So many clients have connected and gone already."""
+    """Clients that have connected and left already, one for each turn."""
     server = Server(Visitor)
     Visitor.left = turns
     for _ in range(turns):
@@ -200,7 +200,7 @@ def cancel(turns: int) -> tuple[Run, Check]:
 
 
 def wait(turns: int) -> tuple[Run, Check]:
-    """Timers a millisecond apart, for each of which the loop has to wait."""
+    """Timers a millisecond apart; the loop has to wait for each."""
     loop = cyncore.Loop()
     left = turns
 
@@ -223,7 +223,7 @@ standing: list[tuple[socket.socket, socket.socket]] = []
 
 
 def crowd(kind: type[asyncore.dispatcher], turns: int, channels: int) -> tuple[Run, Check]:
-    """The channels are made once: they are what takes long."""
+    """The channels are made once in a process, because making them takes long."""
     if not standing:
         standing.extend(socket.socketpair() for _ in range(channels // 2))
         for pair in standing:
@@ -246,7 +246,7 @@ def predicates(turns: int, channels: int) -> tuple[Run, Check]:
 
 
 def private_bytes() -> int:
-    """What this process has in memory of its own. Counted by the page, unlike what /proc/self/statm adds up."""
+    """The private memory of this process. It is exact to the page, and /proc/self/statm is not."""
     text = Path("/proc/self/smaps_rollup").read_text()
     found = re.search(r"^Anonymous: +(\d+) kB", text, re.MULTILINE)
     assert found, "this kernel does not count anonymous pages"
@@ -254,8 +254,8 @@ def private_bytes() -> int:
 
 
 def memory(count: int, batch: int = 200) -> float:
-    """Bytes by which the process grows for an idle connection. The clients' sockets are there before."""
-    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # a huge page more or less would be all that is seen
+    """Bytes by which the process grows for one idle connection. The sockets of the clients are made before."""
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # one huge page more or less would hide everything else
     server = Server(Reader)
     address = server.socket.getsockname()
     clients = [socket.socket() for _ in range(count + batch)]
@@ -267,7 +267,7 @@ def memory(count: int, batch: int = 200) -> float:
         while len(asyncore.socket_map) < wanted:
             asyncore.loop(timeout=5, count=1)
 
-    connect(clients[:batch])  # what is made once
+    connect(clients[:batch])  # makes what is made only once
     gc.collect()
     before = private_bytes()
     for first in range(batch, batch + count, batch):
@@ -291,7 +291,7 @@ def window(row: Row, turns: int) -> None:
 
 
 def work(row: Row) -> dict[str, object]:
-    """The first pair of windows is for Python to warm up; who counts leaves it out."""
+    """Does the work of a row, and returns what the counters need to know. They leave out the first pair of windows."""
     if row.kind == BYTES:
         return {"bytes": memory(row.long)}
     gc.disable()

@@ -7,7 +7,7 @@ import asyncio
 import uvloop
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, serve_asyncio
 
 
 class Taker:
@@ -18,9 +18,7 @@ class Taker:
 async def serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTP(Taker()), "127.0.0.1", 0, backlog=BACKLOG)
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
-    async with server:
-        await server.serve_forever()
+    await serve_asyncio(server)
 
 
 uvloop.run(serve())

@@ -1,4 +1,4 @@
-"""A thread that computes and never waits: what a server shares its interpreter with in the thread table."""
+"""A thread that computes without a pause, beside the loop of a server in the thread table."""
 
 from __future__ import annotations
 

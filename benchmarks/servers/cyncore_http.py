@@ -4,6 +4,7 @@ import argparse
 
 import cyncore
 from benchmarks.servers.example import load
+from benchmarks.servers.listening import announce
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--program", choices=("http_fast", "http_server"), default="http_fast")
@@ -12,5 +13,5 @@ options = parser.parse_args()
 cyncore.install()  # both are programs for asyncore
 program, http_server = load(options.program), load("http_server")
 server = program.Server(http_server.Site(options.folder), "127.0.0.1", 0, False)
-print("listening", server.socket.getsockname()[1], flush=True)
+announce(server.socket.getsockname()[1])
 cyncore.Loop.of(cyncore.socket_map).run()

@@ -1,4 +1,4 @@
-"""The echo server of asyncio's documentation; `asyncio_echo` and `uvloop_echo` run it on their loop."""
+"""The echo server of asyncio's documentation. `asyncio_echo` and `uvloop_echo` run it on their own loop."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 import asyncio
 
 from benchmarks.servers.burner import start_burning
-
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, serve_asyncio
 
 
 class EchoProtocol(asyncio.Protocol):
@@ -20,12 +19,10 @@ class EchoProtocol(asyncio.Protocol):
 
 async def serve() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--burn", action="store_true", help="beside a thread that computes")
+    parser.add_argument("--burn", action="store_true", help="start a thread that computes without a pause")
     burning = parser.parse_args().burn
     loop = asyncio.get_running_loop()
     server = await loop.create_server(EchoProtocol, "127.0.0.1", 0, backlog=BACKLOG)
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
     if burning:
         start_burning()
-    async with server:
-        await server.serve_forever()
+    await serve_asyncio(server)

@@ -1,4 +1,4 @@
-"""A program of examples/, as a module: so what is measured is what is shown."""
+"""The programs of examples/ as modules, so that what is measured is what the documentation shows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def load(name: str) -> ModuleType:
-    sys.path.append(str(FOLDER))  # they import each other
+    sys.path.append(str(EXAMPLES))  # because they import each other
     return importlib.import_module(name)

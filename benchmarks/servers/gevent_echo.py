@@ -1,11 +1,11 @@
-"""Echo on gevent: a greenlet for each connection, which reads and writes as if it were alone."""
+"""Echo on gevent: a greenlet for each connection, with blocking reads and writes."""
 
 from __future__ import annotations
 
 from gevent.server import StreamServer
 from gevent.socket import socket
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, announce
 
 
 def echo(sock: socket, address: object) -> None:
@@ -18,5 +18,5 @@ def echo(sock: socket, address: object) -> None:
 
 server = StreamServer(("127.0.0.1", 0), echo, backlog=BACKLOG)
 server.start()
-print("listening", server.server_port, flush=True)
+announce(server.server_port)
 server.serve_forever()

@@ -1,8 +1,8 @@
 """HTTP on asyncio's protocols, parsed by httptools; `uvloop_http` runs it on uvloop.
 
-It is what one writes by hand for one purpose: the files of a folder are in memory before the first request, and only
-known paths are answered, with the fields that the servers of examples/ send. "lean" does not even look at the header
-fields of a request.
+It is what a programmer writes by hand for one purpose. The files of a folder are in memory before the first request,
+and only their paths are answered, with the fields that the servers of examples/ send. The lean protocol does not look
+at the header fields of a request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import httptools
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, serve_asyncio
+
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 MALFORMED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -30,7 +31,7 @@ class Site:
 
     @staticmethod
     def rest(path: Path) -> bytes:
-        """What follows the date."""
+        """The part of the answer that follows the date."""
         body, info = path.read_bytes(), path.stat()
         fields = (
             f"Content-Type: {mimetypes.guess_type(path)[0] or 'application/octet-stream'}\r\n"
@@ -84,13 +85,11 @@ class HttpProtocol(LeanProtocol):
 async def listen(protocol: type[LeanProtocol], folder: Path) -> None:
     loop, site = asyncio.get_running_loop(), Site(folder)
     server = await loop.create_server(lambda: protocol(site), "127.0.0.1", 0, backlog=BACKLOG)
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
-    async with server:
-        await server.serve_forever()
+    await serve_asyncio(server)
 
 
 def serve() -> Coroutine[object, object, None]:
-    """What the command line asks for."""
+    """The server that the command line asks for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--lean", action="store_true", help="do not look at header fields")
     parser.add_argument("folder", type=Path)

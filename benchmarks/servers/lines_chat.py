@@ -1,6 +1,6 @@
-"""Lines on asynchat; `cyncore_lines` and `asynchat_lines` give it their modules.
+"""Lines on asynchat. `cyncore_lines` and `asynchat_lines` run it with their own modules.
 
-The documented shape: gather what comes, and when a line has ended, answer it.
+It has the documented structure: the handler collects what comes, and answers when a line has ended.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from types import ModuleType
 
-BACKLOG = 1024
+from benchmarks.servers.listening import announce, listen
 
 
 def make_handler(asynchat: ModuleType) -> type:
@@ -29,22 +29,7 @@ def make_handler(asynchat: ModuleType) -> type:
     return LineHandler
 
 
-def make_server(asyncore: ModuleType, handler: type) -> type:
-    class LineServer(asyncore.dispatcher):  # type: ignore[misc, name-defined]
-        def __init__(self, host: str, port: int) -> None:
-            asyncore.dispatcher.__init__(self)
-            self.create_socket()
-            self.set_reuse_addr()
-            self.bind((host, port))
-            self.listen(BACKLOG)
-
-        def handle_accepted(self, sock: socket.socket, address: object) -> None:
-            handler(sock)
-
-    return LineServer
-
-
 def serve(asyncore: ModuleType, asynchat: ModuleType) -> None:
-    server = make_server(asyncore, make_handler(asynchat))("127.0.0.1", 0)
-    print("listening", server.socket.getsockname()[1], flush=True)
+    server = listen(asyncore, make_handler(asynchat))
+    announce(server.socket.getsockname()[1])
     asyncore.loop(use_poll=True)

@@ -1,7 +1,7 @@
 """Lines on asyncio's protocols and streams; `asyncio_lines` and `uvloop_lines` run them on their loop.
 
-The protocol is what one writes by hand: a buffer, split at every CRLF, and a write for each line; "joined" is written
-by somebody who knows what a write costs. The streams are those of asyncio's documentation.
+The protocol is what a programmer writes by hand: a buffer that is split at every CRLF, and a write for each line. The
+joined protocol makes one write for all lines that came at once. The streams are those of asyncio's documentation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import asyncio
 from collections.abc import Coroutine
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, serve_asyncio
 
 
 class LineProtocol(asyncio.Protocol):
@@ -44,21 +44,15 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def serve_protocol(protocol: type[asyncio.Protocol]) -> None:
     loop = asyncio.get_running_loop()
-    await announce(await loop.create_server(protocol, "127.0.0.1", 0, backlog=BACKLOG))
+    await serve_asyncio(await loop.create_server(protocol, "127.0.0.1", 0, backlog=BACKLOG))
 
 
 async def serve_streams() -> None:
-    await announce(await asyncio.start_server(answer, "127.0.0.1", 0, backlog=BACKLOG))
-
-
-async def announce(server: asyncio.Server) -> None:
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
-    async with server:
-        await server.serve_forever()
+    await serve_asyncio(await asyncio.start_server(answer, "127.0.0.1", 0, backlog=BACKLOG))
 
 
 def serve() -> Coroutine[object, object, None]:
-    """What the command line asks for."""
+    """The server that the command line asks for."""
     parser = argparse.ArgumentParser()
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--streams", action="store_true", help="StreamReader and StreamWriter, not a Protocol")

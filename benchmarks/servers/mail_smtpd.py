@@ -1,10 +1,10 @@
-"""Mail on smtpd; `cyncore_mail` and `smtpd_mail` give it their modules."""
+"""Mail on smtpd. `cyncore_mail` and `smtpd_mail` run it with their own modules."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, announce
 
 
 def make_server(smtpd: ModuleType) -> type:
@@ -19,6 +19,6 @@ def make_server(smtpd: ModuleType) -> type:
 
 def serve(asyncore: ModuleType, smtpd: ModuleType) -> None:
     server = make_server(smtpd)(("127.0.0.1", 0), None)
-    server.listen(BACKLOG)  # its own is 5: connections that wait for a repeated SYN would be all one measures
-    print("listening", server.socket.getsockname()[1], flush=True)
+    server.listen(BACKLOG)  # with its own backlog of 5, repeated SYNs would be all that is measured
+    announce(server.socket.getsockname()[1])
     asyncore.loop(use_poll=True)

@@ -1,8 +1,8 @@
 """Echo on pyftpdlib's loop, which is asyncore's model over epoll.
 
-As the opening of `pyftpdlib.ioloop` shows it: an Acceptor, and AsyncChat for each connection. "--push" lets AsyncChat
-read and write: it hands over what came, and keeps what the kernel does not take. Without it the handler does both
-itself, as on asyncore's plain `dispatcher`; then a send() that takes only a part loses the rest.
+It is written as the documentation at the top of `pyftpdlib.ioloop` shows: an Acceptor, and an AsyncChat for each
+connection. With --push, AsyncChat reads and writes, and keeps what the kernel does not take. Without it the handler
+receives and sends itself, as on asyncore's plain `dispatcher`, and a send() that takes only a part loses the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 
 from pyftpdlib.ioloop import Acceptor, AsyncChat, IOLoop
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, announce
 
 
 class EchoHandler(AsyncChat):
@@ -25,7 +25,7 @@ class EchoHandler(AsyncChat):
 class PushHandler(AsyncChat):
     def __init__(self, sock: socket.socket) -> None:
         AsyncChat.__init__(self, sock)
-        self.set_terminator(None)  # all that comes is for collect_incoming_data
+        self.set_terminator(None)  # everything that comes goes to collect_incoming_data
 
     def collect_incoming_data(self, data: bytes) -> None:
         self.push(data)
@@ -47,5 +47,5 @@ class EchoServer(Acceptor):
 parser = argparse.ArgumentParser()
 parser.add_argument("--push", action="store_true", help="leave reading and writing to AsyncChat")
 server = EchoServer("127.0.0.1", 0, PushHandler if parser.parse_args().push else EchoHandler)
-print("listening", server.socket.getsockname()[1], flush=True)
+announce(server.socket.getsockname()[1])
 IOLoop.instance().loop()

@@ -1,8 +1,8 @@
 """RESP on asyncio's protocols; `uvloop_resp` runs it on uvloop.
 
-The commands are taken apart and answered by the code of examples/resp_server.py, so the loops are what differs. The
-protocol is what one writes by hand: a write for each answer; "joined" is written by somebody who knows what a write
-costs.
+The code of examples/resp_server.py parses and answers the commands, so only the loops differ. The protocol is what a
+programmer writes by hand, with a write for each answer. The joined protocol makes one write for all answers to what
+came at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import asyncio
 from collections.abc import Coroutine
 
 from benchmarks.servers.example import load
-
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, serve_asyncio
 
 resp_server = load("resp_server")
 
@@ -43,13 +42,11 @@ async def listen(protocol: type[RespProtocol]) -> None:
     loop = asyncio.get_running_loop()
     store = resp_server.Store(loop.call_later)
     server = await loop.create_server(lambda: protocol(store), "127.0.0.1", 0, backlog=BACKLOG)
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
-    async with server:
-        await server.serve_forever()
+    await serve_asyncio(server)
 
 
 def serve() -> Coroutine[object, object, None]:
-    """What the command line asks for."""
+    """The server that the command line asks for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--joined", action="store_true", help="one write for all answers to what came at once")
     return listen(JoinedProtocol if parser.parse_args().joined else RespProtocol)

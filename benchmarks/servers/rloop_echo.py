@@ -7,16 +7,17 @@ import socket
 
 import rloop
 
-from benchmarks.servers.echo_protocol import BACKLOG, EchoProtocol
+from benchmarks.servers.echo_protocol import EchoProtocol
+from benchmarks.servers.listening import BACKLOG, announce
 
 
 async def serve() -> None:
     loop = asyncio.get_running_loop()
     sock = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-    port = sock.getsockname()[1]  # from now on rloop has it, and shows none in `server.sockets`
+    port = sock.getsockname()[1]  # rloop takes the socket, and `server.sockets` is empty
     server = await loop.create_server(EchoProtocol, sock=sock, backlog=BACKLOG)
-    print("listening", port, flush=True)
-    await loop.create_future()  # not serve_forever(): where serving has begun, rloop 0.5 closes the socket there
+    announce(port)
+    await loop.create_future()  # not serve_forever(), in which rloop 0.5 closes the socket
     server.close()
 
 

@@ -1,4 +1,4 @@
-"""Echo on Twisted, on the fastest reactor of its documentation's table for Linux."""
+"""Echo on Twisted, on the reactor that its documentation recommends for Linux."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from twisted.internet import epollreactor, protocol
 epollreactor.install()
 from twisted.internet import reactor  # noqa: E402
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, announce  # noqa: E402
 
 
 class Echo(protocol.Protocol):
@@ -20,5 +20,5 @@ class EchoFactory(protocol.Factory):
 
 
 port = reactor.listenTCP(0, EchoFactory(), backlog=BACKLOG, interface="127.0.0.1")
-print("listening", port.getHost().port, flush=True)
+announce(port.getHost().port)
 reactor.run()

@@ -3,7 +3,7 @@
 from twisted.internet import protocol, reactor
 from twisted.protocols.basic import LineReceiver
 
-BACKLOG = 1024
+from benchmarks.servers.listening import BACKLOG, announce
 
 
 class LineAnswerer(LineReceiver):
@@ -16,5 +16,5 @@ class LineFactory(protocol.Factory):
 
 
 port = reactor.listenTCP(0, LineFactory(), backlog=BACKLOG, interface="127.0.0.1")
-print("listening", port.getHost().port, flush=True)
+announce(port.getHost().port)
 reactor.run()

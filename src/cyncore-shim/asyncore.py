@@ -2,6 +2,6 @@
 """The old name of `cyncore.asyncore`: whoever imports this gets that very module."""
 
 import cyncore.asyncore
-from cyncore._shim import stand_in
+from cyncore._install.shim import stand_in
 
 __getattr__ = stand_in(__name__, __file__, cyncore.asyncore)

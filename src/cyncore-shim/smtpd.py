@@ -7,6 +7,6 @@ if __name__ == "__main__":
     runpy.run_module("cyncore.smtpd", run_name="__main__", alter_sys=True)
 else:
     import cyncore.smtpd
-    from cyncore._shim import stand_in
+    from cyncore._install.shim import stand_in
 
     __getattr__ = stand_in(__name__, __file__, cyncore.smtpd)

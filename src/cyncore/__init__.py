@@ -1,11 +1,49 @@
 # SPDX-License-Identifier: MIT
-"""asyncore's model at epoll speed: a callback event loop whose handlers run only when events fire."""
+"""A callback event loop: asyncore's model at the speed of epoll.
+
+An echo server:
+
+    import socket
+    import cyncore
+
+    class Echo(cyncore.dispatcher_with_send):
+        def handle_read(self):
+            self.send(self.recv(8192))
+
+    class Server(cyncore.dispatcher):
+        def handle_accepted(self, sock, addr):
+            Echo(sock)
+
+    Server(socket.create_server(("127.0.0.1", 7000))).listen(128)
+    cyncore.Loop.of(cyncore.socket_map).run()
+
+A program that imports asyncore, asynchat or smtpd runs unchanged with
+``python -m cyncore program.py``.
+
+Each of these names has a help of its own, for example help(cyncore.Loop):
+
+    dispatcher              a connection or a listener: derive from it, and define
+                            handle_read, handle_write, handle_accepted or handle_close
+    dispatcher_with_send    the same, but send() keeps what the socket does not take
+    Channel                 the base of all of these
+    socket_map              the channels that no other map was given for, by descriptor
+    Loop                    serves a map of channels, timers and calls of other threads
+    Handle, TimerHandle     a queued call and a timer, which cancel() takes back
+    ExitNow                 leaves the loop when a handler raises it
+    install()               binds the names asyncore, asynchat and smtpd to cyncore's
+    InstallError            says who uses another copy of these modules
+    asyncore, asynchat      the old modules, and smtpd and wasyncore beside them;
+                            they are imported when they are first used
+    BACKENDS                the pollers of this platform, the best one first
+    native                  True if the compiled engine is used
+    fallback_reason         why the plain-Python engine is used, or None
+"""
 
 import sys
 
+from ._dispatcher import dispatcher, dispatcher_with_send
 from ._engine import BACKENDS, Channel, ExitNow, Handle, Loop, TimerHandle, fallback_reason, native, socket_map
 from ._version import __version__
-from .dispatcher import dispatcher, dispatcher_with_send
 
 __all__ = [
     "BACKENDS",
@@ -30,14 +68,15 @@ if TYPE_CHECKING:
     from . import asyncore as asyncore
     from . import smtpd as smtpd
     from . import wasyncore as wasyncore
-    from ._names import InstallError as InstallError
-    from ._names import install as install
+    from ._install.error import InstallError as InstallError
+    from ._install.names import install as install
 else:
 
     def __getattr__(name: str) -> object:
         """The old modules, and what binds their names, are imported when asked for: nobody else pays for them."""
         if name in ("InstallError", "install"):
-            from ._names import InstallError, install
+            from ._install.error import InstallError
+            from ._install.names import install
 
             return install if name == "install" else InstallError
         if name not in ("asynchat", "asyncore", "smtpd", "wasyncore"):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """``python -m cyncore SCRIPT [ARG...]`` and ``python -m cyncore -m MODULE [ARG...]``: an old program on cyncore's loop.
 
-The program finds cyncore's modules under the names ``asyncore``, ``asynchat`` and ``smtpd``, and under those of copies
-that ``--replace`` names or cyncore knows; everything else (``sys.argv``, ``sys.path[0]``, ``__main__``) it finds as
-Python itself would have set it.
+The program finds cyncore's modules under the names ``asyncore``, ``asynchat`` and ``smtpd``, and under those of the
+copies that ``--replace`` names or cyncore knows. Everything else (``sys.argv``, ``sys.path[0]``, ``__main__``) is as if
+Python itself had started the program.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import InstallError, Loop, __version__, install, native
-from ._copies import tell_of_all
+from ._install.copies import report_all
 
 USAGE = """\
 usage: python -m cyncore [--replace MODULE]... (SCRIPT | -m MODULE) [ARG...]
@@ -46,7 +46,7 @@ def run_script(path: str, args: list[str], copies: list[str]) -> None:
     else:
         from_source = not os.path.isdir(path)  # a pipe, or a terminal, which can be read only once
     if not _safe_path():
-        # `-m` put the current folder there; a script has its own, and for the others runpy sees to it.
+        # `-m` has put the current folder first. A script has its own folder there; runpy puts a folder or an archive.
         sys.path[:1] = [os.path.dirname(os.path.realpath(path))] if from_source else []
     if not from_source:
         with _first_on_path(path):  # as runpy will have it
@@ -56,7 +56,7 @@ def run_script(path: str, args: list[str], copies: list[str]) -> None:
     replace(copies)
     with io.open_code(path) as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
-    # A module of its own that stays: runpy's would be gone before the program's exit handlers run.
+    # A module that stays: the one that runpy makes would be gone before the program's exit handlers run.
     program = types.ModuleType("__main__")
     program.__dict__.update(__file__=os.path.abspath(path), __builtins__=builtins, __cached__=None)
     sys.modules["__main__"] = program
@@ -64,7 +64,7 @@ def run_script(path: str, args: list[str], copies: list[str]) -> None:
 
 
 def replace(copies: list[str]) -> None:
-    """Has cyncore's modules take the place of those copies. Ends the process, with 2, where one cannot be replaced."""
+    """Replaces the ``copies`` by cyncore's modules. SystemExit with 2 where one cannot be replaced."""
     try:
         install(replace=True, replace_copies=copies)
     except InstallError as error:
@@ -87,13 +87,13 @@ def _safe_path() -> bool:
 
 
 def show_version() -> None:
-    """Prints the versions and the engine, and what hides the modules of an installed cyncore-shim."""
+    """Prints the versions and the engine, and which modules an import finds in place of those of cyncore-shim."""
     with Loop() as loop:
         engine = "compiled" if native else "plain Python"
         print(f"cyncore {__version__} ({engine} engine, backend {loop.backend}), Python {platform.python_version()}")
-    from ._provider import hidden_shims
+    from ._install.provider import hidden_shims
 
-    # `-m` put the current folder first; a program is started elsewhere, or has it there on purpose.
+    # `-m` has put the current folder first, where a program that is started otherwise does not have it.
     for line in hidden_shims(sys.path if _safe_path() else sys.path[1:]):
         print(line)
 
@@ -119,11 +119,11 @@ def main(argv: list[str]) -> int:
     if not module and not os.path.exists(words[0]):
         print(f"cyncore: can't open file {words[0]!r}: no such file", file=sys.stderr)
         return 2
-    install(replace=True)  # whoever starts a program like this wants cyncore, whatever start-up files have imported
+    install(replace=True)  # even if start-up files have imported other copies: this command asks for cyncore
     try:
         (run_module if module else run_script)(words[0], words[1:], copies)
     finally:
-        tell_of_all(by_name=False)  # of what is called nothing like asyncore, and was not noticed before
+        report_all(by_name=False)  # also the copies with other names, which no import could notice
     return 0
 
 

@@ -10,29 +10,31 @@ from __future__ import annotations
 
 import os
 
+from ._rules import ExitNow
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._native.calls import Handle, TimerHandle
-    from ._native.channel import BufferedChannel, Channel, ExitNow
+    from ._native.channel import BufferedChannel, Channel
     from ._native.loop import BACKENDS, Loop, socket_map
-    from ._native.outbox import OutboxChannel, set_dispatcher
+    from ._native.outbox import OutboxChannel
 
     native = True
     fallback_reason: str | None = None
 elif os.environ.get("CYNCORE_BACKEND") == "python":
-    from ._python.calls import ExitNow, Handle, TimerHandle
+    from ._python.calls import Handle, TimerHandle
     from ._python.channel import BufferedChannel, Channel
     from ._python.loop import BACKENDS, Loop, socket_map
-    from ._python.outbox import OutboxChannel, set_dispatcher
+    from ._python.outbox import OutboxChannel
 
     native = False
     fallback_reason = "CYNCORE_BACKEND asks for it"
 else:
     try:
         from ._native.calls import Handle, TimerHandle
-        from ._native.channel import BufferedChannel, Channel, ExitNow
+        from ._native.channel import BufferedChannel, Channel
         from ._native.loop import BACKENDS, Loop, socket_map
-        from ._native.outbox import OutboxChannel, set_dispatcher
+        from ._native.outbox import OutboxChannel
 
         native = True
         fallback_reason = None
@@ -41,10 +43,10 @@ else:
         if is_built and "interpreter" not in str(failure):
             raise  # it does not load, though it should: a fallback would only hide that
         fallback_reason = str(failure)
-        from ._python.calls import ExitNow, Handle, TimerHandle
+        from ._python.calls import Handle, TimerHandle
         from ._python.channel import BufferedChannel, Channel
         from ._python.loop import BACKENDS, Loop, socket_map
-        from ._python.outbox import OutboxChannel, set_dispatcher
+        from ._python.outbox import OutboxChannel
 
         native = False
 
@@ -59,6 +61,5 @@ __all__ = [
     "TimerHandle",
     "fallback_reason",
     "native",
-    "set_dispatcher",
     "socket_map",
 ]

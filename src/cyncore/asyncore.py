@@ -28,26 +28,26 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 from errno import errorcode as errorcode
 
+from . import _dispatcher as _classes
+from ._dispatcher import _DISCONNECTED as _DISCONNECTED
+from ._dispatcher import _strerror as _strerror
+from ._dispatcher import compact_traceback as compact_traceback
+from ._dispatcher import dispatcher as dispatcher
+from ._dispatcher import dispatcher_with_send as dispatcher_with_send
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
 from ._engine import socket_map as socket_map
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
-from .dispatcher import _strerror as _strerror
-from .dispatcher import compact_traceback as compact_traceback
-from .dispatcher import dispatcher as dispatcher
-from .dispatcher import dispatcher_with_send as dispatcher_with_send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 else:
     Any = object
 
 if os.name == "posix":
-    from .dispatcher import file_dispatcher as file_dispatcher
-    from .dispatcher import file_wrapper as file_wrapper
-
-_classes = sys.modules[dispatcher.__module__]  # the name in the package is that of the class
+    from ._dispatcher import file_dispatcher as file_dispatcher
+    from ._dispatcher import file_wrapper as file_wrapper
 
 _reraised_exceptions = (ExitNow, KeyboardInterrupt, SystemExit)
 
@@ -58,33 +58,27 @@ _POLLOUT = getattr(select, "POLLOUT", 4)
 _GONE = getattr(select, "POLLERR", 8) | getattr(select, "POLLHUP", 16) | getattr(select, "POLLNVAL", 32)
 
 
-def read(obj: Any) -> None:
-    """Calls ``obj.handle_read_event()``; what it raises goes to ``obj.handle_error()``, as in `readwrite`."""
+def _call(obj: Any, handler: str) -> None:
     try:
-        obj.handle_read_event()
+        getattr(obj, handler)()
     except _reraised_exceptions:
         raise
-    except BaseException:  # the old rule: whatever it is, it is the channel's own trouble
+    except BaseException:  # the old rule: whatever a handler raises is the channel's own trouble
         obj.handle_error()
+
+
+def read(obj: Any) -> None:
+    """Calls ``obj.handle_read_event()``; what it raises goes to ``obj.handle_error()``, as in `readwrite`."""
+    _call(obj, "handle_read_event")
 
 
 def write(obj: Any) -> None:
     """Calls ``obj.handle_write_event()``; what it raises goes to ``obj.handle_error()``."""
-    try:
-        obj.handle_write_event()
-    except _reraised_exceptions:
-        raise
-    except BaseException:  # as in read()
-        obj.handle_error()
+    _call(obj, "handle_write_event")
 
 
 def _exception(obj: Any) -> None:
-    try:
-        obj.handle_expt_event()
-    except _reraised_exceptions:
-        raise
-    except BaseException:  # as in read()
-        obj.handle_error()
+    _call(obj, "handle_expt_event")
 
 
 def readwrite(obj: Any, flags: int) -> None:
@@ -93,6 +87,14 @@ def readwrite(obj: Any, flags: int) -> None:
     ExitNow, KeyboardInterrupt and SystemExit pass through; an OSError that means a lost connection calls
     ``handle_close``; anything else ``handle_error``.
     """
+    _readwrite(obj, flags, _errno_of)
+
+
+def _errno_of(error: OSError) -> Any:
+    return error.errno
+
+
+def _readwrite(obj: Any, flags: int, errno_of: Callable[[OSError], Any]) -> None:
     try:
         if flags & _POLLIN:
             obj.handle_read_event()
@@ -105,11 +107,11 @@ def readwrite(obj: Any, flags: int) -> None:
     except _reraised_exceptions:
         raise
     except OSError as error:
-        if error.errno in _DISCONNECTED:
+        if errno_of(error) in _DISCONNECTED:
             obj.handle_close()
         else:
             obj.handle_error()
-    except BaseException:  # as in read()
+    except BaseException:  # as in _call()
         obj.handle_error()
 
 
@@ -139,33 +141,43 @@ def loop(timeout: float | None = 30.0, use_poll: bool = False, map: Any = None, 
 def close_all(map: Any = None, ignore_all: bool = False) -> None:
     """Calls ``close()`` on everything in ``map`` (None: `socket_map`) and empties it.
 
-    An OSError of EBADF is passed over; any other exception too if ``ignore_all``, ExitNow, KeyboardInterrupt and
-    SystemExit excepted.
+    An OSError of EBADF is ignored; any other exception too if ``ignore_all``, except ExitNow, KeyboardInterrupt and
+    SystemExit.
     """
-    chosen = socket_map if map is None else map
+    _close_all(socket_map if map is None else map, ignore_all, _errno_of)
+
+
+def _close_all(chosen: Any, ignore_all: bool, errno_of: Callable[[OSError], Any]) -> None:
     for channel in list(chosen.values()):
         try:
             channel.close()
         except _reraised_exceptions:
             raise
         except BaseException as error:
-            if not ignore_all and not (isinstance(error, OSError) and error.errno == EBADF):
+            if not ignore_all and not (isinstance(error, OSError) and errno_of(error) == EBADF):
                 raise
     chosen.clear()
 
 
 class _OldModule(types.ModuleType):
-    """Passes on what programs and their tests put in place of a name here to the module that uses the name.
+    """A module that passes on what is assigned to some of its names: to the modules that use them.
 
-    The old module was one file, so that ``asyncore.socket = fake`` or ``asyncore.socket_map = {}`` reached its classes.
+    The old modules were one file each, so that what programs and their tests put in the place of a name, as in
+    ``asyncore.socket = fake``, reached the classes.
     """
 
-    _SHARED = frozenset({"os", "socket", "socket_map", "sys", "warnings"})
+    _used_in: dict[str, tuple[types.ModuleType, ...]]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._SHARED:
-            setattr(_classes, name, value)
+        for module in self._used_in.get(name, ()):
+            setattr(module, name, value)
         super().__setattr__(name, value)
 
 
-sys.modules[__name__].__class__ = _OldModule
+def _pass_on(module: str, used_in: dict[str, tuple[types.ModuleType, ...]]) -> None:
+    """Has ``module`` pass on what is assigned to the names in ``used_in``, each to the modules that use it."""
+    sys.modules[module].__dict__["_used_in"] = used_in
+    sys.modules[module].__class__ = _OldModule
+
+
+_pass_on(__name__, dict.fromkeys(("os", "socket", "socket_map", "sys", "warnings"), (_classes,)))

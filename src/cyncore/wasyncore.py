@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The names of ``waitress.wasyncore``, waitress' own copy of asyncore, on cyncore's loop.
 
-``python -m cyncore -m waitress APP`` and an early ``cyncore.install()`` give it to waitress in the copy's place. What
-the copy of waitress 3 does otherwise than asyncore is done here as well: channels log to the logger ``waitress``, have
-no socket once they are closed, and may be told to stay open at a failed send; an error's number is its first argument;
-and ``socket_map`` is one of its own.
+``python -m cyncore -m waitress APP`` and an early ``cyncore.install()`` give it to waitress in place of the copy. It
+differs from asyncore where the copy of waitress 3 does: channels log to the logger ``waitress``, have no socket once
+they are closed, and can stay open after a send that failed; the number of an error is its first argument; and there is
+a ``socket_map`` of its own.
 
-One thing is as in asyncore and in waitress 2, for which it makes a difference: a channel that is made with a connected
-socket is connected, and knows its peer, from the start. waitress 3 says so itself, right after.
+It differs from the copy of waitress 3 in one thing, for waitress 2, which needs it: as in asyncore, a channel that is
+made with a connected socket is connected, and knows its peer, from the start. waitress 3 sets both itself.
 """
 
 from __future__ import annotations
@@ -30,16 +30,15 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 
 from . import asyncore as _asyncore
-from .asyncore import _GONE, _POLLIN, _POLLOUT, _POLLPRI
+from ._dispatcher import _DISCONNECTED as _DISCONNECTED
+from ._dispatcher import _SHOWN_AS, _uncaught, _unhandled
+from ._dispatcher import compact_traceback as compact_traceback
+from ._dispatcher import dispatcher as _dispatcher
 from .asyncore import ExitNow as ExitNow
 from .asyncore import _exception as _exception
 from .asyncore import _reraised_exceptions as _reraised_exceptions
 from .asyncore import read as read
 from .asyncore import write as write
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
-from .dispatcher import _SHOWN_AS, _unhandled
-from .dispatcher import compact_traceback as compact_traceback
-from .dispatcher import dispatcher as _dispatcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,34 +61,14 @@ def _strerror(err: Any) -> str:
         return f"Unknown error {err}"
 
 
-def _number(error: OSError) -> Any:
+def _errno_of(error: OSError) -> Any:
+    """The number of an error: its first argument, as the copy has it, even where ``errno`` is None."""
     return error.args[0] if error.args else None
 
 
 def readwrite(obj: Any, flags: int) -> None:
-    """Calls the handlers of ``obj`` for ``flags`` of poll(2), in the order read, write, urgent data, close.
-
-    ExitNow, KeyboardInterrupt and SystemExit pass through; an OSError that means a lost connection calls
-    ``handle_close``; anything else ``handle_error``.
-    """
-    try:
-        if flags & _POLLIN:
-            obj.handle_read_event()
-        if flags & _POLLOUT:
-            obj.handle_write_event()
-        if flags & _POLLPRI:
-            obj.handle_expt_event()
-        if flags & _GONE:
-            obj.handle_close()
-    except _reraised_exceptions:
-        raise
-    except OSError as error:
-        if _number(error) in _DISCONNECTED:
-            obj.handle_close()
-        else:
-            obj.handle_error()
-    except BaseException:  # the old rule: whatever it is, it is the channel's own trouble
-        obj.handle_error()
+    """As `cyncore.asyncore.readwrite`; an error's number is its first argument."""
+    _asyncore._readwrite(obj, flags, _errno_of)
 
 
 def poll(timeout: float | None = 0.0, map: Any = None) -> None:
@@ -106,21 +85,8 @@ def loop(timeout: float | None = 30.0, use_poll: bool = False, map: Any = None, 
 
 
 def close_all(map: Any = None, ignore_all: bool = False) -> None:
-    """Calls ``close()`` on everything in ``map`` (None: the `socket_map` of this module) and empties it.
-
-    An OSError of EBADF is passed over; any other exception too if ``ignore_all``, ExitNow, KeyboardInterrupt and
-    SystemExit excepted.
-    """
-    chosen = socket_map if map is None else map
-    for channel in list(chosen.values()):
-        try:
-            channel.close()
-        except _reraised_exceptions:
-            raise
-        except BaseException as error:
-            if not ignore_all and not (isinstance(error, OSError) and _number(error) == EBADF):
-                raise
-    chosen.clear()
+    """As `cyncore.asyncore.close_all`; ``map`` None: the `socket_map` of this module."""
+    _asyncore._close_all(socket_map if map is None else map, ignore_all, _errno_of)
 
 
 class _Sender(_dispatcher):
@@ -131,7 +97,7 @@ class _Sender(_dispatcher):
     """
 
     def handle_close(self) -> None:
-        """A lost peer is the loop's to find."""
+        """Does nothing: the loop will find that the peer is lost."""
 
 
 class dispatcher(_dispatcher):
@@ -143,7 +109,7 @@ class dispatcher(_dispatcher):
 
     logger = logging.getLogger("waitress")
     compact_traceback = staticmethod(compact_traceback)
-    _sender: _Sender | None = None
+    _cyncore_sender: _Sender | None = None
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         self._map = socket_map if map is None else map
@@ -155,7 +121,7 @@ class dispatcher(_dispatcher):
         self.set_socket(sock, map)
         try:
             _dispatcher._find_peer(self, sock)
-        except OSError:  # not connected, or not any more: the loop will tell, or the program knows
+        except OSError:  # not connected, or no longer: the program knows, or an event will tell
             return
         self.connected = True
 
@@ -166,40 +132,33 @@ class dispatcher(_dispatcher):
         """Leaves the map, closes the socket and forgets it. Safe to call twice, and from inside any handler."""
         super().close()
         self.socket = None
-        if self._sender is not None:
-            self._sender = None
+        if self._cyncore_sender is not None:
+            self._cyncore_sender = None
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost.
 
         ``do_close``: is `handle_close` to be called where the peer is lost? A thread other than the loop's says False.
         """
-        channel = self if do_close else self._sending()
+        channel = self if do_close else _sender_for(self)
         try:
             return _dispatcher.send(channel, data)
         except OSError as error:
-            if error.errno is not None:  # those that mean something were seen to already
+            if error.errno is not None:  # the engine has handled those that mean a lost peer, or no room
                 raise
-            if _number(error) == EWOULDBLOCK:
+            if _errno_of(error) == EWOULDBLOCK:
                 return 0
-            if _number(error) not in _DISCONNECTED:
+            if _errno_of(error) not in _DISCONNECTED:
                 raise
         channel.handle_close()
         return 0
-
-    def _sending(self) -> _dispatcher:
-        sock, sender = self.socket, self._sender
-        if sender is None or sender.socket is not sock:
-            sender = self._sender = _Sender.__new__(_Sender)
-            sender.socket = sock
-        return sender
 
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
         try:
             return _dispatcher.recv(self, buffer_size)
         except OSError as error:
-            if error.errno is not None or _number(error) not in _DISCONNECTED:
+            if error.errno is not None or _errno_of(error) not in _DISCONNECTED:
                 raise
         self.handle_close()
         return b""
@@ -214,12 +173,7 @@ class dispatcher(_dispatcher):
 
     def handle_error(self) -> None:
         """An exception left a handler: logs it on one line and calls `handle_close`."""
-        _, kind, value, text = self.compact_traceback()
-        try:
-            name = repr(self)
-        except Exception:  # a program's own __repr__ may fail too, and the report must still come out
-            name = f"<__repr__(self) failed for object at {id(self):0x}>"
-        self.log_info(f"uncaptured python exception, closing channel {name} ({kind}:{value} {text})", "error")
+        self.log_info(_uncaught(self, self.compact_traceback()), "error")
         self.handle_close()
 
     def log(self, message: object) -> None:
@@ -231,8 +185,19 @@ class dispatcher(_dispatcher):
         self.logger.log(_LEVELS.get(type, logging.INFO), message)
 
 
+def _sender_for(channel: dispatcher) -> _Sender:
+    """What sends over the channel's socket; a new one where the channel has got another socket."""
+    sock, sender = channel.socket, channel._cyncore_sender
+    if sender is None or sender.socket is not sock:
+        sender = channel._cyncore_sender = _Sender.__new__(_Sender)
+        sender.socket = sock
+    return sender
+
+
 if os.name == "posix":
-    from .dispatcher import file_wrapper as file_wrapper
+    from ._dispatcher import _take_file
+    from ._dispatcher import file_dispatcher as _file_dispatcher
+    from ._dispatcher import file_wrapper as file_wrapper
 
     class file_dispatcher(dispatcher):
         """A dispatcher for a pipe, a terminal or a file. ``fd``: a descriptor or an object with ``fileno()``.
@@ -242,13 +207,6 @@ if os.name == "posix":
 
         def __init__(self, fd: Any, map: Any = None) -> None:
             dispatcher.__init__(self, None, map)
-            self.connected = True
-            number = fd.fileno() if hasattr(fd, "fileno") else fd
-            self.set_file(number)
-            os.set_blocking(number, False)
+            _take_file(self, fd)
 
-        def set_file(self, fd: int) -> None:
-            """Takes a duplicate of ``fd`` as the channel's own and adds the channel."""
-            self.socket = file_wrapper(fd)
-            self._fileno = self.socket.fileno()
-            self.add_channel()
+        set_file = _file_dispatcher.set_file

@@ -18,6 +18,7 @@ mirrors() { # the URL of each distribution archive in the machine's own configur
 
 fetch() { # into $work/source
     local mirror suite own suites
+    # shellcheck source=/dev/null
     own=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
     for mirror in $(mirrors); do
@@ -41,6 +42,8 @@ if [[ -z $source ]]; then
     fetch || { echo "libkqueue.sh: no source package libkqueue at: $(mirrors | tr '\n' ' ')" >&2; exit 77; }
     source=$work/source
 fi
-cmake -S "$source" -B "$work/build" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DENABLE_TESTING=NO >"$work/log" 2>&1 &&
-    cmake --build "$work/build" >>"$work/log" 2>&1 && cmake --install "$work/build" >>"$work/log" 2>&1 ||
-    { tail -20 "$work/log" >&2; exit 1; }
+build() {
+    cmake -S "$source" -B "$work/build" -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib -DENABLE_TESTING=NO &&
+        cmake --build "$work/build" && cmake --install "$work/build"
+}
+build >"$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }

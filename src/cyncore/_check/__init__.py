@@ -14,12 +14,12 @@ import re
 import sys
 from collections.abc import Iterable
 
-from . import handlers, loops, predicates, state, threads
 from .channel import Channel
 from .module import Module, parts_of
 from .program import Program
 from .report import Report, as_json, as_text, summary
 from .rule import NOTE, RULES
+from .rules import handlers, loops, predicates, state, threads
 from .source import Unread, find, parse, read, unread
 
 # A file without any of these words has no channel unless it derives from one of another file.
@@ -61,7 +61,7 @@ def check(paths: Iterable[str]) -> Report:
     for top in paths:
         for path in find(top, seen):
             _load(program, path, top if os.path.isdir(top) else os.path.dirname(path), report)
-    program.settle()
+    program.prepare()
     _recall(program)
     for module in program.modules:
         if module.tree is not None:
@@ -75,7 +75,7 @@ def _load(program: Program, path: str, top: str, report: Report) -> None:
     try:
         data = read(path)
         tree = parse(data, path)
-        made = Module(path, parts_of(path, top), os.path.basename(path) == "__init__.py", program, data, tree)
+        made = Module(path, parts_of(path, top), os.path.basename(path) == "__init__.py", data, tree)
         made.read(tree)
     except Unread as error:
         report.findings.append(unread(path, error))
@@ -89,7 +89,7 @@ def _load(program: Program, path: str, top: str, report: Report) -> None:
 
 
 def _recall(program: Program) -> None:
-    """Reads those files again that turned out to have to do with channels."""
+    """Reads those files again that turned out to define, import or run channels."""
     wanted = {module for module in program.modules if program.concerns(module)}
     for module in list(wanted):
         for channel in program.channels(module):
@@ -99,7 +99,7 @@ def _recall(program: Program) -> None:
             module.forget()
         elif module.tree is None:
             module.recall(parse(module.text, module.path))
-    program.settle()
+    program.prepare()
 
 
 def _check_module(program: Program, module: Module, report: Report) -> None:
@@ -139,12 +139,12 @@ def _write(text: str) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough. Without this, Python would complain when it flushes at its end.
+        # The reader has closed the pipe. Without this, Python would print an error when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _codes(text: str) -> frozenset[str] | None:
-    """The rules that a comma-separated list of codes, or beginnings of codes, names. None: one names none."""
+    """The rules named by a comma-separated list of codes, or beginnings of codes. None: one of them names no rule."""
     found: set[str] = set()
     for word in filter(None, (one.strip().upper() for one in text.split(","))):
         named = {code for code in RULES if code.startswith(word)}

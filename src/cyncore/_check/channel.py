@@ -46,7 +46,7 @@ class Method:
 
 
 class Channel:
-    """``cls`` seen from itself: its own methods, and those of the program that it inherits."""
+    """A class with its own methods, and those that it inherits from classes of the program."""
 
     def __init__(self, program: Program, cls: Class) -> None:
         self.program = program
@@ -70,11 +70,11 @@ class Channel:
         return None
 
     def owner(self, name: str) -> Class | None:
-        """The class of the program that the attribute comes from. None: none, or one of the old modules'."""
+        """The class of the program that defines the attribute. None: no class does, or one of the old modules."""
         return next((cls for cls in self.line if cls.defines(name)), None)
 
     def has(self, name: str) -> bool:
-        """Does the program say itself what ``name`` is: by a method, an attribute, or by setting it in an instance?"""
+        """Does the program define ``name``: as a method, as an attribute, or by setting it on an instance?"""
         return self.owner(name) is not None or name in self.assigned
 
     @cached_property
@@ -116,7 +116,7 @@ class Channel:
 
     @property
     def is_plain(self) -> bool:
-        """Is its output its own affair, not that of a buffer which the engine knows?"""
+        """Does the class send by itself, without a buffer that the engine knows?"""
         return self.kind in (DISPATCHER, FILE) or self.kind not in (BUFFERED, CHAT, SMTP_CHANNEL)
 
     @property
@@ -147,7 +147,7 @@ class Channel:
                     waiting.append(found)
 
     def closes(self, method: Method, depth: int = 0) -> bool:
-        """May it close the channel, or hand it to somebody who may? False only where that can be ruled out."""
+        """May it close the channel, or pass it to code that may? False only where that can be ruled out."""
         if depth > 8:
             return True
         for node in within(method.function):
@@ -160,7 +160,7 @@ class Channel:
     def _call_closes(self, call: ast.Call, method: Method, depth: int) -> bool:
         name = called_method(call, method.instance)
         if any(dotted(argument) == method.instance for argument in call.args) and method.instance:
-            return dotted(call.func) not in ("print", "repr", "str", "id", "type")  # it was handed on
+            return dotted(call.func) not in ("print", "repr", "str", "id", "type")  # the channel was passed on
         if not name:
             last = dotted(call.func).rpartition(".")[2]
             return last in ("close", "shutdown", "exit", "_exit", "close_all") or _hands_on(call, method.instance)

@@ -12,12 +12,8 @@ import builtins
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .syntax import Function, dotted
-
-if TYPE_CHECKING:
-    from .program import Program
 
 
 @dataclass(eq=False)
@@ -53,7 +49,6 @@ class Module:
     path: str
     parts: tuple[str, ...]
     is_package: bool
-    program: Program
     text: bytes
     tree: ast.Module | None
     imports: dict[str, list[str]] = field(default_factory=dict)  # a name here -> what it may stand for
@@ -68,7 +63,7 @@ class Module:
         self._read(tree.body, top=True)
 
     def forget(self) -> None:
-        """Lets go of the tree. What the classes derive from stays known."""
+        """Drops the tree, and all but what the classes derive from."""
         self.tree = None
         self.functions.clear()
         self.scopes.clear()
@@ -79,7 +74,7 @@ class Module:
             found.attributes.clear()
 
     def recall(self, tree: ast.Module) -> None:
-        """Reads a tree that was let go again."""
+        """Takes the tree again that `forget` has dropped."""
         self.tree = tree
         self.imports.clear()
         self.stars.clear()
@@ -122,7 +117,7 @@ class Module:
     def _import_from(self, statement: ast.ImportFrom) -> None:
         source = statement.module or ""
         if statement.level:
-            # The leading dots say: not by name, but from this place in the tree.
+            # Leading dots name a module by its place, starting from this one.
             up = statement.level - (1 if self.is_package else 0)
             home = self.parts[: len(self.parts) - up] if up else self.parts
             source = "/" + ".".join([*home, *filter(None, [source])])
@@ -177,7 +172,7 @@ def _names(base: ast.expr) -> list[str]:
 
 def _statements(body: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
     """The statements of a body and of the branches in it, not of what is defined in it."""
-    waiting = list(body)[::-1]  # and no recursion: a thousand elif are a thousand statements within one another
+    waiting = list(body)[::-1]  # no recursion: a thousand elif are a thousand statements nested in one another
     while waiting:
         statement = waiting.pop()
         yield statement

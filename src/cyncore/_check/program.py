@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""All files of a program together: which of its classes are channels, whatever way they come to be.
+"""All files of a program together: which of its classes are channels, and how they come to be that.
 
 A channel is what derives from one of the classes of asyncore, asynchat or smtpd: the library's, cyncore's, or those of
 a copy that a project carries under a name of its own. Copies in the program are known by what their classes define;
@@ -47,7 +47,7 @@ _OUTSIDE = {  # classes of other projects that programs derive from
     "pyinotify.AsyncNotifier": FILE,
 }
 _OLD = re.compile(r"(?:^|[./])_?w?(asyncore|asynchat|smtpd)(?:_\w+)?$")
-_PLAIN = frozenset({"object", "Thread", "ABC", "Generic", "Protocol", "Enum"})  # bases that say nothing of a channel
+_PLAIN = frozenset({"object", "Thread", "ABC", "Generic", "Protocol", "Enum"})  # bases that make no channel
 
 # What must be there, besides its name, for a class to be the old module's own.
 _COPIES = {
@@ -56,7 +56,7 @@ _COPIES = {
     "SMTPServer": ("smtpd", {"process_message", "handle_accepted"}),
 }
 
-_MOST = 100  # ancestors of a class; more are made by generators and attackers only
+_MOST = 100  # ancestors of a class that are kept; only a generated program has more
 
 
 class Program:
@@ -72,8 +72,8 @@ class Program:
         self.modules.append(module)
         self._by_last.setdefault(module.parts[-1], []).append(module)
 
-    def settle(self) -> None:
-        """To be called when all modules are there, and again when some were read again."""
+    def prepare(self) -> None:
+        """Finds the copies of old modules. Call it when all modules are added, and again when some were read again."""
         self._ancestors.clear()
         self._copies.clear()
         for module in self.modules:
@@ -90,7 +90,7 @@ class Program:
         return name in self._copies.values()
 
     def concerns(self, module: Module) -> bool:
-        """Has the file to do with channels: by defining, importing or running them?"""
+        """Does the file define, import or run channels?"""
         if any(self.kind(one) for same in module.classes.values() for one in same):
             return True
         if any(self._is_old(name, module) for name in module.imported):
@@ -230,7 +230,7 @@ class Program:
                 whole = False
             for base in bases:
                 more, kind, known = self._look_up(base)
-                # As Python orders them, but for rare shapes: a shared base stands behind all that derive from it.
+                # Python's order, except in rare hierarchies: a shared base comes after all that derive from it.
                 line = ([other for other in line if other not in more] + more)[:_MOST]
                 kinds.append(kind)
                 whole = whole and known

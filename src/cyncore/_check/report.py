@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was found, for people and for programs."""
+"""The findings of a run, as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from .module import Module
 from .rule import RULES, SEVERITIES, Finding
 
-SCHEMA = 1  # of the JSON; moves on when a key changes its meaning or goes
+SCHEMA = 1  # the version of the JSON; it rises when a key changes its meaning or is removed
 
 _LINE_END = re.compile("\r\n|\r|\n")  # as Python counts lines; str.splitlines() would count form feeds too
 _IGNORE = re.compile(r"#\s*cyncore:\s*ignore(?:\[([A-Z0-9,\s]*)\])?", re.IGNORECASE)
@@ -52,7 +52,7 @@ def as_text(findings: list[Finding]) -> str:
 
 
 def summary(findings: list[Finding], files: int, hidden: int) -> str:
-    """The line for people that ends a run."""
+    """The last line of a run, for people: counts of findings and files."""
     counts = Counter(one.rule.severity for one in findings)
     kinds = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES if counts[severity])
     found = f"{_many(len(findings), 'finding')} ({kinds})" if findings else "no findings"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The files of a program: found below what the command line names, read and parsed, never imported.
 
-What cannot be read or parsed is a finding like any other, so that a report without findings means that all was seen.
+A file that cannot be read or parsed is a finding like any other: a report without findings covers every file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .rule import RULES, Finding
 
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 _BUILT = frozenset({"build", "dist"})  # unless they are packages
-_LARGEST = 16 * 1024 * 1024  # bytes; what is larger was not written by hand, and would take minutes
+_LARGEST = 16 * 1024 * 1024  # bytes; a larger file was not written by hand, and would take minutes
 
 
 class Unread(Exception):
@@ -40,7 +40,7 @@ def _below(top: str) -> Iterator[str]:
             path = os.path.join(folder, name)
             if name.endswith((".py", ".pyw")) or ("." not in name and _is_script(path)):
                 yield path
-    yield from failed  # to be reported as what cannot be read
+    yield from failed  # folders, which will be reported as unreadable
 
 
 def _is_skipped(folder: str, name: str) -> bool:
@@ -58,7 +58,7 @@ def _is_script(path: str) -> bool:
             return False
         with open(path, "rb") as file:
             first = file.readline(200)
-    except OSError:  # what is not Python's need not be readable
+    except OSError:  # a file that need not be Python need not be readable
         return False
     return first.startswith(b"#!") and b"python" in first
 
@@ -95,6 +95,6 @@ def parse(data: bytes, path: str) -> ast.Module:
 
 
 def unread(path: str, error: Unread) -> Finding:
-    """The finding that says so."""
+    """The finding for a file that was not read."""
     code, message, line = error.args
     return Finding(path, line, 1, code, message, RULES[code].remedy)

@@ -11,7 +11,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
-_LONGEST = 30  # attributes in a chain; each part of a longer one would be read over and over
+_LONGEST = 30  # attributes in a chain; the parts of a longer one would be read again and again
 
 
 def dotted(node: ast.AST | None) -> str:

@@ -24,7 +24,9 @@ from .csrc cimport (
     cyn_timers_next,
 )
 
-cdef double LATEST = 9.2e9  # seconds: what int64 nanoseconds hold, some 290 years of uptime
+from .. import _rules
+
+cdef double LATEST = _rules.LATEST
 
 
 @cython.no_gc_clear
@@ -118,7 +120,7 @@ cdef class Calls:
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest):
         cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
         if not isfinite(when) or when > LATEST:
-            raise ValueError(f"the time of a call must be a finite number of seconds, not {when!r}")
+            raise _rules.bad_time(when)
         handle.callback = callback
         handle.args = args
         handle.calls = self

@@ -3,8 +3,6 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
-class ExitNow(Exception): ...
-
 @disjoint_base
 class Channel:
     socket: Any
@@ -32,5 +30,4 @@ class Channel:
     def handle_write_event(self) -> None: ...
 
 class BufferedChannel(Channel):
-    def _output_waits(self, waits: bool) -> None: ...
     def writable(self) -> bool: ...

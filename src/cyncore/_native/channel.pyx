@@ -1,745 +1,73 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Channel: a descriptor, the state of its connection, and what of its events is wanted.
+"""Channel: what an endpoint does with its events, and its input and output: accept, recv, send.
 
-Facts that shape it:
-- A class may define any method, an instance may carry any method, and a program may put one there at any time.
-  `_traits` reads the class; ``__setattr__`` sees what is put on an instance.
-- The state (`connected` and its like) is four bits here, but a class may have it as a plain attribute instead; then it
-  is looked up as Python would.
-- A handler may close its own channel or give it another socket. After every call into Python the socket is compared.
-- Two threads may hold the same Python socket and one of them close it, so the descriptor is asked of the socket object
-  at each use: a closed one answers -1, and no byte goes to whoever got the number next.
+A handler may close its own channel or give it another socket. After every call into Python the socket is compared.
 """
 
-import _socket as _c_socket
 import os
-import socket as _socket
 import time
-from errno import errorcode
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.object cimport PyObject, PyObject_GenericGetAttr, PyObject_GenericSetAttr
-from libc.errno cimport EAGAIN, EBADF, ECONNABORTED, ECONNRESET, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM
-from libc.errno cimport ENOTCONN, EPIPE, ESHUTDOWN, errno
-from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t
+from libc.errno cimport EAGAIN, EINTR, errno
 
 from .csrc cimport (
     CYN_HAVE_ACCEPT4,
-    CYN_PEER_TEXT,
-    CYN_PRI,
-    CYN_READ,
-    CYN_WRITE,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
-    POLLIN,
-    cyn_close,
-    cyn_peer,
-    cyn_peer_accept,
-    cyn_peer_find,
-    cyn_peer_host,
-    cyn_poll,
     cyn_recv,
     cyn_send,
-    pollfd,
 )
+from .internals cimport cyn_call_one
+from .plain_socket cimport accept_plain, fileno_of, is_readable
+from .registry cimport SCRATCH
 from .traits cimport (
     ACCEPTS,
     ASK_READ,
-    ASK_STATE,
-    ASK_WRITE,
-    BUFFERED,
-    OWN_SET,
     READ_EVENT,
     READS,
-    SHADOWS,
     STATE,
-    URGENT,
     WRITE_EVENT,
-    WRITES,
-    cyn_call_one,
-    cyn_type_version,
-    traits_of,
-    traits_of_instance,
+)
+from .watcher cimport (
+    ACCEPT_EMFILE,
+    ACCEPTING,
+    BACKED_OFF,
+    CONNECTED,
+    CONNECTING,
+    DIRECT,
+    DISCONNECTED,
+    INSTANCE,
+    LEAVING,
+    MUTED,
+    OUTPUT,
+    PAUSED,
+    RECV_EAGAIN,
+    UNSENT,
 )
 
-from . import traits as _traits
-from .. import _patched
+from .. import _rules
 from .._report import WARNING, report
 
 cdef extern from "Python.h":
-    int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
-    object PyUnicode_DecodeASCII(const char *text, Py_ssize_t size, const char *errors)
-    ctypedef object (*PyCFunction)(object, void *)
-    ctypedef struct PyMethodDef:
-        PyCFunction ml_meth
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
 
-cdef extern from *:
-    """
-    /* ``kind.__init__(made, *arguments)`` of a class in C. */
-    static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
-        return kind->tp_init(made, arguments, NULL);
-    }
-    """
-    int cyn_initialise(type kind, object made, tuple arguments) except -1
-
-cdef extern from *:
-    """
-    /* May an attribute of that name be one that matters? A look into a table by the name's hash keeps all but 3 % of
-     * the others off the way. -1 is the hash of a str that was never asked for it. */
-    enum { CYN_NAMES = 1024 };
-    static char cyn_names[CYN_NAMES];
-
-    static int cyn_names_add(PyObject *name) {
-        Py_hash_t hash = PyObject_Hash(name);
-        if (hash == -1) return -1;
-        cyn_names[hash & (CYN_NAMES - 1)] = cyn_names[-1 & (CYN_NAMES - 1)] = 1;
-        return 0;
-    }
-    static inline int cyn_names_may_have(PyObject *name) {
-        return cyn_names[((PyASCIIObject *)name)->hash & (CYN_NAMES - 1)];
-    }
-    """
-    int cyn_names_add(object name) except -1
-    bint cyn_names_may_have(object name) noexcept
-
-cdef int BURST = 16           # connections accepted for one event
-cdef unsigned BACKOFF_FIRST = 100   # ms
-cdef unsigned BACKOFF_LAST = 1000
-
-DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
-cdef frozenset OUT_OF_FDS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
-# accept(2): errors of a connection that was lost before it could be handed over, not of the listener.
-cdef frozenset LOST_IN_BACKLOG = frozenset(
-    number for number, name in errorcode.items() if name in {
-        "EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET",
-        "EHOSTUNREACH", "ENETUNREACH",
-    })
-cdef enum:  # what is to be done when an attribute is set; below: it is a handler or predicate, and that is its bit
-    WATCH_STATE = 32
-    WATCH_CLASS = 33
-    WATCH_STEPS = 34
-    WATCH_SOCKET = 35
-cdef dict WATCHED_NAMES = {
-    **{name: at for at, name in enumerate(_traits.OWN_NAMES)},
-    **dict.fromkeys(("connected", "accepting", "connecting", "closing"), WATCH_STATE),
-    **dict.fromkeys(("set_socket", "add_channel"), WATCH_STEPS),
-    "__class__": WATCH_CLASS,
-    "socket": WATCH_SOCKET,
-}
-
-# What is known of the layout of sockets holds for Python's own class alone. None: there is no such class.
-cdef object PLAIN_SOCKET = _patched.plain_socket()
-cdef unsigned _plain_version = 0  # of that class when its methods were looked at last
-cdef bint _is_own = False
-cdef object _C_SOCKET = _c_socket.socket
-cdef int AF_INET = _socket.AF_INET
-cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
-# The members themselves: the Python class makes enumerations of them, which takes longer than accept(2).
-cdef object _family_of, _type_of, _protocol_of, _set_blocking
-cdef PyCFunction _socket_fileno = NULL
-cdef list _first_values = None  # of the slots of a new socket
-if PLAIN_SOCKET is not None:
-    _family_of = _C_SOCKET.family.__get__
-    _type_of = _C_SOCKET.type.__get__
-    _protocol_of = _C_SOCKET.proto.__get__
-    _set_blocking = _C_SOCKET.setblocking
-    _fileno_method = _C_SOCKET.fileno
-    _socket_fileno = (<PyMethodDescrObject *> <PyObject *> _fileno_method).d_method.ml_meth
+cdef int BURST = _rules.ACCEPT_BURST
+cdef unsigned BACKOFF_FIRST = _rules.BACKOFF_FIRST
+cdef unsigned BACKOFF_LAST = _rules.BACKOFF_LAST
+cdef double LOG_INTERVAL = _rules.LOG_INTERVAL
+cdef frozenset OUT_OF_DESCRIPTORS = _rules.OUT_OF_DESCRIPTORS
+cdef frozenset LOST_IN_BACKLOG = _rules.LOST_IN_BACKLOG
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
-cdef object _loop_of = None
 
 
-cdef bint has_own_methods() except -1:
-    """Are the methods of plain sockets Python's own? Asked when a channel gets a socket, and at every accept."""
-    global _plain_version, _is_own
-    if _plain_version == 0 or _plain_version != cyn_type_version(<type> PLAIN_SOCKET):
-        _is_own = _patched.has_own_methods(PLAIN_SOCKET)
-        PLAIN_SOCKET.recv  # a class that was changed has a version once something was looked up in it
-        _plain_version = cyn_type_version(<type> PLAIN_SOCKET)
-    return _is_own
-
-
-cdef int watch(object names) except -1:
-    """Has `attribute_changed` called when an attribute of such a name is set on a channel, or deleted."""
-    for name in names:
-        cyn_names_add(name)
-    return 0
-
-
-watch(WATCHED_NAMES)
-
-
-def set_loop_of(function):
-    """Tells how to find, or make, the loop of a map: `Loop.of`, which is built on this module."""
-    global _loop_of
-    _loop_of = function
-
-
-class ExitNow(Exception):
-    """Raised in a handler to leave the loop."""
-
-
-cdef class LoopBase:
-    cdef int put(self, int fd, Channel channel) except -1:
-        return 0
-
-    cdef int take_out(self, int fd) except -1:
-        return 0
-
-    cdef int detach(self, int fd) except -1:
-        return 0
-
-    cdef int want(self, int fd, unsigned mask) except -1:
-        return 0
-
-    cdef int renew(self, Channel channel) except -1:
-        return 0
-
-    cdef int ask_soon(self, Channel channel) except -1:
-        return 0
-
-    cdef int dirty_add(self, Channel channel) except -1:
-        return 0
-
-    cdef int polled_add(self, Channel channel) except -1:
-        return 0
-
-    cdef int polled_remove(self, Channel channel) except -1:
-        return 0
-
-    cdef int read_ahead(self, Channel channel) except -1:
-        return 0
-
-    cdef int reclass(self, Channel channel) except -1:
-        return 0
-
-    cdef int check(self, str what) except -1:
-        return 0
-
-    cdef int later(self, int64_t milliseconds, object callback) except -1:
-        return 0
-
-    cdef int sending(self) except -1:
-        return SEND_NOW
-
-    cdef int sent(self) except -1:
-        return 0
-
-    cdef bint is_copy(self) noexcept:
-        return False
-
-    cdef int gather(self, Channel channel) except -1:
-        return 0
-
-
-cdef object _new_socket(object family, object kind, object protocol, int fd):
-    """``socket.socket(family, kind, protocol, fd)`` in a fifth of its time.
-
-    The Python class adds a few slots to the C class, and its ``__init__`` gives them their first values: those that
-    `_learn_values` has seen. The descriptor is the socket's, or closed where that could not be made.
-    """
-    cdef type plain = PLAIN_SOCKET
-    made = None
-    try:
-        made = plain.__new__(plain)
-        cyn_initialise(_C_SOCKET, made, (family, kind, protocol, fd))
-    except BaseException:
-        if made is None or _fileno(made) != fd:
-            cyn_close(fd)  # nobody else will
-        raise
-    for name, value in _first_values:
-        PyObject_GenericSetAttr(made, name, value)
-    return made
-
-
-cdef int _learn_values(int family) except -1:
-    """OSError where there is no descriptor left for a socket."""
-    global _first_values
-    with PLAIN_SOCKET(family) as first:
-        names = [name for name in PLAIN_SOCKET.__slots__ if name != "__weakref__"]
-        _first_values = [(name, getattr(first, name)) for name in names if hasattr(first, name)]
-    return 0
-
-
-cdef object _address(const cyn_peer *peer):
-    """As the socket module writes it."""
-    cdef char text[CYN_PEER_TEXT]
-    cdef int size = cyn_peer_host(peer, text)
-    host = PyUnicode_DecodeASCII(text, size, NULL)
-    return (host, peer.port) if peer.family == AF_INET else (host, peer.port, peer.flow, peer.scope)
-
-
-cdef bint _readable_now(object plain_socket):
-    cdef pollfd one
-    one.fd = _fileno(plain_socket)
-    one.events = POLLIN
-    one.revents = 0
-    return cyn_poll(&one, 1, 0) > 0
-
-
-cdef object _made_up(object channel):
-    """What stands for a descriptor, or None; not asked of a ``__getattr__`` of the class's."""
-    try:
-        return PyObject_GenericGetAttr(channel, "_made_up")
-    except AttributeError:
-        return None
-
-
-cdef bint _is_descriptor(object key) except -1:
-    return isinstance(key, int) and 0 <= key <= INT_MAX
-
-
-cdef class Channel(Root):
+cdef class Channel(Endpoint):
     """A descriptor in a map, and what is wanted of it. `dispatcher` is the class to derive from."""
 
-    def __cinit__(self):
-        self.key_fd = self.fileno = -1
-        self.polled_index = -1
-
-    def __setattr__(self, name, value):
-        PyObject_GenericSetAttr(self, name, value)
-        if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
-            self.loop.dirty_add(self)  # its predicates may look at that
-        if cyn_names_may_have(name):
-            self.attribute_changed(name, True)
-
-    def __delattr__(self, name):
-        generic_delete(self, name, NULL)
-        if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
-            self.loop.dirty_add(self)
-        if cyn_names_may_have(name):
-            self.attribute_changed(name, False)
-
-    cdef int attribute_changed(self, object name, bint is_set) except -1:
-        cdef object found = WATCHED_NAMES.get(name)
-        cdef int watch
-        if found is None:
-            return 0
-        watch = found
-        if watch < WATCH_STATE:
-            self.own = self.own | 1 << watch if is_set else self.own & ~(1 << watch)
-            self.flags &= ~(MUTED | INSTANCE)
-            if self.own:
-                self.flags |= INSTANCE
-            if self.loop is not None:
-                self.classify()
-                self.interest_changed()
-        elif watch == WATCH_STATE:
-            if self.loop is not None and self.defines & STATE:
-                self.flags &= ~MUTED
-                self.interest_changed()
-        elif watch == WATCH_CLASS:
-            if self.loop is not None:
-                self.loop.reclass(self)
-        elif watch == WATCH_STEPS:
-            self.flags |= OWN_STEPS
-        elif self.loop is not None and self.defines & SHADOWS and self.its_socket() is not None:
-            self.loop.renew(self)  # as the property does it
-        return 0
-
-    # State
-
-    cdef bint state(self, unsigned flag, str name) except -1:
-        if self.defines & STATE:
-            return bool(getattr(self, name))
-        return self.flags & flag != 0
-
-    cdef int set_state(self, unsigned flag, bint on) except -1:
-        cdef unsigned before = self.flags
-        if on:
-            self.flags |= flag
-        else:
-            self.flags &= ~flag
-        self.flags &= ~MUTED
-        if self.loop is not None and self.flags != before:
-            self.interest_changed()
-        return 0
-
-    @property
-    def connected(self):
-        """Is there a connection?"""
-        return self.flags & CONNECTED != 0
-
-    @connected.setter
-    def connected(self, value):
-        if self.flags & UNSENT and not value:
-            self.flush_leaving()  # the program may count on having sent it
-        self.set_state(CONNECTED, bool(value))
-
-    @property
-    def accepting(self):
-        """Is it a listener?"""
-        return self.flags & ACCEPTING != 0
-
-    @accepting.setter
-    def accepting(self, value):
-        self.set_state(ACCEPTING, bool(value))
-
-    @property
-    def connecting(self):
-        """Has `connect` started, and not ended?"""
-        return self.flags & CONNECTING != 0
-
-    @connecting.setter
-    def connecting(self, value):
-        self.set_state(CONNECTING, bool(value))
-
-    @property
-    def closing(self):
-        """For programs to use; the loop does not look at it."""
-        return self.flags & CLOSING != 0
-
-    @closing.setter
-    def closing(self, value):
-        self.set_state(CLOSING, bool(value))
-
-    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `map` are None then,
-    # `fileno` is -1, and what the attribute says counts.
-
-    cdef object its_socket(self):
-        if self.sock is None and traits_of(type(self)).flags & SHADOWS:
-            return self.socket
-        return self.sock
-
-    cdef object its_map(self):
-        if self.map is None and traits_of(type(self)).flags & SHADOWS:
-            return self._map
-        return self.map
-
-    cdef object method_of_socket(self, str name):
-        cdef object sock = self.its_socket()
-        method = getattr(sock, name, None)
-        if method is None:
-            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
-        return method
-
-    cdef bint is_as_before(self, object sock) except -1:
-        """Has it this socket still, and is it not closed?"""
-        return self.its_socket() is sock and (self.fileno >= 0 or self._fileno is not None)
-
-    cdef int move_socket(self) except -1:
-        """The class may have got an attribute in the way of `socket`, or lost it, while this one had a socket."""
-        cdef object sock = self.sock
-        if sock is None and not self.defines & SHADOWS:
-            sock = self.__dict__.get("socket")
-            if sock is not None:
-                self.socket = sock
-        elif sock is not None and self.defines & SHADOWS and type(self).socket is not _property:
-            self.sock = None
-            self.flags &= ~DIRECT
-            try:
-                PyObject_GenericSetAttr(self, "socket", sock)
-            except AttributeError:
-                pass  # it cannot be set: the class knows a socket of its own
-        return 0
-
-    @property
-    def socket(self):
-        """The socket, or what stands for one, or None."""
-        if self.flags & UNSENT:
-            self.flush(False)  # before whatever the program is about to do to it
-        return self.sock
-
-    @socket.setter
-    def socket(self, value):
-        if self.flags & UNSENT:
-            self.flush_leaving()
-        cdef object before = self.sock
-        self.sock = value
-        if type(value) is PLAIN_SOCKET and has_own_methods() and _fileno(value) == _socket_fileno(value, NULL):
-            self.flags |= DIRECT
-        else:
-            self.flags &= ~DIRECT
-        if self.loop is not None and value is not None and value is not before:
-            # Perhaps another description behind the same number: what the kernel was told may be gone.
-            self.loop.renew(self)
-
-    @property
-    def _fileno(self):
-        return _made_up(self) if self.fileno < 0 else self.fileno
-
-    @_fileno.setter
-    def _fileno(self, value):
-        if value is None or isinstance(value, int):
-            self.fileno = -1 if value is None else value
-        else:
-            self.fileno = -1
-        if self.fileno < 0 and (value is not None or _made_up(self) is not None):
-            PyObject_GenericSetAttr(self, "_made_up", value)  # of a mock: a key of the map, and no descriptor
-
-    @property
-    def _map(self):
-        return self.map
-
-    @_map.setter
-    def _map(self, value):
-        self.map = value
-
-    @property
-    def addr(self):
-        """What was given to bind or connect, or the address of the peer that was accepted; None: neither."""
-        if self.peer.family:
-            self.address = _address(&self.peer)
-            self.peer.family = 0
-        return self.address
-
-    @addr.setter
-    def addr(self, value):
-        self.peer.family = 0
-        self.address = value
-
-    @addr.deleter
-    def addr(self):
-        self.peer.family = 0
-        self.address = None
-
-    def _disconnect(self):
-        """Neither connected nor connecting nor accepting any more. False: to be said in assignments, one by one."""
-        if self.loop is None or self.defines & (OWN_SET | STATE):
-            return False
-        if self.flags & UNSENT:
-            self.flush_leaving()
-        self.flags &= ~(CONNECTED | ACCEPTING | CONNECTING | MUTED)
-        self.interest_changed()
-        return True
-
-    def set_socket(self, sock, map=None):
-        """Takes ``sock`` (anything with ``fileno()``) as the channel's own and adds the channel to ``map``."""
-        self.socket = sock
-        self._fileno = sock.fileno()
-        self.add_channel(map)
-
-    def _take(self, sock, map):
-        """Begins with a connected socket, all in one. False: class or socket may have a say in it, go step by step."""
-        cdef LoopBase loop
-        cdef int found
-        if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or traits_of(type(self)).flags & (OWN_SET | STATE):
-            return False
-        if self.sock is not None or self.fileno >= 0 or self.loop is not None:
-            return False
-        _set_blocking(sock, False)
-        PyObject_GenericSetAttr(self, "socket", sock)
-        if not self.flags & DIRECT:
-            return False
-        self.map = map
-        self.flags |= CONNECTED
-        self.fileno = _fileno(sock)
-        try:
-            if self.fileno < 0:
-                raise ValueError(f"{self!r} has no file descriptor to add")
-            loop = _loop_of(map)
-            found = cyn_peer_find(self.fileno, &self.peer)
-            if found == 0:
-                self.address = sock.getpeername()
-            elif found == -ENOTCONN or found == -EINVAL:
-                self.flags &= ~CONNECTED
-            elif found < 0:
-                raise OSError(-found, os.strerror(-found))
-            loop.put(self.fileno, self)
-        except BaseException:
-            self.fileno = -1
-            raise
-        return True
-
-    def _find_peer(self, sock):
-        """Takes the address of the peer of `sock` as `addr`. OSError where it has none."""
-        cdef int found = 0
-        if sock is self.sock and self.flags & DIRECT and self.loop is not None and not self.defines & OWN_SET:
-            found = cyn_peer_find(_fileno(sock), &self.peer)
-            if found < 0:
-                raise OSError(-found, os.strerror(-found))
-        if found == 0:
-            self.addr = sock.getpeername()
-
-    # The map
-
-    def add_channel(self, map=None):
-        """Joins ``map`` (None: the channel's own) and its loop. Any thread.
-
-        Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where the
-        channel is in another loop; OSError (EBADF) where its descriptor is not open.
-        """
-        if map is None:
-            map = self.its_map()
-            if type(map) is not dict and not hasattr(map, "__setitem__"):
-                raise TypeError(f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, "
-                                "or behave like one")
-        if self.fileno >= 0:
-            self.join(map, self.fileno)
-            return
-        key = self._fileno
-        if _is_descriptor(key):
-            self.join(map, key)
-            return
-        if key is None:
-            self.flags |= NAMELESS
-        map[key] = self
-
-    cdef int join(self, object map, int fd) except -1:
-        cdef LoopBase loop = self.loop
-        if loop is None or loop.map is not map:
-            loop = _loop_of(map)
-        if self.loop is not None and self.loop is not loop:
-            if self.loop.map.get(self.key_fd) is self:
-                raise ValueError(f"{self!r} fd {self.key_fd} is in {self.loop!r} already: del_channel() comes first")
-            self.loop.detach(self.key_fd)
-        loop.put(fd, self)
-        if self.flags & NAMELESS:
-            self.flags &= ~NAMELESS
-            if map.get(None) is self:
-                del map[None]
-        return 0
-
-    def del_channel(self, map=None):
-        """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
-        if self.flags & UNSENT:
-            self.flush_leaving()
-        cdef int fd = self.fileno
-        if map is None:
-            map = self.its_map()
-        if fd >= 0:
-            self.fileno = -1
-            self.leave(map, fd)
-            return
-        key = self._fileno
-        if _is_descriptor(key):
-            self.leave(map, key)
-        elif map is not None and map.get(key) is self:
-            del map[key]
-        self._fileno = None
-
-    cdef int leave(self, object map, int fd) except -1:
-        cdef LoopBase loop = self.loop
-        entry = map.get(fd) if map is not None else None
-        if entry is not None and (entry is self or not isinstance(entry, Channel)):
-            if loop is not None and loop.map is map:
-                loop.take_out(fd)
-            else:
-                del map[fd]
-        elif loop is not None and self.key_fd == fd and loop.map is map:
-            loop.detach(fd)
-        return 0
-
-    # What is wanted
-
-    def readable(self):
-        """Is there interest in reading? A class that defines it is asked; see docs/design.md for when."""
-        return True
-
-    def writable(self):
-        """Is there interest in writing? A class that defines it is asked; see docs/design.md for when."""
-        return True
-
-    def pause_reading(self):
-        """No more read events until `resume_reading`; what comes waits in the kernel. Does nothing the second time."""
-        if self.loop is not None:
-            self.loop.check("pause_reading")
-        self.set_state(PAUSED, True)
-
-    def resume_reading(self):
-        """Read events again. Does nothing where reading is not paused."""
-        if self.loop is not None:
-            self.loop.check("resume_reading")
-        self.set_state(PAUSED, False)
-
-    def _output_waits(self, bint waits):
-        """For classes with a buffer of their own: does it hold anything to send?"""
-        if waits != (self.flags & OUTPUT != 0):
-            self.set_state(OUTPUT, waits)
-
-    cdef int classify(self) except -1:
-        """Takes over what the class, and the instance, define."""
-        if self.loop is None:
-            return 0
-        self.defines = self.traits.flags
-        if self.flags & INSTANCE:
-            self.defines = traits_of_instance(self.own, self.defines)
-        if self.sock is None or self.defines & SHADOWS:
-            self.move_socket()
-        if self.defines & (ASK_READ | ASK_WRITE | ASK_STATE):
-            return self.loop.polled_add(self)
-        return self.loop.polled_remove(self)
-
-    cdef int ask(self) except -1:
-        """Asks the predicates that the class defines; what they raise is the caller's to handle."""
-        cdef unsigned answers = CYN_READ
-        self.flags |= ASKING  # what a predicate sets on its own channel is no reason to ask it again
-        try:
-            if self.defines & ASK_READ and not self.call(self.traits.readable, "readable"):
-                answers = 0
-            if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
-                answers |= CYN_WRITE
-            if self.defines & ASK_STATE:  # in bits that no event has: where one changes, what is wanted may change
-                for at, name in enumerate(("accepting", "connecting", "connected")):
-                    answers |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
-        finally:
-            self.flags &= ~ASKING
-        self.answers = answers
-        return 0
-
-    cdef unsigned interest(self) except? 0xFFFFFFFF:
-        cdef unsigned defines = self.defines, flags = self.flags, wanted = CYN_READ
-        cdef bint connecting
-        if defines & ASK_READ:
-            wanted = self.answers & CYN_READ
-        if flags & (PAUSED | MUTED | BACKED_OFF):
-            wanted = 0
-        if wanted and defines & URGENT:
-            wanted |= CYN_PRI
-        if defines & STATE:
-            if self.state(ACCEPTING, "accepting"):
-                return wanted
-        elif flags & ACCEPTING:
-            return wanted
-        if defines & STATE:
-            connecting = self.state(CONNECTING, "connecting") and not self.state(CONNECTED, "connected")
-        else:
-            connecting = flags & (CONNECTING | CONNECTED) == CONNECTING
-        if defines & ASK_WRITE:
-            if self.answers & CYN_WRITE and (connecting or defines & WRITES):
-                wanted |= CYN_WRITE
-        elif connecting or (flags & OUTPUT if defines & BUFFERED else defines & WRITES):
-            wanted |= CYN_WRITE
-        return wanted
-
-    cdef int arm(self) except -1:
-        """Tells the poller what is wanted. No system call."""
-        cdef LoopBase loop = self.loop
-        cdef unsigned wanted
-        if loop is None:
-            return 0
-        wanted = self.interest()
-        if self.flags & HELD:
-            if not wanted & CYN_READ:
-                wanted = 0
-            else:
-                self.flags &= ~HELD
-        if self.flags & PENDING_LATER and wanted & CYN_READ:
-            self.flags &= ~PENDING_LATER
-            loop.read_ahead(self)
-        if self.loop is not loop:
-            return 0  # closed by code of the program's that was asked on the way
-        return loop.want(self.key_fd, wanted)
-
-    cdef int interest_changed(self) except -1:
-        """Something has changed: what is wanted follows, at once or when the predicates have been asked."""
-        if self.loop is not None and self.polled_index >= 0:
-            return self.loop.ask_soon(self)
-        return self.arm()
+    _cyncore_role = "channel"
 
     # Events
-
-    cdef object call(self, object method, str name):
-        """A handler or predicate, through what `_traits` found in the class unless the instance has its own."""
-        if method is None or self.flags & INSTANCE:
-            return PyObject_CallMethodNoArgs(self, name)
-        return cyn_call_one(method, self)
 
     cdef int on_read(self) except -1:
         if self.defines & READ_EVENT:
@@ -752,18 +80,6 @@ cdef class Channel(Root):
             self.handle_write_event()
             return 0
         return self.write_default()
-
-    cdef int on_urgent(self) except -1:
-        self.handle_expt_event()
-        return 0
-
-    cdef int on_close(self) except -1:
-        self.handle_close()
-        return 0
-
-    cdef int on_error(self) except -1:
-        self.handle_error()
-        return 0
 
     cdef int read_default(self) except -1:
         cdef unsigned flags = self.flags
@@ -796,22 +112,6 @@ cdef class Channel(Root):
         self.call(None if self.traits is None else self.traits.handle_write, "handle_write")
         return 0
 
-    cdef int flush(self, bint at_end) except -1:
-        """Sends what was gathered. `at_end`: of the tick, so that what is to follow it may happen, too."""
-        self.flags &= ~FLUSH_QUEUED
-        return 0
-
-    cdef int flush_leaving(self) except -1:
-        self.flags |= LEAVING
-        try:
-            self.flush(False)
-        except Exception:  # a producer's, perhaps: the channel is closed all the same
-            self.flags &= ~LEAVING
-            self.handle_error()
-        finally:
-            self.flags &= ~LEAVING
-        return 0
-
     cdef int connect_ended(self) except -1:
         """Ends a connect in progress. 0 where the channel was closed, or given another socket, by that."""
         cdef object sock
@@ -828,7 +128,7 @@ cdef class Channel(Root):
             self.handle_accept()
             return 0
         for taken in range(BURST):
-            if taken and (self.flags & (PAUSED | BACKED_OFF) or self.defines & ASK_READ or not _readable_now(sock)):
+            if taken and (self.flags & (PAUSED | BACKED_OFF) or self.defines & ASK_READ or not is_readable(sock)):
                 break  # a class with a readable() of its own is asked again before the next one
             pair = self.accept()
             if pair is None:
@@ -861,7 +161,7 @@ cdef class Channel(Root):
         except OSError as error:
             if error.errno in LOST_IN_BACKLOG:
                 return None
-            if error.errno in OUT_OF_FDS and self.loop is not None:
+            if error.errno in OUT_OF_DESCRIPTORS and self.loop is not None:
                 self.back_off(error)
             raise
         if pair is not None:
@@ -869,23 +169,9 @@ cdef class Channel(Root):
         return pair
 
     cdef object accept_some(self):
-        cdef cyn_peer peer
-        cdef int fd, kind
-        cdef object sock = self.sock
-        if not (CYN_HAVE_ACCEPT4 and self.flags & DIRECT and sock.gettimeout() == 0.0):
-            return self.method_of_socket("accept")()
-        kind = _family_of(sock)
-        if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET or not has_own_methods():
-            return sock.accept()
-        if _first_values is None:
-            _learn_values(kind)
-        fd = cyn_peer_accept(_fileno(sock), &peer)
-        if fd == -EAGAIN or fd == -EINTR:
-            return None
-        if fd < 0:
-            raise OSError(-fd, os.strerror(-fd))
-        made = _new_socket(kind, _type_of(sock), _protocol_of(sock), fd)
-        return made, _address(&peer)
+        if CYN_HAVE_ACCEPT4 and self.flags & DIRECT and self.sock.gettimeout() == 0.0:
+            return accept_plain(self.sock)
+        return self.method_of_socket("accept")()
 
     cdef int back_off(self, object error) except -1:
         global _logged_at
@@ -893,16 +179,13 @@ cdef class Channel(Root):
         self.flags |= BACKED_OFF | ACCEPT_EMFILE
         self.interest_changed()
         if self.loop is not None:
-            self.loop.later(self.backoff, self._accept_again)
+            self.loop.later(self.backoff, _accept_again, (self,))
         now = time.monotonic()
-        if _logged_at < 0 or now - _logged_at >= 1.0:
+        if _logged_at < 0 or now - _logged_at >= LOG_INTERVAL:
             _logged_at = now
             report(WARNING, "%r fd %d cannot accept: %s; trying again every %d ms",
                    self, self.key_fd, error, self.backoff)
         return 0
-
-    def _accept_again(self):
-        self.set_state(BACKED_OFF, False)
 
     def recv(self, buffer_size):
         """Reads at most ``buffer_size`` bytes. At the end of the stream, or of the connection, `handle_close` is
@@ -916,7 +199,7 @@ cdef class Channel(Root):
         cdef Py_ssize_t size = buffer_size, got
         cdef int fd, error
         if self.flags & DIRECT and self.loop is not None and 0 < size <= SCRATCH:
-            fd = _fileno(self.sock)
+            fd = fileno_of(self.sock)
             if fd >= 0:
                 while True:
                     got = cyn_recv(fd, self.loop.scratch, <size_t> size, MSG_DONTWAIT)
@@ -972,7 +255,7 @@ cdef class Channel(Root):
         cdef Py_ssize_t sent = -1
         cdef int fd, error
         if self.flags & DIRECT:
-            fd = _fileno(self.sock)
+            fd = fileno_of(self.sock)
             if fd >= 0:
                 if PyBytes_CheckExact(data):
                     sent = cyn_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -1004,8 +287,20 @@ cdef class Channel(Root):
             raise
 
 
+def _accept_again(Channel listener):
+    listener.set_state(BACKED_OFF, False)
+
+
 cdef class BufferedChannel(Channel):
-    """A channel that tells by `_output_waits` whether it has something to send, and is never asked."""
+    """A channel that knows from its own buffer whether it has something to send, and is not asked."""
+
+    _cyncore_role = "buffered"
+
+    cdef int output_waits(self, bint waits) except -1:
+        """The buffer holds something to send, or nothing."""
+        if waits != (self.flags & OUTPUT != 0):
+            self.set_state(OUTPUT, waits)
+        return 0
 
     def writable(self):
         """Is there something to send, or a connect to end?"""
@@ -1016,50 +311,3 @@ cdef class BufferedChannel(Channel):
 
     cdef int output_changed(self) except -1:
         return 0
-
-
-cdef class Foreign(Channel):
-    """Stands in the loop for an object that is not a Channel, or for one under a second descriptor."""
-
-    def __repr__(self):
-        return repr(self.target)
-
-    cdef int classify(self) except -1:
-        return self.loop.polled_add(self)
-
-    cdef int ask(self) except -1:
-        cdef unsigned answers = 0
-        if self.target.readable():
-            answers = CYN_READ | CYN_PRI
-        if self.target.writable() and not self.target.accepting:
-            answers |= CYN_WRITE
-        self.answers = answers
-        return 0
-
-    cdef unsigned interest(self) except? 0xFFFFFFFF:
-        return self.answers
-
-    cdef int on_read(self) except -1:
-        self.target.handle_read_event()
-        return 0
-
-    cdef int on_write(self) except -1:
-        self.target.handle_write_event()
-        return 0
-
-    cdef int on_urgent(self) except -1:
-        self.target.handle_expt_event()
-        return 0
-
-    cdef int on_close(self) except -1:
-        self.target.handle_close()
-        return 0
-
-    cdef int on_error(self) except -1:
-        self.target.handle_error()
-        return 0
-
-
-cdef object _property = Channel.socket
-
-_traits.set_bases(Channel, BufferedChannel)

@@ -7,11 +7,12 @@ Here is what needs both of them: the buffers as a whole, and which events the ch
 
 from collections import deque
 
-from .channel cimport CONNECTED, CONNECTING, BufferedChannel
+from .channel cimport BufferedChannel
 from .chat_input cimport FOLLOWED, GENERIC, OTHER_QUEUE, OWN_INITIATE, OWN_WRITE, check_overrides
 from .chat_output cimport ChatOutput
 from .csrc cimport CYN_WRITE
 from .traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT, follow
+from .watcher cimport CONNECTED, CONNECTING
 
 
 cdef class ChatChannel(ChatOutput):
@@ -48,7 +49,7 @@ cdef class ChatChannel(ChatOutput):
             check_overrides(self)
             if self.overrides & (OTHER_QUEUE | GENERIC):
                 self.defines = (self.defines | ASK_WRITE) & ~BUFFERED  # such a queue does not notify the channel
-                self.loop.polled_add(self)
+                self.polled_add()
         return 0
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:

@@ -3,10 +3,8 @@
 from cpython.object cimport PyTypeObject
 
 from .channel cimport BufferedChannel
-from .traits cimport Traits  # for cyn_type_version, which comes with it
-
-cdef extern from *:
-    unsigned version_of "cyn_type_version"(PyTypeObject *kind) noexcept
+from .internals cimport cyn_version_of_type
+from .traits cimport Traits
 
 cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(object one) noexcept
@@ -117,6 +115,6 @@ cdef inline bint piece_follows(ChatInput channel) noexcept:
 
 cdef inline int check_overrides(ChatInput channel) except -1:
     """Reads the class again if it has changed, or the channel has another one. No two classes share a version."""
-    if channel.overrides_version != 0 and channel.overrides_version == version_of(Py_TYPE(channel)):
+    if channel.overrides_version != 0 and channel.overrides_version == cyn_version_of_type(Py_TYPE(channel)):
         return 0
     return channel.read_overrides()

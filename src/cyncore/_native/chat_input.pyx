@@ -17,21 +17,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
-from .channel cimport BufferedChannel, watch
-from .traits cimport cyn_call_one, traits_of
+from .channel cimport BufferedChannel
+from .endpoint cimport watch
+from .internals cimport cyn_call_one, cyn_call_two, cyn_version_of_type
+from .traits cimport traits_of
 
 from .. import _plain_chat
 from .._plain_chat import LimitExceeded
-
-cdef extern from *:
-    """
-    /* Calls a plain Python function, whose entry needs no looking up. */
-    static inline PyObject *cyn_call_two(PyObject *function, PyObject *first, PyObject *second) {
-        PyObject *room[3] = {NULL, first, second};
-        return ((PyFunctionObject *)function)->vectorcall(function, room + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    }
-    """
-    object cyn_call_two(object function, object first, object second)
 
 cdef extern from "<string.h>":
     void *memmem(const void *data, size_t size, const void *wanted, size_t wanted_size)
@@ -182,7 +174,7 @@ cdef class ChatInput(BufferedChannel):
                 for name, flag in METHODS.items():
                     if name in own:
                         self.overrides |= flag
-        self.overrides_version = version_of(<PyTypeObject *> chat.kind)
+        self.overrides_version = cyn_version_of_type(<PyTypeObject *> chat.kind)
         return 0
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:

@@ -37,22 +37,7 @@ from collections import deque
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from .channel cimport (
-    CONNECTED,
-    CROSS_THREAD,
-    DIRECT,
-    DISCONNECTED,
-    FLUSH_QUEUED,
-    LEAVING,
-    NOT_OURS,
-    OUTPUT,
-    SEND_NOW,
-    SENT_LATER,
-    UNSENT,
-    BufferedChannel,
-    LoopBase,
-    _fileno,
-)
+from .channel cimport BufferedChannel
 from .chat_input cimport (
     DEFAULT_SIZE,
     GATHER_PUSHES,
@@ -68,11 +53,23 @@ from .chat_input cimport (
     Py_TYPE,
     check_overrides,
     piece_follows,
-    version_of,
 )
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .fifo cimport MAX_PIECES, Fifo, put_last, starts_with_piece
+from .internals cimport cyn_version_of_type
+from .plain_socket cimport fileno_of
+from .registry cimport NOT_OURS, SEND_NOW, SENT_LATER, Registry
 from .traits cimport BUFFERED, STATE
+from .watcher cimport (
+    CONNECTED,
+    CROSS_THREAD,
+    DIRECT,
+    DISCONNECTED,
+    FLUSH_QUEUED,
+    LEAVING,
+    OUTPUT,
+    UNSENT,
+)
 
 from .. import _plain_chat
 
@@ -110,7 +107,9 @@ cdef inline int _send_later(ChatOutput self) except -1:
             return self.send_queue(PROGRAM)  # it fills one system call already
         return 0
     if self.state(CONNECTED, "connected") and not self.overrides & OWN_INITIATE:
-        return self.loop.gather(self)
+        self.loop.gather(self)
+        self.flags |= FLUSH_QUEUED
+        return 0
     return self.output_changed()
 
 
@@ -119,7 +118,7 @@ cdef inline bint _needs_no_queue(ChatOutput self, Py_ssize_t size) noexcept:
     return (
         self.fifo.is_empty() and 0 < size <= self.chat.out_size and not self.is_sending
         and self.flags & (DIRECT | CONNECTED | OUTPUT | LEAVING) == DIRECT | CONNECTED and not self.defines & STATE
-        and not self.overrides & (OWN_SEND | OWN_INITIATE | INSTANCE_OVERRIDES) and _fileno(self.sock) >= 0
+        and not self.overrides & (OWN_SEND | OWN_INITIATE | INSTANCE_OVERRIDES) and fileno_of(self.sock) >= 0
     )
 
 
@@ -157,7 +156,7 @@ cdef inline bint _joins_held(ChatOutput self, Py_ssize_t size) noexcept:
         self.is_held and self.flags & (FLUSH_QUEUED | OUTPUT) == FLUSH_QUEUED and self.next_piece == NEXT_COMPLETE
         and self.loop.depth == self.input_depth and self.fifo is not None and size > 0
         and 0 <= self.fifo.waiting < self.chat.out_size - size and self.fifo.length() < MAX_PIECES - 1
-        and self.overrides_version != 0 and self.overrides_version == version_of(Py_TYPE(self))
+        and self.overrides_version != 0 and self.overrides_version == cyn_version_of_type(Py_TYPE(self))
         and self.chat.max_outgoing < 0
         and not self.overrides & (GENERIC | OTHER_QUEUE | OWN_INITIATE | INSTANCE_OVERRIDES)
     )
@@ -243,7 +242,7 @@ cdef class ChatOutput(ChatInput):
 
     cdef int put_outside(self, object item, Py_ssize_t size, int turn) except -1:
         """Does what `put` does outside of a tick."""
-        cdef LoopBase loop = self.loop
+        cdef Registry loop = self.loop
         if turn == NOT_OURS:
             return self.cross_thread_put(item, size)
         try:  # sending() has seen to it that no other thread runs the loop until sent()
@@ -267,7 +266,7 @@ cdef class ChatOutput(ChatInput):
         if self.fifo is None:
             self.make_queue()
         if wait == NO_WAIT and _needs_no_queue(self, size):
-            sent = cyn_send(_fileno(self.sock), PyBytes_AS_STRING(item), <size_t> size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            sent = cyn_send(fileno_of(self.sock), PyBytes_AS_STRING(item), <size_t> size, MSG_DONTWAIT | MSG_NOSIGNAL)
             return 0 if sent == size else _queue_rest(self, item, sent, errno)
         put_last(self.fifo, item)
         if self.overrides & OWN_INITIATE and item is not None:
@@ -339,7 +338,7 @@ cdef class ChatOutput(ChatInput):
         cdef Py_ssize_t offered, sent
         cdef int fd = -1
         if self.flags & DIRECT and not self.overrides & OWN_SEND:
-            fd = _fileno(self.sock)
+            fd = fileno_of(self.sock)
         if fd < 0:
             return _send_by_methods(self, most)
         sent = self.fifo.offer(fd, most, &offered)
@@ -398,7 +397,7 @@ cdef class ChatOutput(ChatInput):
 
     cdef int cross_thread_put(self, object item, Py_ssize_t size) except -1:
         """Passes an item to the thread that runs the loop, and wakes it. Called in any other thread."""
-        cdef LoopBase loop = self.loop
+        cdef Registry loop = self.loop
         cdef Py_ssize_t limit = self.size_setting("max_outgoing", -1)
         cdef Py_ssize_t waiting = self.cross_thread_size
         if self.fifo is not None and self.fifo.waiting > 0:
@@ -569,7 +568,7 @@ cdef class ChatOutput(ChatInput):
 
 def _take_cross_thread(ChatOutput channel):
     """Called by the loop, in its thread, after other threads have pushed."""
-    cdef LoopBase loop = channel.loop
+    cdef Registry loop = channel.loop
     cdef int turn = SEND_NOW if loop is None else loop.sending()
     if turn == NOT_OURS:
         loop.call_soon_threadsafe(_take_cross_thread, channel)  # the channel is in the map of another loop now

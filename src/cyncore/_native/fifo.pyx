@@ -18,30 +18,7 @@ from libc.string cimport memcpy, memset
 
 from .channel cimport BufferedChannel
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msghdr
-
-cdef extern from *:
-    """
-    #define CYN_KEPT 16 /* places, as many as a short queue takes */
-
-    /* Takes everything out of a list of bytes and keeps its room, which clear() would return only to take it again in
-       the next tick. 0: it has more room than an idle channel should have, or other threads may look at it. */
-    static int cyn_list_empty(PyObject *list) {
-    #ifdef Py_GIL_DISABLED
-        (void)list;
-        return 0;
-    #else
-        Py_ssize_t left = PyList_GET_SIZE(list);
-        if (((PyListObject *)list)->allocated > CYN_KEPT) return 0;
-        while (left-- > 0) {
-            PyObject *item = PyList_GET_ITEM(list, left);
-            Py_SET_SIZE((PyVarObject *)list, left);
-            Py_DECREF(item);
-        }
-        return 1;
-    #endif
-    }
-    """
-    bint cyn_list_empty(object items) noexcept
+from .internals cimport cyn_list_empty
 
 cdef enum:
     MAX_GAP = 64     # places before the first item that may stay empty, if most of the list is in use

@@ -9,99 +9,44 @@ again.
 
 import os
 import select
-import sys
 from _thread import TIMEOUT_MAX
-from collections.abc import MutableMapping
 
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
-from libc.errno cimport EAGAIN, EBADF, EINTR
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.errno cimport EAGAIN, EINTR
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from .calls cimport Calls, Handle, TimerHandle, are_queued
-from .channel cimport (
-    ACCEPTING,
-    RECV_EAGAIN,
-    CONNECTED,
-    CONNECTING,
-    DIRECT,
-    DISCONNECTED,
-    FLUSH_QUEUED,
-    HELD,
-    INSTANCE,
-    MUTED,
-    NOT_OURS,
-    PENDING,
-    PENDING_LATER,
-    ACCEPT_EMFILE,
-    SCRATCH,
-    SEND_NOW,
-    SENT_LATER,
-    DIRTY,
-    Channel,
-)
-from .csrc cimport (
-    CYN_ERR,
-    CYN_HUP,
-    CYN_NVAL,
-    CYN_PRI,
-    CYN_READ,
-    CYN_WRITE,
-    FIONREAD,
-    cyn_clock,
-    cyn_event,
-    cyn_ioctl,
-    cyn_poll,
-    cyn_slot,
-    cyn_slot_at,
-    cyn_slot_of,
-    pollfd,
-)
+from .calls cimport Calls, Handle, are_queued
+from .channel cimport Channel
+from .csrc cimport CYN_READ, cyn_clock, cyn_event, cyn_slot, cyn_slot_at
+from .dispatch cimport BATCH, Dispatch
+from .internals cimport cyn_dict_version, cyn_has_threads
+from .predicates cimport PAUSE, PIECE, PIECES, SWEEP_SHARE
 from .registry cimport (
-    PAUSE,
-    PIECE,
-    PIECES,
-    SWEEP_SHARE,
-    Registry,
-    cyn_map_version,
+    ASK_AGAIN,
+    ASK_SELDOM,
+    SCRATCH,
     failure,
     is_map_changed,
     map_size,
     registry_of,
     tick_time,
+    ticking_here,
 )
-from .traits cimport READ_EVENT, READS, STATE, is_current
+from .watcher cimport EXITS, FLUSH_QUEUED
 
 from .. import _patched
-from .channel import ExitNow, set_loop_of
-from .registry import BACKENDS
+from .. import _rules
 from .._report import ERROR, report
-
-cdef extern from *:
-    """
-    /* The loop whose tick is in progress in this thread, the innermost, or NULL. A tick holds its own loop and the one
-     * that it has put aside. It puts that back only while that ticks still: ticks of greenlets end in any order. */
-    static __thread void *cyn_ticking;
-    """
-    void *cyn_ticking
-
-cdef extern from *:
-    """
-    /* Has this interpreter more threads than the one that asks? */
-    static inline int cyn_has_threads(void) {
-        return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != NULL;
-    }
-    """
-    bint cyn_has_threads() noexcept
+from .registry import BACKENDS, make_loops_with
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
     bint PyCFunction_CheckExact(object thing)
 
 cdef enum:
-    BATCH = 256         # events taken from the kernel at once
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
@@ -113,13 +58,8 @@ cdef int64_t PROBE_LAST = 1_600_000_000
 cdef unsigned LOOKED = 16             # one of so many ticks looks before it waits, whatever the last ones found
 cdef unsigned JUDGED = 8              # one of so many waits is looked at for it: two readings of the clock
 
-cdef int64_t ASK_AGAIN = 1_000_000  # ns until those are asked whom predicates go on touching, doubled each time
-cdef int64_t RETRY = 100_000_000      # ns until the kernel is asked again for what it had no room for
-cdef int64_t ASK_SELDOM = 1_000_000_000  # up to so many
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
-
-cdef tuple EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
 
 socket_map = {}
 cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good
@@ -132,7 +72,7 @@ cdef bint _elsewhere = False                 # what was found
 
 cdef inline bint waits_elsewhere() except -1:
     """Has gevent, or its like, put a wait of its own in the place of `select.select`?"""
-    cdef unsigned long long version = cyn_map_version(_of_select)
+    cdef unsigned long long version = cyn_dict_version(_of_select)
     return look_at_select(version) if version == 0 or version != _select_version else _elsewhere
 
 
@@ -154,15 +94,14 @@ cdef int64_t _nanoseconds(object seconds, str what) except -2:
     cdef double value
     if seconds is None:
         return -1
-    value = seconds
+    value = seconds if type(seconds) is float or type(seconds) is int else _rules.number(what, seconds)
     if not value >= 0.0:
         raise ValueError(f"{what} must not be below zero: {seconds!r}")
     return <int64_t> (value * 1e9) if value < 9e9 else -1
 
 
 cdef int _check_map(object map) except -1:
-    if not isinstance(map, (dict, MutableMapping)) and not (hasattr(map, "items") and hasattr(map, "__delitem__")):
-        raise TypeError(f"a map of channels must be a dict or behave like one, not {map!r}")
+    _rules.check_map(map)
     return 0
 
 
@@ -171,7 +110,7 @@ cdef inline bint is_owing(Loop loop) noexcept:
     return loop.gathered_at < loop.gathered_count
 
 
-cdef class Loop(Registry):
+cdef class Loop(Dispatch):
     """An event loop over a map of channels.
 
     ``map``: the dict (fd -> channel) to serve; None: one of its own. ``backend``: the name of a poller from `BACKENDS`;
@@ -186,12 +125,9 @@ cdef class Loop(Registry):
         global _socket_map_loop
         if self.calls is not None:
             raise RuntimeError(f"{self!r} is initialised already")
-        if backend is None:
-            backend = os.environ.get("CYNCORE_BACKEND") or None
-        if backend is not None and backend not in BACKENDS:
-            raise ValueError(f"no such backend: {backend!r}; there are: {', '.join(BACKENDS)}")
+        backend = _rules.backend_name(backend, BACKENDS)
         if debug is None:
-            debug = os.environ.get("CYNCORE_DEBUG", "0") not in ("", "0") or sys.flags.dev_mode
+            debug = _rules.debug_wanted()
         if map is None:
             map = {}
         _check_map(map)
@@ -203,10 +139,7 @@ cdef class Loop(Registry):
             raise MemoryError
         calls = Calls()
         self.late = []
-        self.gathered = []
-        self.again = ASK_AGAIN
         self.serve(map, backend)
-        self.again = ASK_AGAIN
         self.calls = calls  # nothing in between lets another thread run, which might find it by its map
         self.is_closed = False
         if map is socket_map:
@@ -252,7 +185,7 @@ cdef class Loop(Registry):
     def __repr__(self):
         if self.is_closed:
             return f"<cyncore.Loop closed at {<size_t> <PyObject *> self:#x}>"
-        return f"<cyncore.Loop {self.backend} {self.channel_count} channels at {<size_t> <PyObject *> self:#x}>"
+        return f"<cyncore.Loop {self.backend} {self.owner_count} channels at {<size_t> <PyObject *> self:#x}>"
 
     def __enter__(self):
         self.check("__enter__")
@@ -271,7 +204,7 @@ cdef class Loop(Registry):
         """
         self.check("run")
         if self.depth:
-            raise RuntimeError(f"{self!r} runs already, in thread {self.owner_thread}")
+            raise RuntimeError(f"{self!r} runs already, in thread {_rules.thread_name(self.owner_thread)}")
         cdef bint once = self.take_stop()
         turn = self.turn
         turn.acquire()
@@ -292,7 +225,7 @@ cdef class Loop(Registry):
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         cdef bint counted = count is not None, once
-        cdef long left = count if counted else 1
+        cdef long left = 1 if not counted else count if type(count) is int else _rules.rounds(count)
         self.check("run_map")
         once = self.take_stop()
         turn = self.turn
@@ -320,6 +253,7 @@ cdef class Loop(Registry):
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
+        self.take_stop()  # it was meant for a run, and keeps no event from this tick
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:
@@ -392,23 +326,6 @@ cdef class Loop(Registry):
             self.set_alarm()
         return 0
 
-    cdef int set_alarm(self) except -1:
-        """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
-        cdef int64_t due = self.calls.next_due() if self.calls.timers.count else INT64_MAX
-        if are_queued(self.calls):
-            due = 1  # at once: on the kernel's clock that has passed
-        elif self.dirty:
-            due = min(due, cyn_clock() + self.again)
-            self.again = min(self.again * 2, ASK_SELDOM)
-        else:
-            self.again = ASK_AGAIN
-        if self.is_refused():
-            due = min(due, cyn_clock() + RETRY)
-        cdef int rc = self.ring_at(due)
-        if rc < 0:
-            raise failure(-rc, f"{self!r} cannot set the alarm for the loop that hosts it")
-        return 0
-
     def next_deadline(self):
         """The earliest time, in seconds of `time`, at which something is due without an event, or None."""
         self.check_open("next_deadline")
@@ -438,7 +355,7 @@ cdef class Loop(Registry):
     def call_later(self, seconds, callback, *args):
         """Calls ``callback(*args)`` once, after ``seconds``. Returns a `TimerHandle`. ValueError if below zero."""
         self.check("call_later")
-        cdef double delay = seconds
+        cdef double delay = seconds if type(seconds) is float else _rules.number("seconds", seconds)
         if not delay >= 0.0:
             raise ValueError(f"call_later: seconds must not be below zero: {seconds!r}")
         return self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
@@ -446,63 +363,11 @@ cdef class Loop(Registry):
     def call_at(self, when, callback, *args):
         """Calls ``callback(*args)`` once, at ``when`` seconds of `time`; where that has passed, at the next tick."""
         self.check("call_at")
-        return self.add_timer(when, callback, args)
+        return self.add_timer(when if type(when) is float else _rules.number("when", when), callback, args)
 
     def handle_exception(self, error, handle):
         """A callback raised: override it to do otherwise than to log it. The loop goes on."""
         report(ERROR, "%r failed", handle, error=error)
-
-    cdef Handle queue(self, object callback, tuple args):
-        cdef Handle handle
-        if not callable(callback):
-            raise TypeError(f"the callback cannot be called: {callback!r}")
-        handle = Handle.__new__(Handle)
-        handle.callback = callback
-        handle.args = args
-        self.calls.add(handle)
-        if self.hosted and self.depth == 0:
-            self.wake()
-        return handle
-
-    cdef TimerHandle add_timer(self, double when, object callback, tuple args):
-        if not callable(callback):
-            raise TypeError(f"the callback cannot be called: {callback!r}")
-        handle = self.calls.add_timer(when, callback, args, self.earliest)
-        if self.hosted and self.depth == 0:
-            self.set_alarm()
-        return handle
-
-    cdef int read_ahead(self, Channel channel) except -1:
-        return self.deliver_pending(channel)
-
-    cdef int sending(self) except -1:
-        """When is output to leave that this thread has for a channel of ours?"""
-        self.check_fork()
-        if cyn_ticking is <void *> self and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
-            return SENT_LATER  # not in a child that was forked meanwhile, which may never see the end of the tick
-        if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
-            return NOT_OURS
-        return SEND_NOW
-
-    cdef int sent(self) except -1:
-        if self.turn._is_owned():  # in the child of a fork it is another
-            self.turn.release()
-        return 0
-
-    cdef int gather(self, Channel channel) except -1:
-        if not channel.flags & FLUSH_QUEUED:
-            if self.gathered_count < len(self.gathered):
-                self.gathered[self.gathered_count] = channel
-            else:
-                self.gathered.append(channel)
-            self.gathered_epoch = self.epoch
-            self.gathered_count += 1
-            channel.flags |= FLUSH_QUEUED
-        return 0
-
-    cdef bint is_copy(self) noexcept:
-        """Was what is gathered gathered by another thread of the parent, before a fork?"""
-        return self.gathered_epoch != self.fork_epoch()
 
     cdef int flush_gathered(self) except -1:
         """Sends what handlers have left to be sent. One channel's trouble does not keep the others' back."""
@@ -525,19 +390,15 @@ cdef class Loop(Registry):
                         leaving = error
                     except BaseException as error:
                         try:
-                            self.failed(channel, error)
+                            channel.failed(error)
                         except BaseException as error:  # as if it had left the handler that wrote
                             leaving = error
                     if channel.loop is self and channel.polled_index >= 0:
-                        self.ask_soon(channel)
+                        channel.ask_soon()
         finally:
             self.flushing = within
         if leaving is not None:
             raise leaving
-        return 0
-
-    cdef int later(self, int64_t milliseconds, object callback) except -1:
-        self.add_timer(cyn_clock() / 1e9 + milliseconds / 1e3, callback, ())
         return 0
 
     cdef int run_due(self) except -1:
@@ -592,7 +453,7 @@ cdef class Loop(Registry):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
-        cdef void **ticking = &cyn_ticking  # the thread's, which a greenlet does not leave
+        cdef void **ticking = ticking_here()  # the thread's, which a greenlet does not leave
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
@@ -622,8 +483,9 @@ cdef class Loop(Registry):
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             delivered = self.dispatch_batch(events, count, number)
-            if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
-                self.run_due()
+            if count == 0 and self.calls.timers.count and not are_queued(self.calls):
+                if self.calls.next_due() <= tick_time(self):
+                    self.run_due()
             return delivered
         finally:
             try:
@@ -833,223 +695,14 @@ cdef class Loop(Registry):
         self.runs += 1
         return 0
 
-    cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1:
-        cdef int at = 0, delivered = 0
-        cdef cyn_event *event
-        cdef const cyn_slot *slot
-        cdef Channel channel
-        try:
-            # A nested tick has served, or will be told again, whatever is left of this batch.
-            while at < count and number == self.waits and not (self.stopping and at):
-                event = &events[at]
-                at += 1
-                if is_map_changed(self):  # by hand, in a handler of this batch
-                    self.read_map()
-                slot = cyn_slot_of(&self.poller, event)
-                if slot is NULL:
-                    continue
-                self.runs += 1
-                if slot.owner is <void *> self:
-                    self.woken(event.ready & CYN_NVAL)
-                    continue
-                channel = <Channel> slot.owner  # held: a handler may drop the last reference to it
-                if not self.tells:
-                    if not self.is_in_map(channel):
-                        continue
-                    slot = cyn_slot_of(&self.poller, event)  # the map's own code has run
-                    if slot is NULL or slot.owner is not <void *> channel:
-                        continue
-                if (
-                    event.ready == CYN_READ
-                    and slot.wanted & CYN_READ
-                    and channel.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
-                    and channel.defines & (READS | READ_EVENT | STATE) == READS
-                    and channel.polled_index < 0
-                    and (is_current(channel.traits) or channel.traits.is_same())
-                ):
-                    delivered += self.dispatch_read(channel, event)
-                else:
-                    delivered += self.dispatch_event(channel, event)
-        finally:
-            while at < count:
-                if events[at].ready & CYN_NVAL:  # told once only, by the kernel as by the poller
-                    self.late.append((events[at].fd, events[at].generation, events[at].error))
-                at += 1
-        return delivered
-
-    cdef int take_late(self, cyn_event *events) except -1:
-        """Failures that a batch cut short has left."""
-        cdef int count = 0
-        while self.late and count < BATCH:
-            events[count].ready = CYN_NVAL
-            events[count].fd, events[count].generation, events[count].error = self.late.pop(0)
-            count += 1
-        return count
-
-    cdef inline bint is_live(self, Channel channel, cyn_event *event) noexcept:
-        cdef const cyn_slot *slot = cyn_slot_of(&self.poller, event)
-        return slot is not NULL and slot.owner is <void *> channel
-
-    cdef int dispatch_read(self, Channel channel, cyn_event *event) except -1:
-        """`dispatch_event` in the usual case: a connection on a plain socket, which wants to read, can be read."""
-        channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
-        try:
-            channel.on_data()
-            if not channel.flags & DIRECT and self.is_live(channel, event):
-                self.deliver_pending(channel)
-        except EXITS:
-            raise
-        except BaseException as error:
-            self.failed(channel, error)
-        return 1
-
-    cdef int dispatch_event(self, Channel channel, cyn_event *event) except -1:
-        """One event to one channel, as asyncore.readwrite did it; docs/design.md, "Dispatch". 0: it was not wanted."""
-        cdef uint32_t ready = event.ready
-        cdef int unread = -1
-        cdef uint32_t wanted
-        channel.traits.check()
-        if channel.polled_index >= 0 and not channel.flags & DIRTY:
-            self.ask_soon(channel)
-        channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
-        try:
-            if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR):
-                wanted = channel.interest()
-                if ready & (CYN_READ | CYN_WRITE | CYN_PRI) & ~wanted:
-                    channel.arm()  # what it wants has changed without a word: the kernel would go on telling
-                if ready & (CYN_HUP | CYN_ERR) == CYN_ERR and not channel.flags & CONNECTING:
-                    ready |= CYN_READ  # an error that a read takes: of a datagram that came to nobody
-                ready &= wanted | CYN_ERR | CYN_HUP | CYN_NVAL
-                if not ready:
-                    return 0  # another channel's handler has paused this one
-            if ready & CYN_READ:
-                if ready & (CYN_HUP | CYN_ERR):
-                    unread = _unread(channel, event.fd)
-                channel.on_read()
-                if not self.is_live(channel, event):
-                    return 1
-            if ready & CYN_WRITE:
-                channel.on_write()
-                if not self.is_live(channel, event):
-                    return 1
-            if ready & CYN_PRI:
-                channel.on_urgent()
-                if not self.is_live(channel, event):
-                    return 1
-            if ready & CYN_READ and not channel.flags & DIRECT:
-                self.deliver_pending(channel)
-                if not self.is_live(channel, event):
-                    return 1
-            if ready & (CYN_HUP | CYN_ERR | CYN_NVAL):
-                self.hung_up(channel, event, ready, unread)
-        except EXITS:
-            raise
-        except BaseException as error:
-            self.failed(channel, error)
-            if ready & CYN_NVAL:
-                self.drop_bad(channel, event)
-        return 1
-
-    cdef int hung_up(self, Channel channel, cyn_event *event, uint32_t ready, int unread) except -1:
-        cdef int now
-        if ready & (CYN_HUP | CYN_ERR | CYN_NVAL | CYN_READ) == CYN_ERR | CYN_READ and not _is_broken(event.fd):
-            return 0  # the read handler took the error
-        if ready & CYN_NVAL:
-            if event.error != EBADF:
-                raise failure(event.error, f"{channel!r} fd {event.fd} cannot be watched")
-        elif ready & CYN_READ:
-            now = _unread(channel, event.fd)
-            if now > 0 and now != unread:
-                return 0  # it reads: the rest, and then the end, come with the next events
-        elif not channel.flags & MUTED and _unread(channel, event.fd) > 0:
-            if self.is_live(channel, event):
-                channel.flags |= HELD  # until it wants to read again
-                channel.arm()
-            return 0
-        channel.on_close()
-        if ready & CYN_NVAL:
-            self.drop_bad(channel, event)
-        return 0
-
-    cdef int drop_bad(self, Channel channel, cyn_event *event) except -1:
-        """A descriptor that cannot be watched has no place in the map, whatever handle_close did or left undone."""
-        if self.is_live(channel, event):
-            self.map.pop(event.fd, None)
-            self.detach(event.fd)
-        return 0
-
-    cdef int deliver_pending(self, Channel channel) except -1:
-        """A TLS socket may hold bytes that it has read already and that no event will tell of."""
-        if channel.key_fd >= 0 and not channel.flags & PENDING and _pending(channel) > 0:
-            channel.flags |= PENDING
-            self.queue(_read_pending, (channel, channel.its_socket()))
-        return 0
-
-    cdef int failed(self, Channel channel, object error) except -1:
-        """What left a handler of the channel; called with the exception being handled."""
-        if isinstance(error, OSError):
-            if channel.flags & ACCEPT_EMFILE:
-                return 0  # out of descriptors: the listener has backed off
-            if channel.flags & RECV_EAGAIN and isinstance(error, BlockingIOError):
-                return 0  # a spurious event: there was nothing to read
-            if error.errno in DISCONNECTED:
-                return channel.on_close()
-        return channel.on_error()
-
-
-def _read_pending(Channel channel, sock):
-    """Delivers another read event for bytes that are in the TLS socket already."""
-    cdef Loop loop = <Loop> channel.loop
-    channel.flags &= ~PENDING
-    if loop is None or channel.its_socket() is not sock:
-        return
-    if not channel.interest() & CYN_READ:
-        channel.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
-        return
-    channel.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
-    try:
-        channel.on_read()
-        if channel.loop is loop and channel.its_socket() is sock:
-            loop.deliver_pending(channel)
-    except EXITS:
-        raise
-    except BaseException as error:
-        loop.failed(channel, error)
-    if channel.loop is loop and channel.polled_index >= 0:
-        loop.ask_soon(channel)
-
-
-cdef int _pending(Channel channel) except -1:
-    """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
-    pending = getattr(channel.its_socket(), "pending", None)
-    if not callable(pending):
-        return 0
-    count = pending()
-    return count if isinstance(count, int) and count > 0 else 0
-
-
-cdef bint _is_broken(int fd):
-    """Does the kernel still report an error, or a hang-up?"""
-    cdef pollfd one
-    one.fd = fd
-    one.events = one.revents = 0
-    return cyn_poll(&one, 1, 0) > 0
-
-
-cdef int _unread(Channel channel, int fd) except -1:
-    """Bytes that wait in the kernel, and in a socket that reads ahead; 0 where neither says."""
-    cdef int count = 0
-    if cyn_ioctl(fd, FIONREAD, &count) != 0:
-        count = 0
-    return count if channel.flags & DIRECT else count + _pending(channel)
-
 
 def _before_fork():
     """What the parent has gathered must not leave twice."""
-    if cyn_ticking is not NULL and is_owing(<Loop> cyn_ticking):
-        (<Loop> cyn_ticking).flush_gathered()
+    cdef void *ticking = ticking_here()[0]
+    if ticking is not NULL and is_owing(<Loop> ticking):
+        (<Loop> ticking).flush_gathered()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
-set_loop_of(Loop.of)
+make_loops_with(Loop.of)

@@ -2,8 +2,6 @@ from typing import Any
 
 from .channel import BufferedChannel
 
-def set_dispatcher(kind: type) -> None: ...
-
 class OutboxChannel(BufferedChannel):
     debug: bool
     out_buffer: bytes

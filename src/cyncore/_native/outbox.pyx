@@ -14,29 +14,30 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from .channel cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT, BufferedChannel, Channel, _fileno
+from .channel cimport BufferedChannel, Channel
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
-from .traits cimport OWN_OUT, cyn_type_version, traits_of
+from .internals cimport cyn_type_version
+from .plain_socket cimport fileno_of
+from .traits cimport OWN_OUT, class_of_role, traits_of
+from .watcher cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
-from . import traits as _traits
+from .. import _rules
 
-cdef Py_ssize_t CHUNK = 65536  # bytes offered to one send(2): what a socket buffer takes at once
+cdef Py_ssize_t CHUNK = _rules.CHUNK
 
 
-_dispatcher = None
+cdef type _dispatcher = None    # the class whose `send` sends
 cdef unsigned _version = 0      # of `dispatcher` when its send was looked at last
 cdef bint _is_channels = False  # is it Channel's own?
 
 
-def set_dispatcher(kind):
-    """Tells the class whose `send` sends: `dispatcher`, which is built on this module."""
-    global _dispatcher
-    _dispatcher = kind
-
-
 cdef bint _sends_itself() except -1:
     """Is ``dispatcher.send`` ours? A program may have put another function there."""
-    global _version, _is_channels
+    global _dispatcher, _version, _is_channels
+    if _dispatcher is None:
+        _dispatcher = class_of_role("dispatcher")
+        if _dispatcher is None:
+            return True  # nobody derives from that
     if _version == 0 or _version != cyn_type_version(_dispatcher):
         _is_channels = _dispatcher.send is Channel.send
         _version = cyn_type_version(_dispatcher)
@@ -67,6 +68,8 @@ cdef object _own_buffer(BufferedChannel channel):
 cdef class OutboxChannel(BufferedChannel):
     """What `dispatcher_with_send` is made of."""
 
+    _cyncore_role = "outbox"
+
     @property
     def out_buffer(self):
         """What waits to be sent. A copy: bytes may be assigned, but to append, call `send`."""
@@ -75,7 +78,7 @@ cdef class OutboxChannel(BufferedChannel):
     @out_buffer.setter
     def out_buffer(self, data):
         self.out = bytearray(data) if len(data) else None
-        self._output_waits(self.out is not None)
+        self.output_waits(self.out is not None)
 
     cdef bint has_output(self) except -1:
         if _is_own(self):
@@ -99,7 +102,7 @@ cdef class OutboxChannel(BufferedChannel):
             if out is self.out:  # handle_close, called by send, may have given us another buffer
                 # Removing from the front of a bytearray only moves its start, so the whole stays linear.
                 del out[:sent]
-                self._output_waits(PyByteArray_GET_SIZE(out) > 0)
+                self.output_waits(PyByteArray_GET_SIZE(out) > 0)
 
     def handle_write(self):
         """There is room: `initiate_send`."""
@@ -130,7 +133,7 @@ cdef class OutboxChannel(BufferedChannel):
             _queue(self, data)
             return
         # Nothing waits before it: what the socket takes at once need not go through the buffer.
-        fd = _fileno(self.sock)
+        fd = fileno_of(self.sock)
         sent = -1
         error = EAGAIN
         if fd >= 0:
@@ -142,7 +145,7 @@ cdef class OutboxChannel(BufferedChannel):
             _queue(self, data)  # closed, or one with a time-out: its own method does as its mode demands
             return
         out += memoryview(data)[max(sent, 0):]
-        self._output_waits(True)
+        self.output_waits(True)
         if sent >= 0:
             return
         if error not in DISCONNECTED:
@@ -158,9 +161,8 @@ cdef int _queue(OutboxChannel self, object data) except -1:
         self.initiate_send()
     finally:  # of the class's own, perhaps, which has left it all
         if out is self.out:
-            self._output_waits(PyByteArray_GET_SIZE(out) > 0)
+            self.output_waits(PyByteArray_GET_SIZE(out) > 0)
     return 0
 
 
-_traits.set_outbox(OutboxChannel)
 cdef object _initiate_send = OutboxChannel.initiate_send

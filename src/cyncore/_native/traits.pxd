@@ -1,42 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport uint64_t
 
-cdef extern from *:
-    """
-    #ifndef CYN_TYPE_VERSION
-    #define CYN_TYPE_VERSION
-    static inline __attribute__((unused)) unsigned cyn_type_version(PyTypeObject *kind) {
-    #if PY_VERSION_HEX < 0x030B0000
-        /* 3.10 leaves the old number behind and clears a flag. */
-        if (!PyType_HasFeature(kind, Py_TPFLAGS_VALID_VERSION_TAG)) return 0;
-    #endif
-        return kind->tp_version_tag;
-    }
-    #endif
-    """
-    unsigned cyn_type_version(type kind) noexcept
-
-cdef extern from *:
-    """
-    #ifndef CYN_TYPE_MRO
-    #define CYN_TYPE_MRO
-    static inline __attribute__((unused)) void *cyn_type_mro(PyTypeObject *kind) { return kind->tp_mro; }
-    #endif
-    """
-    void *cyn_type_mro(type kind) noexcept
-
-cdef extern from *:
-    """
-    #ifndef CYN_CALL_ONE
-    #define CYN_CALL_ONE
-    /* Calls a plain Python function, whose entry needs no looking up, with one argument. */
-    static inline __attribute__((unused)) PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
-        PyObject *room[2] = {NULL, argument};
-        return ((PyFunctionObject *)function)->vectorcall(function, room + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    }
-    #endif
-    """
-    object cyn_call_one(object function, object argument)
+from .internals cimport cyn_type_mro, cyn_type_version
 
 cdef enum:
     ASK_READ = 1       # defines readable
@@ -91,6 +56,7 @@ cdef inline bint is_current(Traits traits) noexcept:
 
 
 cdef Traits traits_of(type kind)
+cdef type class_of_role(str role)
 cdef int follow(type base, object names) except -1
 cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept
 cdef unsigned long revision() noexcept

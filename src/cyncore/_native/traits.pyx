@@ -12,123 +12,55 @@ A default is a handler that only says "unhandled": `dispatcher` marks those, and
 
 from types import FunctionType, MemberDescriptorType
 
-from cpython.object cimport PyTypeObject
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
 cdef extern from "Python.h":
     unsigned long Py_TPFLAGS_HEAPTYPE
 
-cdef extern from *:
-    """
-    /* What Cython makes for a class without a base calls tp_alloc alone; in Python 3.11 and 3.12 it is object.__new__
-     * that lets an instance keep its attributes beside itself instead of in a dict, where the interpreter finds them
-     * sooner. So Channel has a base, and the base's __new__ is object's. */
-    static PyObject *cyn_root_new(PyTypeObject *kind, PyObject *arguments, PyObject *names) {
-        (void)arguments, (void)names;
-        PyObject *none = PyTuple_New(0);
-        if (!none) return NULL;
-        PyObject *made = PyBaseObject_Type.tp_new(kind, none, NULL);
-        Py_DECREF(none);
-        return made;
-    }
-    static PyTypeObject cyn_root = {
-        PyVarObject_HEAD_INIT(NULL, 0)
-        .tp_name = "cyncore._native.traits.Root",
-        .tp_basicsize = sizeof(PyObject),
-        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-        .tp_new = cyn_root_new,
-    };
-    static PyObject *cyn_root_ready(void) {
-        if (PyType_Ready(&cyn_root) < 0) return NULL;
-        Py_INCREF((PyObject *)&cyn_root);
-        return (PyObject *)&cyn_root;
-    }
-    """
-    object cyn_root_ready()
+from .internals cimport (
+    CYN_DICT_FREED,
+    CYN_DICTS_HAVE_VERSIONS,
+    CYN_FREE_THREADS,
+    cyn_dict_event,
+    cyn_dict_holds,
+    cyn_dict_version,
+    cyn_may_have_attributes,
+    cyn_names,
+    cyn_names_add,
+    cyn_names_may_have,
+    cyn_root_ready,
+    cyn_type_dict,
+    cyn_watch,
+    cyn_watcher_add,
+)
 
 Root = cyn_root_ready()
 
-cdef extern from *:
-    """
-    /* Names that matter, by their hashes: what is not in the table is none of them; a few others are taken for one.
-     * -1 is the hash of a str that was never asked for it. */
-    enum { CYN_FOLLOWED = 1024 };
-    static char cyn_followed[CYN_FOLLOWED];
-    static unsigned long cyn_class_epoch = 1; /* moves on when such a name changes in a dict that is watched */
+cdef cyn_names _followed  # the names of _all_names
+cdef unsigned long _class_epoch = 1  # moves on when one of them changes in a dict that is watched
 
-    static int cyn_follow(PyObject *name) {
-        Py_hash_t hash = PyObject_Hash(name);
-        if (hash == -1) return -1;
-        cyn_followed[hash & (CYN_FOLLOWED - 1)] = cyn_followed[-1 & (CYN_FOLLOWED - 1)] = 1;
-        return 0;
-    }
 
-    #if PY_VERSION_HEX >= 0x030C0000
-    static int cyn_class_event(PyDict_WatchEvent event, PyObject *dict, PyObject *key, PyObject *value) {
-        (void)dict, (void)value;
-        if (event == PyDict_EVENT_DEALLOCATED) return 0;
-        if (!key || !PyUnicode_CheckExact(key) || cyn_followed[((PyASCIIObject *)key)->hash & (CYN_FOLLOWED - 1)])
-            cyn_class_epoch++;
-        return 0;
-    }
-    static int cyn_class_watcher(void) {
-        int watcher = PyDict_AddWatcher(cyn_class_event);
-        if (watcher < 0) PyErr_Clear(); /* all eight are taken */
-        return watcher;
-    }
-    static int cyn_class_watch(int watcher, PyObject *dict) { return PyDict_Watch(watcher, dict); }
-    static uint64_t cyn_dict_version(PyObject *dict) { (void)dict; return 0; }
-    #else
-    static int cyn_class_watcher(void) { return -1; }
-    static int cyn_class_watch(int watcher, PyObject *dict) { (void)watcher, (void)dict; return 0; }
-    static uint64_t cyn_dict_version(PyObject *dict) { return ((PyDictObject *)dict)->ma_version_tag; }
-    #endif
+cdef int _class_changes(cyn_dict_event event, PyObject *dict, PyObject *key, PyObject *value) noexcept:
+    """A watched dict of a class is about to change. Without a key all of it does."""
+    global _class_epoch
+    if event == CYN_DICT_FREED:
+        return 0
+    if key is NULL or not PyUnicode_CheckExact(<object> key) or cyn_names_may_have(&_followed, <object> key):
+        _class_epoch += 1
+    return 0
 
-    /* The dict of a class; none but the builtin ones keep it elsewhere. */
-    static PyObject *cyn_dict_of(PyTypeObject *kind) {
-        if (!kind->tp_dict || !PyDict_CheckExact(kind->tp_dict)) {
-            PyErr_Format(PyExc_TypeError, "the class %s has no dict", kind->tp_name);
-            return NULL;
-        }
-        Py_INCREF(kind->tp_dict);
-        return kind->tp_dict;
-    }
-
-    #ifdef Py_GIL_DISABLED
-    #define CYN_FREE_THREADS 1
-    #else
-    #define CYN_FREE_THREADS 0
-    #endif
-
-    static int cyn_has_attributes(PyObject *function) { return ((PyFunctionObject *)function)->func_dict != NULL; }
-
-    /* Has the dict under each name what `held` has? `missing` stands for nothing. -1 with an exception. */
-    static int cyn_holds(PyObject *dict, PyObject *names, PyObject *held, PyObject *missing) {
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
-            PyObject *found = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(names, i));
-            if (!found && PyErr_Occurred()) return -1;
-            if ((found ? found : missing) != PyList_GET_ITEM(held, i)) return 0;
-        }
-        return 1;
-    }
-    """
-    int cyn_follow(object name) except -1
-    unsigned long cyn_class_epoch
-    int cyn_class_watcher()
-    int cyn_class_watch(int watcher, object dict) except -1
-    uint64_t cyn_dict_version(object dict) noexcept
-    object cyn_dict_of(type kind)
-    bint cyn_has_attributes(object function) noexcept
-    int cyn_holds(object dict, tuple names, list held, object missing) except -1
-    bint cyn_type_dicts_are_locked "(CYN_FREE_THREADS)"
-    bint cyn_dicts_have_versions "(PY_VERSION_HEX < 0x030C0000)"
-
-# Set by outbox.pyx, which defines the classes that everything is compared with.
-_base = None
-cdef list _usual = []  # what that has under each of _NAMES
-cdef object _buffered_writable = None
-_outbox = None  # set by _outbox
+# The classes that everything is compared with are built on this module. They say in an attribute of their own which of
+# them they are, and are found among the bases of the classes that are read.
+cdef str _ROLE = "_cyncore_role"
+cdef dict _roles = {"channel": None, "buffered": None, "outbox": None, "dispatcher": None}
+cdef int _unknown_roles = len(_roles)
+cdef type _base = None                # the "channel",
+cdef list _usual                      # and what that has under each of _NAMES
+cdef object _buffered_writable = object()
+cdef type _outbox = None
 cdef object _outbox_buffer = None
 
 cdef dict _HANDLERS = {
@@ -172,12 +104,13 @@ cdef int _watcher = -1
 
 
 cdef int _begin() except -1:
-    global _NAMES, _watcher
+    global _NAMES, _usual, _watcher
     _NAMES = (*OWN_NAMES, *_STATES, *_SET, "out_buffer")
     for name in _NAMES:
-        cyn_follow(name)
+        cyn_names_add(&_followed, name)
         _places[name] = len(_places)
-    _watcher = cyn_class_watcher()
+    _usual = [None] * len(_NAMES)
+    _watcher = cyn_watcher_add(_class_changes)
     return 0
 
 
@@ -190,24 +123,33 @@ cdef int follow(type base, object names) except -1:
     _extra_base = base
     _all_names = (*_NAMES, *(name for name in names if name not in _places))
     for name in _all_names:
-        cyn_follow(name)
+        cyn_names_add(&_followed, name)
         _places.setdefault(name, len(_places))
     return 0
 
 
-def set_bases(base, buffered):
-    """Tells which classes' own methods count as not defined."""
-    global _base, _buffered_writable, _usual
-    _base = base
-    _usual = [_raw(base, name) for name in _NAMES]
-    _buffered_writable = _raw(buffered, "writable")
+cdef int _find_roles(tuple mro) except -1:
+    """Takes note of the engine's own classes among these."""
+    global _unknown_roles, _base, _usual, _buffered_writable, _outbox, _outbox_buffer
+    for kind in mro:
+        role = cyn_type_dict(<type> kind).get(_ROLE)
+        if type(role) is str and _roles.get(role, role) is None:
+            _roles[role] = kind
+            _unknown_roles -= 1
+            if role == "channel":
+                _base = kind
+                _usual = [_raw(kind, name) for name in _NAMES]
+            elif role == "buffered":
+                _buffered_writable = _raw(kind, "writable")
+            elif role == "outbox":
+                _outbox = kind
+                _outbox_buffer = _raw(kind, "out_buffer")
+    return 0
 
 
-def set_outbox(kind):
-    """Tells the class whose `out_buffer` is the engine's own."""
-    global _outbox, _outbox_buffer
-    _outbox = kind
-    _outbox_buffer = _raw(kind, "out_buffer")
+cdef type class_of_role(str role):
+    """The engine's class that says so of itself, or None where no class was read yet that derives from it."""
+    return _roles[role]
 
 
 cdef unsigned long revision() noexcept:
@@ -218,7 +160,7 @@ cdef unsigned long revision() noexcept:
 cdef bint _is_default(object method, object usual):
     if method is None or method is usual:
         return True
-    if type(method) is FunctionType and not cyn_has_attributes(method):
+    if type(method) is FunctionType and not cyn_may_have_attributes(method):
         return False
     return getattr(method, "unhandled", None) is True
 
@@ -276,8 +218,10 @@ cdef class Traits:
         cdef Py_ssize_t at
         cdef Traits base = None
         cdef tuple mro = kind.__mro__
-        self.epoch_now = &cyn_class_epoch if _watcher >= 0 else NULL
+        self.epoch_now = &_class_epoch if _watcher >= 0 else NULL
         self.stamp += 1
+        if _unknown_roles:
+            _find_roles(mro[:-1])
         if _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base):
             base = traits_of(<type> mro[1])
             if base.mro != mro[1:]:
@@ -288,7 +232,7 @@ cdef class Traits:
             self.take_base(base)
         else:
             self.nothing = [_MISSING] * len(self.names)
-            self.dicts = [cyn_dict_of(<type> one) for one in mro[:-1]]
+            self.dicts = [cyn_type_dict(<type> one) for one in mro[:-1]]
             self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in self.dicts]
             self.found = [
                 next((held[at] for held in self.held if held[at] is not _MISSING), None)
@@ -302,12 +246,12 @@ cdef class Traits:
         for at in range(len(self.dicts)):
             self.versions[at] = cyn_dict_version(self.dicts[at])
             if _watcher >= 0:
-                cyn_class_watch(_watcher, self.dicts[at])
+                cyn_watch(_watcher, self.dicts[at])
         return self.note_version()
 
     cdef int take_base(self, Traits base) except -1:
         """What the class has is what its base has, but for the few names that are in its own dict."""
-        cdef dict own = cyn_dict_of(self.kind)
+        cdef dict own = cyn_type_dict(self.kind)
         cdef list held = base.nothing
         self.found = base.found
         for name in own:
@@ -325,7 +269,7 @@ cdef class Traits:
 
     cdef int note_version(self) except -1:
         self.version = cyn_type_version(self.kind)
-        self.epoch = cyn_class_epoch
+        self.epoch = _class_epoch
         return 0
 
     cdef bint is_same(self) except -1:
@@ -336,9 +280,9 @@ cdef class Traits:
             return False
         for at in range(len(self.dicts)):
             version = cyn_dict_version(self.dicts[at])
-            if cyn_dicts_have_versions and self.versions[at] == version:
+            if CYN_DICTS_HAVE_VERSIONS and self.versions[at] == version:
                 continue
-            if not cyn_holds(self.dicts[at], self.names, self.held[at], _MISSING):
+            if not cyn_dict_holds(self.dicts[at], self.names, self.held[at], _MISSING):
                 return False
             self.versions[at] = version
         self.note_version()
@@ -380,7 +324,7 @@ cdef object _raw(type kind, str name):
 cdef Traits traits_of(type kind):
     """The traits of a class, kept in the class itself so that they live as long as it does."""
     cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
-    cdef dict own = cyn_dict_of(kind)
+    cdef dict own = cyn_type_dict(kind)
     cdef object kept = own.get(_ATTRIBUTE) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
     if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # of a copied __dict__
@@ -388,7 +332,7 @@ cdef Traits traits_of(type kind):
         traits.kind = kind
         if not open_to_change:
             _of_extension_types[kind] = traits
-        elif cyn_type_dicts_are_locked:
+        elif CYN_FREE_THREADS:
             setattr(kind, _ATTRIBUTE, traits)
         else:
             own[_ATTRIBUTE] = traits  # no other name changes: Python need forget nothing

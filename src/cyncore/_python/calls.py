@@ -7,33 +7,31 @@ A batch is fixed before its first call runs: what a call queues, an overdue time
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Final
+from typing import TypeVar
 
-
-class ExitNow(Exception):
-    """Raised by a handler or a callback: leaves the loop."""
-
-
-RERAISED: Final = (ExitNow, KeyboardInterrupt, SystemExit)
+from .._rules import LATEST, bad_time
 
 
 class Handle:
-    """A queued call. `cancel` takes it back."""
+    """A call that was asked for. Made by the loop's ``call_`` methods."""
 
-    def __init__(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
-        self._callback: Callable[..., object] | None = callback
-        self._args = args
-        self._cancelled = False
+    _callback: Callable[..., object] | None
+    _args: tuple[object, ...]
+    _cancelled: bool
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} is made by a loop's call_ methods")
 
     def __repr__(self) -> str:
-        state = "cancelled" if self._cancelled else repr(self._callback)
-        return f"<cyncore.{type(self).__name__} {state} at {id(self):#x}>"
+        what = "cancelled" if self._cancelled else repr(self._callback)
+        return f"<cyncore.{type(self).__name__} {what}>"
 
     def cancel(self) -> None:
-        """Takes the call back and lets go of the callback and its arguments. Harmless once it has run."""
+        """The call is not made, and what it referred to is let go. Does nothing the second time."""
         self._cancelled = True
         self._callback = None
         self._args = ()
@@ -48,15 +46,26 @@ class Handle:
 
 
 class TimerHandle(Handle):
-    """A queued call that has a moment."""
+    """A call that was asked for at a time."""
 
-    def __init__(self, when: float, callback: Callable[..., object], args: tuple[object, ...]) -> None:
-        super().__init__(callback, args)
-        self._when = when
+    _when: float
 
     def when(self) -> float:
-        """The moment on the clock of `Loop.time`."""
+        """The time of the call, in seconds of `Loop.time`."""
         return self._when
+
+
+_Made = TypeVar("_Made", bound=Handle)
+
+
+def _make(kind: type[_Made], callback: Callable[..., object], args: tuple[object, ...]) -> _Made:
+    if not callable(callback):
+        raise TypeError(f"the callback cannot be called: {callback!r}")
+    handle = kind.__new__(kind)
+    handle._callback = callback
+    handle._args = args
+    handle._cancelled = False
+    return handle
 
 
 class Calls:
@@ -70,16 +79,28 @@ class Calls:
         self._soon: deque[tuple[int, Handle]] = deque()
         self._timers: list[tuple[float, int, TimerHandle]] = []
 
-    def add(self, handle: Handle) -> None:
+    def add(self, callback: Callable[..., object], args: tuple[object, ...]) -> Handle:
+        """TypeError where the callback cannot be called."""
+        handle = _make(Handle, callback, args)
+        self._add(handle)
+        return handle
+
+    def _add(self, handle: Handle) -> None:
         self._soon.append((next(self._order), handle))
 
-    def add_timer(self, handle: TimerHandle) -> None:
-        heapq.heappush(self._timers, (handle.when(), next(self._order), handle))
+    def add_timer(self, when: float, callback: Callable[..., object], args: tuple[object, ...]) -> TimerHandle:
+        """TypeError as `add`; ValueError where no clock ever shows that time."""
+        handle = _make(TimerHandle, callback, args)
+        if not math.isfinite(when) or when > LATEST:
+            raise bad_time(when)
+        handle._when = when
+        heapq.heappush(self._timers, (when, next(self._order), handle))
+        return handle
 
     def begin(self, now: float) -> int:
         """Queues the timers that are due behind the calls, and returns the mark at which the batch ends."""
         while self._timers and self._timers[0][0] <= now:
-            self.add(heapq.heappop(self._timers)[2])
+            self._add(heapq.heappop(self._timers)[2])
         return next(self._order)
 
     def take(self, mark: int) -> Handle | None:

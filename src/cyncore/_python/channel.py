@@ -5,44 +5,16 @@ from __future__ import annotations
 
 import os
 import socket as _socket
-from errno import (
-    EAGAIN,
-    EBADF,
-    ECONNABORTED,
-    ECONNRESET,
-    EMFILE,
-    ENFILE,
-    ENOBUFS,
-    ENOMEM,
-    ENOTCONN,
-    EPIPE,
-    ESHUTDOWN,
-    EWOULDBLOCK,
-    errorcode,
-)
+from errno import EAGAIN, EBADF, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 
 from .._patched import plain_socket
+from .._rules import ACCEPT_BURST, DISCONNECTED, LOST_IN_BACKLOG, OUT_OF_DESCRIPTORS, failure
+from .maps import Serving, loop_of, registry_of
 from .poller import readable_now
-
-if TYPE_CHECKING:
-    from .loop import Loop
+from .traits import Root, default, defines
 
 PLAIN_SOCKET: Final = plain_socket() or _socket.socket
-
-DISCONNECTED: Final = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
-
-NO_ROOM: Final = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})  # accept(2): the listener is to back off
-
-ACCEPT_BURST: Final = 16  # connections that a default handle_accept takes in one event
-
-# accept(2): errors of a connection that was lost before it could be handed over, not of the listener.
-_LOST_IN_BACKLOG: Final = frozenset(
-    number
-    for number, name in errorcode.items()
-    if name in ("EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN")
-    or name in ("ENONET", "EHOSTUNREACH", "ENETUNREACH")
-)
 
 
 def is_open(fd: int) -> bool:
@@ -56,23 +28,7 @@ def is_open(fd: int) -> bool:
     return True
 
 
-def defines(obj: Any, name: str) -> bool:
-    """Does the channel, or its class, have a method of that name other than Channel's?
-
-    A default that only says "unhandled" counts as none: `dispatcher` marks those.
-    """
-    return name in getattr(obj, "__dict__", ()) or kind_defines(type(obj), name)
-
-
-def kind_defines(kind: type, name: str) -> bool:
-    """`defines` for a class."""
-    method = getattr(kind, name, None)
-    if method is None or method is getattr(Channel, name, None):
-        return False
-    return getattr(method, "unhandled", None) is not True
-
-
-class Channel:
+class Channel(Root):
     """What `dispatcher` stands on. Not for use by itself: the handlers are dispatcher's."""
 
     socket: Any = None
@@ -84,12 +40,12 @@ class Channel:
     _map: Any = None
     _fileno: int | None = None
 
-    _loop: Loop | None = None  # keeps alive the loop that nobody else holds
+    _loop: Serving | None = None  # keeps alive the loop that nobody else holds
     _place: int | None = None  # the descriptor that it was added under last
     _nameless = False  # was it added without a descriptor?
     _paused = False
     _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
-    _recv_said: str = ""  # what the last recv found: "data", "end" or "again"
+    _last_recv: str = ""  # what the last recv found: "data", "end" or "again"
     _accept_errno = 0  # of the last accept
 
     def _take(self, sock: Any, map: Any) -> bool:
@@ -118,10 +74,8 @@ class Channel:
         Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where it is in
         the map of another loop; OSError (EBADF) where its descriptor is not open.
         """
-        from .loop import Loop, socket_map  # at call time: a loop is made of channels, not the other way round
-
         if map is None:
-            map = socket_map if self._map is None else self._map
+            map = self._map
             if not hasattr(map, "__setitem__"):
                 raise TypeError(
                     f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, or behave like one"
@@ -130,75 +84,76 @@ class Channel:
             self._nameless = True
             map[None] = self
             return
-        loop = Loop.of(map)
-        loop._check_thread("add_channel")
-        old = self._loop
-        if old is not None and old is not loop and old.map.get(self._fileno) is self:
-            raise ValueError(f"{self!r} (fd {self._fileno}) is in {old!r} already")
-        made_up = self.socket is not None and type(self.socket) is not PLAIN_SOCKET  # what stands for one may do that
-        if not made_up and not is_open(self._fileno):
-            raise OSError(EBADF, f"{os.strerror(EBADF)}: {self!r} has fd {self._fileno}, which is not open")
-        place = self._place
-        if place is not None and place != self._fileno and old is loop and map.get(place) is self:
-            del map[place]  # it has another descriptor now
-            loop._forget(place)
-        map[self._fileno] = self
-        self._place = self._fileno
-        loop._forget(self._fileno)  # a descriptor may be the same number again and still be another file
-        self._loop = loop
-        self._muted_in = None
+        self._join(map, self._fileno)
         if self._nameless:
             self._nameless = False
             if map.get(None) is self:
                 del map[None]
 
+    def _join(self, map: Any, fd: int) -> None:
+        loop: Serving = loop_of(map)
+        old, place = self._loop, self._place
+        if old is not None and old is not loop and old.map.get(place) is self:
+            raise ValueError(f"{self!r} fd {place} is in {old!r} already: del_channel() comes first")
+        loop._check("add_channel")
+        made_up = self.socket is not None and type(self.socket) is not PLAIN_SOCKET  # what stands for one may do that
+        if not made_up and not is_open(fd):
+            raise failure(EBADF, f"{self!r} fd {fd} cannot be added")
+        if place is not None and place != fd and old is loop and map.get(place) is self:
+            del map[place]  # it has another descriptor now
+            loop._detach(place)
+        map[fd] = self
+        self._place = fd
+        loop._detach(fd)
+        self._loop = loop
+        self._muted_in = None
+
     def del_channel(self, map: Any = None) -> None:
         """Leaves ``map`` (None: its own), whether it was in it or not."""
-        from .loop import Loop, socket_map  # as above
-
         if map is None:
-            map = socket_map if self._map is None else self._map
+            map = self._map
         fd = self._fileno
-        entry = map.get(fd)
+        entry = None if map is None else map.get(fd)
         if entry is self or (fd is not None and entry is not None and not isinstance(entry, Channel)):
             del map[fd]  # another channel's entry means that the number was given away behind our back
-            loop = Loop._known(map)
+            loop = registry_of(map)
             if loop is not None and fd is not None:
-                loop._forget(fd)
+                loop._detach(fd)
         self._fileno = None
         self._loop = None
 
     # What it wants
 
+    @default
     def readable(self) -> bool:
         """Does it want read events? Asked only where a class defines its own."""
         return True
 
+    @default
     def writable(self) -> bool:
         """Does it want write events? Asked only where a class defines its own."""
         return True
 
     def pause_reading(self) -> None:
         """No more read events until `resume_reading`, whatever `readable` says."""
-        self._check_thread("pause_reading")
+        self._check("pause_reading")
         self._paused = True
-        self._touched()
+        self._interest_changed()
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`."""
-        self._check_thread("resume_reading")
+        self._check("resume_reading")
         self._paused = False
-        self._touched()
+        self._interest_changed()
 
-    def _touched(self) -> None:
+    def _interest_changed(self) -> None:
         """What it wants has changed without a question."""
-        loop = self._loop
-        if loop is not None:
-            loop._touch(self._fileno)
-
-    def _check_thread(self, method: str) -> None:
         if self._loop is not None:
-            self._loop._check_thread(method)
+            self._loop._interest_changed(self._fileno)
+
+    def _check(self, method: str) -> None:
+        if self._loop is not None:
+            self._loop._check(method)
 
     def _state(self) -> tuple[bool, ...]:
         return bool(self.connected), bool(self.accepting), bool(self.connecting), bool(self.closing)
@@ -219,16 +174,16 @@ class Channel:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
         if self._muted_in is not None:
             self._muted_in = None
-        self._recv_said = ""
+        self._last_recv = ""
         try:
             data: bytes = self._method_of(self._plain_socket(), "recv")(buffer_size)
         except OSError as error:
             if error.errno not in DISCONNECTED:
                 if isinstance(error, BlockingIOError):
-                    self._recv_said = "again"
+                    self._last_recv = "again"
                 raise
             data = b""
-        self._recv_said = "data" if data else "end"
+        self._last_recv = "data" if data else "end"
         if not data:
             self.handle_close()
             return b""
@@ -254,7 +209,7 @@ class Channel:
         except TypeError:  # as before: None for a socket whose accept() returns no pair
             return None
         except OSError as error:
-            if error.errno in _LOST_IN_BACKLOG:
+            if error.errno in LOST_IN_BACKLOG:
                 return None
             self._accept_errno = error.errno or 0
             raise
@@ -262,6 +217,7 @@ class Channel:
 
     # What the loop calls
 
+    @default
     def handle_read_event(self) -> None:
         """Calls `handle_accept`, or `handle_connect_event` where a connect has ended, and `handle_read`."""
         if self.accepting:
@@ -269,11 +225,13 @@ class Channel:
         elif self._connect_ended():
             self.handle_read()
 
+    @default
     def handle_write_event(self) -> None:
         """Calls `handle_connect_event` where a connect has ended, and `handle_write`."""
         if not self.accepting and self._connect_ended():
             self.handle_write()
 
+    @default
     def handle_expt_event(self) -> None:
         """Urgent data calls `handle_expt`; an error found in SO_ERROR calls `handle_close`."""
         if self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
@@ -299,7 +257,7 @@ class Channel:
         for _ in range(ACCEPT_BURST - 1):
             if not (self.accepting and self.socket is sock and self._fileno == fd and not self._paused):
                 return
-            if self._accept_errno in NO_ROOM or not readable_now(fd):
+            if self._accept_errno in OUT_OF_DESCRIPTORS or not readable_now(fd):
                 return
             self.handle_accept()
 
@@ -317,12 +275,14 @@ class Channel:
 class BufferedChannel(Channel):
     """A channel that knows itself whether output waits, so that nobody needs to ask it."""
 
+    _tells_output = True
     _output = False
 
     def _output_waits(self, waits: bool) -> None:
         self._output = waits
-        self._touched()
+        self._interest_changed()
 
+    @default
     def writable(self) -> bool:
         """Does output wait, or is the channel not connected yet?"""
         return self._output or not self.connected

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import _plain_chat
 from .._plain_chat import DROPPED, Piece, Sending, size_of
-from .arguments import ELSEWHERE, LATER, NOW
 from .channel import BufferedChannel
 from .fifo import Fifo
+from .maps import NOT_OURS, SEND_NOW, SENT_LATER
 
 # Why the queue is sent.
 PROGRAM: Final = "the program pushes, calls initiate_send, or is told that the socket has room"
@@ -239,16 +239,16 @@ class ChatChannel(BufferedChannel):
     def __put(self, item: Any) -> None:
         """Queues an item in the thread that runs the loop."""
         loop = self._loop
-        turn = NOW if loop is None else loop._sending()
-        if loop is not None and turn == ELSEWHERE:
+        turn = SEND_NOW if loop is None else loop._sending()
+        if loop is not None and turn == NOT_OURS:
             self.__cross_thread_put(loop, item)
             return
         try:
-            if turn == NOW:
+            if turn == SEND_NOW:
                 self.__cross_thread_take(turn)  # what another thread pushed before comes first
             self.__put_here(item, turn)
         finally:
-            if loop is not None and turn == NOW:
+            if loop is not None and turn == SEND_NOW:
                 loop._sent()
 
     def __put_here(self, item: Any, turn: str, wait_always: bool = False) -> None:
@@ -256,7 +256,8 @@ class ChatChannel(BufferedChannel):
         loop = self._loop
         if not self.__fits(item) and not _plain_chat.has_room(self, item, _count_waiting):
             return
-        waits = turn == LATER and self.connected and self.__sends_itself() and (wait_always or self.__is_to_wait(item))
+        may_wait = turn == SENT_LATER and self.connected and self.__sends_itself()
+        waits = may_wait and (wait_always or self.__is_to_wait(item))
         (self.__fifo if self.__flush_queued else self.producer_fifo).append(item)
         if loop is None or not waits:
             if item is not None:
@@ -310,8 +311,8 @@ class ChatChannel(BufferedChannel):
     def __take_cross_thread(self) -> None:
         """Called by the loop, in its thread, after other threads have pushed."""
         loop = self._loop
-        turn = NOW if loop is None else loop._sending()
-        if loop is not None and turn == ELSEWHERE:
+        turn = SEND_NOW if loop is None else loop._sending()
+        if loop is not None and turn == NOT_OURS:
             loop.call_soon_threadsafe(self.__take_cross_thread)
             return
         try:
@@ -319,7 +320,7 @@ class ChatChannel(BufferedChannel):
         except Exception:  # a producer's, perhaps
             self.handle_error()
         finally:
-            if loop is not None and turn == NOW:
+            if loop is not None and turn == SEND_NOW:
                 loop._sent()
 
     def __cross_thread_take(self, turn: str) -> None:

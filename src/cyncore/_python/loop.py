@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The engine in plain Python: where nothing is compiled, and the oracle of the tests.
+"""Loop: ticks over a map of channels, and calls.
 
-The rules are those of docs/design.md, kept in a plain way: every tick compares the map with what it was and asks
-everyone if Python code ran, in one pass that also says what each is to be watched for. The files beside this one hold
-a noun each: `registry` (an entry of the map), `channel`, `calls`, `poller`, `turn` (whose thread it is) and
-`arguments`.
+A tick runs what is due, sends what was left to be sent, has the registry ask the predicates, waits, and dispatches the
+events. docs/design.md has the rules.
 """
 
 from __future__ import annotations
@@ -14,94 +12,93 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from errno import EBADF, EOPNOTSUPP
-from operator import is_
+from errno import EOPNOTSUPP
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet
 
 from .._patched import is_patched, wait
-from .._report import ERROR, report
-from .arguments import (
-    ELSEWHERE,
-    LATER,
-    NOW,
+from .._report import ERROR, WARNING, report
+from .._rules import (
+    DISCONNECTED,
+    EXITS,
+    LOG_INTERVAL,
+    OUT_OF_DESCRIPTORS,
     backend_name,
-    checked_callback,
+    check_map,
     debug_wanted,
-    limit,
-    mapping,
+    failure,
     number,
+    rounds,
+    thread_name,
+    wrong_thread,
 )
-from .calls import RERAISED, Calls, ExitNow, Handle, TimerHandle
-from .channel import DISCONNECTED, BufferedChannel, Channel
-from .poller import NVAL, POLLERS, READ, Wake, Wants
-from .registry import Kinds, Slot, interests, survey
+from . import maps
+from .calls import Calls, Handle, TimerHandle
+from .channel import Channel
+from .maps import NOT_OURS, SEND_NOW, SENT_LATER, loop_of, registry_of, socket_map
+from .poller import ERR, GONE, NVAL, POLLERS, PRI, READ, WRITE, Wake, gone_now
+from .registry import Registry
+from .slot import Slot, is_connecting, reads
 from .turn import Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["BACKENDS", "BufferedChannel", "Channel", "ExitNow", "Handle", "Loop", "TimerHandle", "socket_map"]
+__all__ = ["BACKENDS", "Loop", "socket_map"]
 
 BACKENDS: Final[tuple[str, ...]] = ("python", *POLLERS)  # "python": the best of the others
 
-socket_map: dict[int, Any] = {}
 
-_ROUNDS: Final = 4  # of questions before a wait, where predicates change the map: they must not keep the loop from it
-
-_LAST_FD: Final = 2**31 - 1  # a descriptor is an int of C
-
-
-class Loop:
+class Loop(Registry):
     """Serves the channels of one map, and calls that were queued for it.
 
     ``map``: the dict of channels; None: one of its own. ``backend``: a name of `BACKENDS`; None: what CYNCORE_BACKEND
     says, else the best. ``debug``: are calls from a wrong thread to be refused; None: what CYNCORE_DEBUG and ``-X dev``
     say.
-    ValueError for an unknown backend, and for a map that has a loop already.
+    ValueError for an unknown backend, and for a map that has a loop already. OSError where no wake-up descriptor can be
+    opened.
     """
 
     def __init__(self, map: Any = None, *, backend: str | None = None, debug: bool | None = None) -> None:
+        if hasattr(self, "_wake"):
+            raise RuntimeError(f"{self!r} is initialised already")
         self._closed = True  # until there is something to close
-        self._backend = backend_name(backend, BACKENDS)
-        self._map: Any = {} if map is None else mapping(map)
-        self._poller = next(iter(POLLERS.values())) if self._backend == "python" else POLLERS[self._backend]
+        self._backend: str = backend_name(backend, BACKENDS) or BACKENDS[0]
         self.debug = debug_wanted() if debug is None else bool(debug)
-        self._slots: dict[int, Slot] = {}
-        self._taken: tuple[list[int], list[Any]] | None = None  # descriptors and channels that the slots were made of
-        self._kinds = Kinds()
-        self._states_known = False  # do the slots hold the states in which the channels were asked last?
-        self._wants = Wants()
-        self._held: list[int] | None = None  # sockets that hold data; None: `_wants` is not up to date
-        self._touched = False  # has a predicate changed what others want?
-        self._quiet: list[Slot] = []  # listeners that have paused
+        if map is None:
+            map = {}
+        check_map(map)
+        super().__init__(map)
+        self._poller = next(iter(POLLERS.values())) if self._backend == "python" else POLLERS[self._backend]
+        self._backed_off: list[Slot] = []  # listeners that are out of descriptors
         self._calls = Calls()
         self._turn = Turn()
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
         self._waits = 0
-        self._owed = False  # has Python code run since everyone was asked?
         self._gathered: list[Any] = []  # channels with output to be sent before the next wait
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self._waiting = False
+        self._woken = False  # did something else than an event, or the time, end the last wait?
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
-        with _table_lock:
-            if _loops.get(id(self._map)) is not None:
-                raise ValueError(f"the map has {_loops[id(self._map)]!r} already")
-            self._wake = Wake()
+        with maps.lock:
+            if registry_of(map) is not None:
+                raise ValueError(f"the map has a loop already: {registry_of(map)!r}")
+            self._wake = _open_wake()
             self._closed = False
-            _loops[id(self._map)] = self
+            maps.serving[id(map)] = self
             _everyone.add(self)
-            if self._map is socket_map:
+            if map is socket_map:
                 _kept[:] = [self]
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(list(self._map.items()))} channels"
-        return f"<cyncore.{type(self).__name__} {self._backend} {state} at {id(self):#x}>"
+        if self._closed:
+            return f"<cyncore.Loop closed at {id(self):#x}>"
+        return f"<cyncore.Loop {self._backend} {len(self._slots)} channels at {id(self):#x}>"
 
     def __enter__(self) -> Self:
-        self._check_open()
+        self._check("__enter__")
         return self
 
     def __exit__(
@@ -112,16 +109,8 @@ class Loop:
     @staticmethod
     def of(map: Any) -> Loop:
         """The loop that serves ``map``, made on first use. The channels in the map keep it."""
-        with _table_lock:
-            return Loop._known(map) or Loop(mapping(map))
-
-    @staticmethod
-    def _known(map: Any) -> Loop | None:
-        return _loops.get(id(map))
-
-    @property
-    def map(self) -> Any:
-        return self._map
+        found: Loop = loop_of(map)
+        return found
 
     @property
     def backend(self) -> str:
@@ -143,10 +132,9 @@ class Loop:
 
         RuntimeError where the loop runs already.
         """
-        self._check_open()
-        self._check_thread("run")
+        self._check("run")
         if not self._turn.take_first():
-            raise RuntimeError(f"{self!r} runs already, in thread {self._turn.owner_name!r}")
+            raise RuntimeError(f"{self!r} runs already, in thread {thread_name(self._turn.owner)}")
         self._enter()
         try:
             while forever or self._stops != self._stops_done or self._occupied():
@@ -161,9 +149,9 @@ class Loop:
 
         ``count``: at most so many ticks. In a second thread it waits for its turn, at most ``timeout`` seconds a tick.
         """
-        seconds = limit(timeout)
-        left = math.inf if count is None else number("count", count)
-        self._check_open()
+        seconds = _seconds(timeout)
+        left = math.inf if count is None else rounds(count)
+        self._check("run_map")
         while self._map and left > 0 and not self._turn.take(seconds):
             left -= 1
         if not self._map or left <= 0:
@@ -180,9 +168,8 @@ class Loop:
 
     def poll(self, timeout: float | None = 0.0) -> int:
         """One tick, waiting at most ``timeout`` seconds (None: without end). Returns how many channels had an event."""
-        seconds = limit(timeout)
-        self._check_open()
-        self._check_thread("poll")
+        seconds = _seconds(timeout)
+        self._check("poll")
         if not self._turn.take(seconds):
             return 0
         self._enter()
@@ -201,7 +188,7 @@ class Loop:
     def wake(self) -> None:
         """Ends the wait that is going on, or the next one. From any thread."""
         with self._wake_lock:
-            self._check_open()
+            self._check_open("wake")
             self._wake.set()
 
     def close(self) -> None:
@@ -212,12 +199,12 @@ class Loop:
         if not self._turn.take_first():
             raise RuntimeError(f"{self!r} cannot be closed while it runs")
         try:
-            with self._wake_lock, _table_lock:
+            with self._wake_lock, maps.lock:
                 if self._closed:
                     return
                 self._closed = True
                 self._wake.close()
-                del _loops[id(self._map)]
+                del maps.serving[id(self._map)]
                 _everyone.discard(self)
                 if self in _kept:
                     _kept.clear()
@@ -227,14 +214,14 @@ class Loop:
                     channel._loop = None
             self._slots.clear()
             self._taken = None
-            self._quiet.clear()
+            self._backed_off.clear()
         finally:
             self._turn.give_back()
 
     def fileno(self) -> int:
         """OSError (EOPNOTSUPP): there is no descriptor that would tell that something is ready."""
-        self._check_open()
-        raise OSError(EOPNOTSUPP, f"{self!r} has no descriptor: its poller is rebuilt at every tick")
+        self._check("fileno")
+        raise failure(EOPNOTSUPP, f"the {self._backend} backend has no descriptor of its own")
 
     # Calls
 
@@ -244,54 +231,40 @@ class Loop:
 
     def next_deadline(self) -> float | None:
         """The moment at which the loop has something to do even if no descriptor becomes ready; None: never."""
-        self._check_open()
+        self._check_open("next_deadline")
         if self._calls.queued() or any(slot.holds_data() for slot in self._slots.values()):
             return self.time()
         return min(self._moments(), default=None)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
         """Calls ``callback(*args)`` in the next tick, after what was queued before."""
-        self._check_open()
-        self._check_thread("call_soon")
-        handle = Handle(checked_callback(callback), args)
-        self._calls.add(handle)
-        return handle
+        self._check("call_soon")
+        return self._calls.add(callback, args)
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:
         """`call_soon` for other threads and for signal handlers: ends the wait, too."""
-        handle = Handle(checked_callback(callback), args)
         with self._wake_lock:
-            self._check_open()
-            self._calls.add(handle)
+            self._check_open("call_soon_threadsafe")
+            handle = self._calls.add(callback, args)
             self._wake.set()
         return handle
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
-        """Calls ``callback(*args)`` once ``seconds`` have gone by."""
-        self._check_open()
-        self._check_thread("call_later")
+        """Calls ``callback(*args)`` once ``seconds`` have gone by. ValueError if below zero, or beyond all clocks."""
+        self._check("call_later")
         delay = number("seconds", seconds)
-        if not 0 <= delay < math.inf:
-            raise ValueError(f"seconds must be a finite number from 0 on, not {seconds!r}")
-        return self._add_timer(self.time() + delay, callback, args)
+        if not delay >= 0:
+            raise ValueError(f"call_later: seconds must not be below zero: {seconds!r}")
+        return self._calls.add_timer(self.time() + delay, callback, args)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
         """Calls ``callback(*args)`` when `time` has reached ``when``; in the next tick if it has already."""
-        self._check_open()
-        self._check_thread("call_at")
-        moment = number("when", when)
-        if not math.isfinite(moment):
-            raise ValueError(f"when must be a finite number, not {when!r}")
-        return self._add_timer(moment, callback, args)
-
-    def _add_timer(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> TimerHandle:
-        handle = TimerHandle(when, checked_callback(callback), args)
-        self._calls.add_timer(handle)
-        return handle
+        self._check("call_at")
+        return self._calls.add_timer(number("when", when), callback, args)
 
     def handle_exception(self, error: BaseException, handle: Handle) -> None:
         """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
-        report(ERROR, "a call of %r failed", handle, error=error)
+        report(ERROR, "%r failed", handle, error=error)
 
     # Turns, forks and threads
 
@@ -299,7 +272,7 @@ class Loop:
         """The turn is ours: from here to `_leave` the loop runs."""
         if self._closed:  # while we waited for our turn
             self._turn.give_back()
-            self._check_open()
+            raise RuntimeError(f"{self!r} is closed")
         self._turn.enter()
 
     def _leave(self) -> None:
@@ -315,68 +288,63 @@ class Loop:
         self._wake_lock = threading.RLock()
         self._turn.after_fork()
 
-    def _check_open(self) -> None:
+    def _check_open(self, method: str) -> None:
         if self._closed:
-            raise RuntimeError(f"{self!r} is closed")
+            raise RuntimeError(f"{method}: {self!r} is closed")
 
-    def _check_thread(self, method: str) -> None:
+    def _check(self, method: str) -> None:
+        self._check_open(method)
         if self.debug and self._turn.is_foreign():
-            here, owner = threading.current_thread().name, self._turn.owner_name
-            raise RuntimeError(f"{method}() of {self!r} was called in thread {here!r}, but it runs in thread {owner!r}")
+            raise wrong_thread(method, self, self._turn.owner)
 
     # One tick
 
     def _tick(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
-        """Calls, settles, waits, dispatches. ``sweep``: ask all predicates; ``alive``: is there a reason to wait?"""
+        """Calls, asks, waits, dispatches. ``sweep``: ask all predicates; ``alive``: is there a reason to wait?"""
         outer = getattr(_thread, "ticking", None)
         if outer is not None:
-            outer._flush()  # whoever made this tick may wait for the answer
+            outer._flush_gathered()  # whoever made this tick may wait for the answer
         _thread.ticking = self
         self._tick_pid = _pid
         try:
             return self._steps(timeout, sweep, alive)
         finally:
             try:
-                self._flush()
+                self._flush_gathered()
             finally:
                 _thread.ticking = outer
 
     def _steps(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
         stops = self._stops
-        self._run_calls(stops)
+        self._run_due(stops)
         if self._stops != stops:
             return 0
-        self._flush()
+        self._flush_gathered()
         with self._wake.told_of_signals():
-            self._settle(sweep)
+            self._prepare(sweep)
             if self._gathered:  # a predicate has written
-                self._flush()
+                self._flush_gathered()
                 self._ask(False)
-            waits = not self._calls.queued()
             self._waiting = True  # what a signal handler pushes leaves at once
             try:
-                events = self._wait(timeout, alive)
+                events = self._fetch(timeout, alive)
             finally:
                 self._waiting = False
-        if (
-            waits
-            and not events
-            and self._stops == stops
-            and not self._calls.empty()
-            and self._calls.timer_due(self.time())
-        ):
-            self._run_calls(stops)  # what ended the wait need not wait for the next tick
-        return self._dispatch(events, stops)
+        delivered = self._dispatch_batch(events, stops)
+        if not (events or self._woken or self._calls.queued()) and self._stops == stops:
+            if self._calls.timer_due(self.time()):
+                self._run_due(stops)  # what ended the wait need not wait for the next tick
+        return delivered
 
-    def _run_calls(self, stops: int) -> None:
+    def _run_due(self, stops: int) -> None:
         if self._calls.empty():
             return
         mark = self._calls.begin(self.time())
         while self._stops == stops and (handle := self._calls.take(mark)) is not None:
-            self._owed = True
+            self._predicates_stale = True
             try:
                 handle._run()
-            except RERAISED:
+            except EXITS:
                 raise
             except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
                 self.handle_exception(error, handle)
@@ -384,11 +352,11 @@ class Loop:
     # Output that handlers have left to be sent
 
     def _sending(self) -> str:
-        """When is output to leave that this thread has for a channel? NOW: the turn is taken until `_sent`."""
+        """When is output to leave that this thread has for a channel? SEND_NOW takes the turn until `_sent`."""
         ticking = getattr(_thread, "ticking", None) is self and self._tick_pid == _pid
         if ticking and not self._waiting and not self._flushing:
-            return LATER
-        return NOW if self._turn.take(0) else ELSEWHERE
+            return SENT_LATER
+        return SEND_NOW if self._turn.take(0) else NOT_OURS
 
     def _sent(self) -> None:
         self._turn.give_back()
@@ -401,7 +369,7 @@ class Loop:
         """Was what is gathered gathered by another thread of the parent, before a fork?"""
         return bool(self._gathered) and self._gathered_pid != _pid
 
-    def _flush(self) -> None:
+    def _flush_gathered(self) -> None:
         """One channel's trouble does not keep the others' output back."""
         if not self._gathered:
             return
@@ -424,101 +392,36 @@ class Loop:
     def _flush_one(self, channel: Any) -> None:
         try:
             channel._ChatChannel__flush_at_end()
-        except RERAISED:
+        except EXITS:
             raise
-        except OSError as error:
-            if error.errno in DISCONNECTED:
-                channel.handle_close()
-            else:
-                channel.handle_error()
-        except BaseException:  # as if it had left the handler that wrote
-            channel.handle_error()
+        except BaseException as error:  # as if it had left the handler that wrote
+            self._failed(channel, error)
         slot = self._slots.get(channel._fileno)
         if slot is not None:
             slot.touch()
 
-    def _settle(self, sweep: bool) -> None:
-        """Takes over the map as it is, and asks the predicates that are to be asked."""
-        self._kinds = Kinds()
-        self._read_map()
-        everyone, self._owed = sweep or self._owed, False
-        for _ in range(_ROUNDS):
-            self._ask(everyone)
-            if not self._read_map():
-                break  # else a predicate has added channels or taken some out, and others may know of it
-
-    def _read_map(self) -> bool:
-        """Makes the slots those of the map. Returns whether that changed any."""
-        if self._is_taken():
-            return False
-        items = {fd: channel for fd, channel in list(self._map.items()) if fd is not None}  # no descriptor yet
-        changed = False
-        for fd, channel in list(items.items()):
-            if not isinstance(fd, int) or not 0 <= fd <= _LAST_FD:
-                self._refuse(items.pop(fd), fd)
-                continue
-            slot = self._slots.get(fd)
-            if slot is None or slot.obj is not channel:
-                changed = True
-                self._forget(fd)
-                self._slots[fd] = Slot(fd, channel)
-                if isinstance(channel, Channel) and channel._loop is None:
-                    channel._loop = self
-        for fd in self._slots.keys() - items.keys():
-            changed = True
-            self._forget(fd)
-        self._taken = list(items), list(items.values())
-        return changed
-
-    def _is_taken(self) -> bool:
-        """Is the map as it was when it was read last? Compared by identity: channels may be equal to others."""
-        if self._taken is None or type(self._map) is not dict:
-            return False
-        fds, channels = self._taken
-        if not len(fds) == len(self._map) == len(self._slots):
-            return False
-        return fds == list(self._map) and all(map(is_, channels, list(self._map.values())))
-
-    def _ask(self, everyone: bool) -> None:
-        if everyone:
-            self._states_known = self._touched = False
-            self._held = survey(self._slots, self._map, self._kinds, self._wants)
-            return
-        self._held = None
-        everyone, self._states_known = not self._states_known, True
-        for slot in list(self._slots.values()):
-            if self._current(slot):
-                slot.settle(everyone)
-
-    def _refuse(self, channel: Any, key: object) -> None:
-        """A key that is no descriptor costs its channel, not the loop."""
-        del self._map[key]
-        try:
-            raise OSError(EBADF, f"{key!r}, the key of {channel!r} in the map, is no descriptor")
-        except OSError:  # so that handle_error() finds an exception being handled, as ever
-            channel.handle_error()
-
-    def _wait(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]]:
+    def _fetch(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]]:
         """Waits at most ``timeout`` seconds. A signal does not end that, but may have changed what to wait for."""
         end = math.inf if timeout is None else self.time() + timeout
         while (events := self._wait_once(timeout, alive)) is None:
             timeout = None if timeout is None else max(0.0, end - self.time())
-            self._settle(False)
+            self._prepare(False)
         return events
 
     def _wait_once(self, timeout: float | None, alive: Callable[[], bool]) -> list[tuple[Slot, int]] | None:
         """What is ready; None: nothing, but a signal came."""
         slots = dict(self._slots)
-        held, self._held = self._held, None
-        if held is None or self._touched:
-            held = interests(slots, self._wants)
+        pending, self._pending = self._pending, None
+        if pending is None or self._dirty:
+            pending = self._arm_all()
         self._waits += 1
-        limit = 0.0 if held or not alive() else self._longest_wait(timeout)
+        limit = 0.0 if pending or not alive() else self._longest_wait(timeout)
         ready, woken = self._ask_kernel(limit)
         if limit != 0.0 and not ready:
-            self._owed = True  # other threads had the time to change what predicates say
-        self._owed = self._owed or woken is not None
-        for fd in held:
+            self._predicates_stale = True  # other threads had the time to change what predicates say
+        self._woken = woken is not None
+        self._predicates_stale = self._predicates_stale or self._woken
+        for fd in pending:
             ready[fd] = ready.get(fd, 0) | READ
         if woken is False and not ready:
             return None
@@ -552,76 +455,159 @@ class Loop:
     def _moments(self) -> list[float]:
         """When something is to be done even if nothing is ready: the next timer, and the ends of listeners' pauses."""
         moments = []
-        if self._quiet:
+        if self._backed_off:
             now = self.time()
-            self._quiet = [slot for slot in self._quiet if slot.quiet_until > now and self._is_known(slot)]
-            moments = [slot.quiet_until for slot in self._quiet]
+            self._backed_off = [slot for slot in self._backed_off if slot.backed_off_until > now and not slot.gone]
+            moments = [slot.backed_off_until for slot in self._backed_off]
         timer = self._calls.next_timer()
         return moments if timer is None else [timer, *moments]
 
-    def _dispatch(self, events: list[tuple[Slot, int]], stops: int) -> int:
+    # Dispatch
+
+    def _dispatch_batch(self, events: list[tuple[Slot, int]], stops: int) -> int:
         this_wait = self._waits
         delivered = 0
         for slot, ready in events:
             if self._stops != stops:
                 break  # the rest is pending in the kernel still
-            if not self._current(slot) or slot.served > this_wait:
+            if not self._is_live(slot) or slot.served > this_wait:
                 continue  # gone, or a loop inside a handler has served it since
             slot.served = this_wait
-            self._owed = True
-            if ready & NVAL:
-                self._remove(slot)
-                delivered += 1
-            else:
-                delivered += slot.deliver(ready, self._current)
-                if slot.quiet_until > 0.0:
-                    self._quiet.append(slot)
+            self._predicates_stale = True
+            delivered += self._dispatch_event(slot, ready)
+            if slot.backed_off_until > 0.0:
+                self._backed_off.append(slot)
         return delivered
 
-    def _remove(self, slot: Slot) -> None:
-        """The descriptor was closed behind our back."""
+    def _dispatch_event(self, slot: Slot, ready: int) -> bool:
+        """One event to one channel, as asyncore.readwrite did it. Returns False where it was not wanted any more."""
+        obj = slot.obj
+        slot.touch()
         try:
-            slot.obj.handle_close()
+            return self._call_handlers(slot, ready)
+        except EXITS:
+            raise
+        except BaseException as error:
+            self._failed(obj, error)
         finally:
-            if self._current(slot):
-                del self._map[slot.fd]
-                self._forget(slot.fd)
+            if ready & NVAL and self._is_live(slot):  # the descriptor was closed behind our back
+                del self._map[slot.key_fd]
+                self._detach(slot.key_fd)
+        return True
 
-    def _current(self, slot: Slot) -> bool:
-        return self._is_known(slot) and self._map.get(slot.fd) is slot.obj
+    def _call_handlers(self, slot: Slot, ready: int) -> bool:
+        obj = slot.obj
+        if ready & NVAL:
+            obj.handle_close()
+            return True
+        wanted = slot.interest()
+        # An error by itself may be a datagram's (ICMP): reading tells of it, and then it is over.
+        failed = ready & GONE == ERR and not (isinstance(obj, Channel) and is_connecting(obj))
+        unread = slot.unread() if ready & GONE else 0
+        was_readable = ready & READ
+        if failed:
+            ready |= READ
+        ready &= wanted | GONE
+        if not ready:
+            return False  # another channel's handler has paused this one
+        if ready & READ:
+            self._dispatch_read(slot)
+        if ready & WRITE and self._is_live(slot):
+            obj.handle_write_event()
+        if ready & PRI and self._is_live(slot):
+            obj.handle_expt_event()
+        if ready & GONE and self._is_live(slot):
+            if ready & READ:
+                self._hung_up_reading(slot, was_readable, unread, failed)
+            elif not wanted & READ and unread > 0:
+                slot.hold()  # until it wants to read again
+            else:
+                obj.handle_close()
+        return True
 
-    def _is_known(self, slot: Slot) -> bool:
-        return self._slots.get(slot.fd) is slot
+    def _hung_up_reading(self, slot: Slot, was_readable: int, unread: int, failed: bool) -> None:
+        """Its read handler was called, and has perhaps read: then the rest, and the end, come with the next events."""
+        reads_on = isinstance(slot.obj, Channel) and slot.obj._last_recv in ("data", "end")
+        if was_readable and (reads_on or slot.unread() < unread):
+            return
+        if not failed or gone_now(slot.key_fd):
+            slot.obj.handle_close()
 
-    def _forget(self, fd: int) -> None:
-        slot = self._slots.pop(fd, None)
-        if slot is not None:
-            slot.gone = True
-            self._wants.put(fd, 0)
-        self._taken = None
+    def _dispatch_read(self, slot: Slot) -> None:
+        obj = slot.obj
+        if not isinstance(obj, Channel):
+            obj.handle_read_event()
+            return
+        obj._last_recv = ""
+        obj._accept_errno = 0
+        accepts = bool(obj.accepting)
+        try:
+            obj.handle_read_event()
+        except OSError as error:
+            if isinstance(error, BlockingIOError) and obj._last_recv == "again":
+                return  # a spurious event: there was nothing to read
+            if not (accepts and error.errno in OUT_OF_DESCRIPTORS and error.errno == obj._accept_errno):
+                raise
+        if accepts and obj._accept_errno in OUT_OF_DESCRIPTORS:  # whether or not its own handler has caught the error
+            self._back_off(slot, obj._accept_errno)  # the connection waits in the backlog until there is room
+            return
+        slot.accepted()
+        if not accepts and not obj._last_recv and not reads(obj):
+            obj._muted_in = obj._state()
+        slot.pending = slot.pending_bytes() > 0
 
-    def _touch(self, fd: int | None) -> None:
-        """What the channel wants has changed without a question."""
-        self._touched = True
-        slot = self._slots.get(-1 if fd is None else fd)
-        if slot is not None:
-            slot.usual = False
+    def _back_off(self, slot: Slot, error: int) -> None:
+        global _logged_at
+        pause = slot.back_off()
+        now = time.monotonic()
+        if now - _logged_at >= LOG_INTERVAL:
+            _logged_at = now
+            report(
+                WARNING,
+                "%r fd %d cannot accept: %s; trying again every %d ms",
+                *(slot.obj, slot.key_fd, OSError(error, os.strerror(error)), pause),
+            )
+
+    def _failed(self, channel: Any, error: BaseException) -> None:
+        """What left a handler of the channel; called with the exception being handled."""
+        if isinstance(error, OSError) and error.errno in DISCONNECTED:
+            channel.handle_close()
+        else:
+            channel.handle_error()
 
     def _occupied(self) -> bool:
         return bool(self._map) or self._calls.queued() or self._calls.next_timer() is not None
 
 
-_loops: WeakValueDictionary[int, Loop] = WeakValueDictionary()  # by the id of their map
+def _open_wake() -> Wake:
+    try:
+        return Wake()
+    except OSError as error:
+        raise failure(error.errno or 0, "cannot open the wake-up descriptor") from None
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """A timeout as the poller takes it: None for one that never ends. ValueError where it is below zero."""
+    if timeout is None:
+        return None
+    seconds = number("timeout", timeout)
+    if not seconds >= 0:
+        raise ValueError(f"timeout must not be below zero: {timeout!r}")
+    return None if seconds == math.inf else seconds
+
+
+maps.make = Loop
+
 _kept: list[Loop] = []  # the one of socket_map
 _everyone: WeakSet[Loop] = WeakSet()
-_table_lock = threading.RLock()
 _pid = os.getpid()  # of this process; kept, because it is a system call that every tick would need
 _thread = threading.local()  # .ticking: the loop whose tick is in progress in this thread, the innermost one
+_logged_at = -LOG_INTERVAL  # when running out of descriptors was logged last
 
 
 def _after_fork() -> None:
-    global _table_lock, _pid
-    _table_lock = threading.RLock()
+    global _pid
+    maps.after_fork()
     _pid = os.getpid()
     for loop in list(_everyone):
         loop._after_fork()
@@ -631,7 +617,7 @@ def _before_fork() -> None:
     """What the parent has gathered must not leave twice."""
     ticking = getattr(_thread, "ticking", None)
     if ticking is not None:
-        ticking._flush()
+        ticking._flush_gathered()
 
 
 if hasattr(os, "register_at_fork"):

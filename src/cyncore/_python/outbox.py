@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from .._rules import CHUNK
 from .channel import BufferedChannel
 
-_CHUNK: Final = 65536  # bytes offered to one send(): what a socket buffer takes at once
 
-
-_dispatcher: Any = None
-
-
-def set_dispatcher(kind: type) -> None:
-    """Tells the class whose `send` sends: `dispatcher`, which is built on this module."""
-    global _dispatcher
-    _dispatcher = kind
+def _dispatcher_of(kind: type) -> Any:
+    """The class whose `send` sends: `dispatcher`, which says so of itself, as it is built on this module."""
+    return next((base for base in kind.__mro__ if vars(base).get("_cyncore_role") == "dispatcher"), BufferedChannel)
 
 
 class OutboxChannel(BufferedChannel):
@@ -41,7 +36,7 @@ class OutboxChannel(BufferedChannel):
 
     @out_buffer.setter
     def out_buffer(self, data: Any) -> None:
-        self._out = bytearray(data)
+        self._out = bytearray(data) if len(data) else bytearray()  # a number has no len(), and is refused
         self._output_waits(bool(self._out))
 
     def _has_own_buffer(self) -> bool:
@@ -59,20 +54,20 @@ class OutboxChannel(BufferedChannel):
         return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
 
     def _output_waits(self, waits: bool) -> None:
-        self._touched()  # the buffer says so itself
+        self._interest_changed()  # the buffer says so itself
 
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
         if self._has_own_buffer():
-            count = _dispatcher.send(self, self._own_buffer()[:_CHUNK])
+            count = _dispatcher_of(type(self)).send(self, self._own_buffer()[:CHUNK])
             self.out_buffer = self._own_buffer()[count:]
             return
         out = self._out
         with memoryview(out) as whole:
-            chunk = bytes(whole[:_CHUNK])
+            chunk = bytes(whole[:CHUNK])
         sent = 0
         try:
-            sent = _dispatcher.send(self, chunk)
+            sent = _dispatcher_of(type(self)).send(self, chunk)
         finally:  # what a socket that failed did not take is sent when there is room
             if out is self._out:  # handle_close, called by send, may have given us another buffer
                 # Removing from the front of a bytearray only moves its start, so the whole stays linear.

@@ -11,13 +11,8 @@ class Turn:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._owner: threading.Thread | None = None  # the last one that had it stays the owner
-        self._runner: int | None = None
+        self.owner = 0  # the thread that has it, or had it last
         self.depth = 0  # runs that are within one another
-
-    @property
-    def owner_name(self) -> str:
-        return self._owner.name if self._owner else "?"
 
     def take(self, timeout: float | None) -> bool:
         """Waits for the turn, at most ``timeout`` seconds. True: it is ours, and to be given back."""
@@ -39,24 +34,19 @@ class Turn:
     def enter(self) -> None:
         """What was taken begins to run."""
         self.depth += 1
-        self._owner = threading.current_thread()
-        self._runner = threading.get_ident()
+        self.owner = threading.get_ident()
 
     def leave(self) -> None:
         """Ends it, and gives the turn back."""
         self.depth -= 1
-        if not self.depth:
-            self._runner = None
         self._lock.release()
 
     def is_foreign(self) -> bool:
-        """Does the loop belong to another thread, one that lives?"""
-        owner = self._owner
-        return owner is not None and owner is not threading.current_thread() and owner.is_alive()
+        """Does another thread run the loop?"""
+        return self.depth > 0 and self.owner != threading.get_ident()
 
     def after_fork(self) -> None:
         """In the child: the turn of a thread that is not here any more ends."""
-        if self._runner != threading.get_ident():
+        if not self.depth or self.owner != threading.get_ident():
             self._lock = threading.RLock()
-            self._runner = None
             self.depth = 0

@@ -29,7 +29,7 @@ _plain = re.compile(
 
 
 class AddressError(ValueError):
-    """What is there is not an address."""
+    """The text is not an address."""
 
 
 def parse_path(text: str) -> tuple[str, str]:

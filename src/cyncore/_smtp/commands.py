@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from . import settings
 from .address import AddressError, parse_path
-from .options import ServerOptions
-
-BEFORE_TLS = frozenset({"EHLO", "HELO", "NOOP", "QUIT", "STARTTLS"})  # RFC 3207, 4
+from .input import begin_message
+from .session import Conversation
+from .starttls import switch
 
 _HELP = {
     "EHLO": " hostname",
@@ -24,40 +23,15 @@ _HELP = {
 _HELP_LIST = " ".join(_HELP)
 
 
-class Commands:
+class Commands(Conversation):
     """The commands of a `SMTPChannel`. ``arg``: what follows the command, None where nothing does."""
 
-    mailfrom: str | None
-    rcpttos: list[str]
-    mail_options: list[str]
-    rcpt_options: list[str]
-    seen_greeting: str
-    extended_smtp: bool
-    enable_SMTPUTF8: bool
-    require_SMTPUTF8: bool
-    data_size_limit: int | None
-    command_size_limits: dict[str, int]
-    fqdn: str
-    tls: bool
-    _decode_data: bool
-    _ended: bool
-    _options: ServerOptions
-
-    if TYPE_CHECKING:
-
-        def push(self, msg: str) -> None: ...
-        def close_when_done(self) -> None: ...
-        def _note(self, *words: object) -> None: ...
-        def _set_rset_state(self) -> None: ...
-        def _begin_message(self) -> None: ...
-        def _begin_tls(self) -> None: ...
-
     def smtp_HELO(self, arg: str | None) -> None:
-        if self._greeted("HELO", arg):
+        if _greeted(self, "HELO", arg):
             self.push(f"250 {self.fqdn}")
 
     def smtp_EHLO(self, arg: str | None) -> None:
-        if not self._greeted("EHLO", arg):
+        if not _greeted(self, "EHLO", arg):
             return
         self.extended_smtp = True
         self.push(f"250-{self.fqdn}")
@@ -69,28 +43,17 @@ class Commands:
         if self.enable_SMTPUTF8:
             self.push("250-SMTPUTF8")
             self.command_size_limits["MAIL"] += 10
-        if self._options.pipelining:
+        if self._cyncore.options.pipelining:
             self.push("250-PIPELINING")
-        if self._options.tls_context is not None and not self.tls:
+        if self._cyncore.options.tls_context is not None and not self._cyncore.is_tls:
             self.push("250-STARTTLS")
         self.push("250 HELP")
-
-    def _greeted(self, command: str, arg: str | None) -> bool:
-        if not arg:
-            self.push(f"501 Syntax: {command} hostname")
-        elif self.seen_greeting:
-            self.push("503 Duplicate HELO/EHLO")
-        else:
-            self._set_rset_state()
-            self.seen_greeting = arg
-            return True
-        return False
 
     def smtp_NOOP(self, arg: str | None) -> None:
         self.push("501 Syntax: NOOP" if arg else "250 OK")
 
     def smtp_QUIT(self, arg: str | None) -> None:
-        self._ended = True
+        self._cyncore.ignores_input = True
         self.push("221 Bye")
         self.close_when_done()
 
@@ -142,26 +105,12 @@ class Commands:
     def smtp_EXPN(self, arg: str | None) -> None:
         self.push("502 EXPN not implemented")
 
-    def _path(self, keyword: str, arg: str | None) -> tuple[str, str] | None:
-        """The address of MAIL or RCPT, and its options. None, and the peer has been told, where it cannot be read."""
-        if arg is not None:
-            address, rest = self._getaddr(self._strip_command_keyword(keyword, arg))
-            if address and (self.extended_smtp or not rest):
-                return address, rest
-        self._push_syntax(keyword)
-        return None
-
-    def _push_syntax(self, keyword: str) -> None:
-        command = "MAIL" if keyword == "FROM:" else "RCPT"
-        more = " [SP <mail-parameters>]" if self.extended_smtp else ""
-        self.push(f"501 Syntax: {command} {keyword} <address>{more}")
-
     def smtp_MAIL(self, arg: str | None) -> None:
         if not self.seen_greeting:
             self.push("503 Error: send HELO first")
             return
-        self._note("===> MAIL", arg)
-        path = self._path("FROM:", arg)
+        settings.debug("===> MAIL", arg)
+        path = _path(self, "FROM:", arg)
         if path is None:
             return
         if self.mailfrom:
@@ -169,62 +118,37 @@ class Commands:
             return
         address, rest = path
         self.mail_options = rest.upper().split()
-        if self.mail_options and not self._takes(self._getparams(self.mail_options)):
+        if self.mail_options and not _takes(self, self._getparams(self.mail_options)):
             return
         self.mailfrom = address
-        self._note("sender:", address)
+        settings.debug("sender:", address)
         self.push("250 OK")
-
-    def _takes(self, options: dict[str, str | bool] | None) -> bool:
-        """Can MAIL be obeyed with these? The peer has been told where it cannot."""
-        if options is None:
-            self._push_syntax("FROM:")
-            return False
-        if not self._decode_data and options.pop("BODY", "7BIT") not in ("7BIT", "8BITMIME"):
-            self.push("501 Error: BODY can only be one of 7BIT, 8BITMIME")
-            return False
-        utf8 = options.pop("SMTPUTF8", False) if self.enable_SMTPUTF8 else False
-        if not isinstance(utf8, bool):
-            self.push("501 Error: SMTPUTF8 takes no arguments")
-            return False
-        self.require_SMTPUTF8 = self.require_SMTPUTF8 or utf8
-        size = options.pop("SIZE", "0")
-        if isinstance(size, bool) or not (size.isascii() and size.isdigit()):
-            self._push_syntax("FROM:")
-            return False
-        if self.data_size_limit and int(size) > self.data_size_limit:
-            self.push("552 Error: message size exceeds fixed maximum message size")
-            return False
-        if options:
-            self.push("555 MAIL FROM parameters not recognized or not implemented")
-            return False
-        return True
 
     def smtp_RCPT(self, arg: str | None) -> None:
         if not self.seen_greeting:
             self.push("503 Error: send HELO first")
             return
-        self._note("===> RCPT", arg)
+        settings.debug("===> RCPT", arg)
         if not self.mailfrom:
             self.push("503 Error: need MAIL command")
             return
-        path = self._path("TO:", arg)
+        path = _path(self, "TO:", arg)
         if path is None:
             return
         address, rest = path
         self.rcpt_options = rest.upper().split()
         if self.rcpt_options:
             if self._getparams(self.rcpt_options) is None:
-                self._push_syntax("TO:")
+                _push_syntax(self, "TO:")
             else:
                 self.push("555 RCPT TO parameters not recognized or not implemented")
             return
-        most = self._options.max_recipients
+        most = self._cyncore.options.max_recipients
         if most is not None and len(self.rcpttos) >= most:
             self.push("452 Error: too many recipients")
             return
         self.rcpttos.append(address)
-        self._note("recips:", self.rcpttos)
+        settings.debug("recips:", self.rcpttos)
         self.push("250 OK")
 
     def smtp_RSET(self, arg: str | None) -> None:
@@ -244,16 +168,70 @@ class Commands:
         if arg:
             self.push("501 Syntax: DATA")
             return
-        self._begin_message()
+        begin_message(self)
         self.push("354 End data with <CR><LF>.<CR><LF>")
 
     def smtp_STARTTLS(self, arg: str | None) -> None:
-        if self._options.tls_context is None:
+        if self._cyncore.options.tls_context is None:
             self.push('500 Error: command "STARTTLS" not recognized')
         elif arg:
             self.push("501 Syntax: STARTTLS")
-        elif self.tls:
+        elif self._cyncore.is_tls:
             self.push("503 Error: TLS is active already")
         else:
             self.push("220 Ready to start TLS")
-            self._begin_tls()
+            switch(self)
+
+
+def _greeted(channel: Commands, command: str, arg: str | None) -> bool:
+    if not arg:
+        channel.push(f"501 Syntax: {command} hostname")
+    elif channel.seen_greeting:
+        channel.push("503 Duplicate HELO/EHLO")
+    else:
+        channel._set_rset_state()
+        channel.seen_greeting = arg
+        return True
+    return False
+
+
+def _path(channel: Commands, keyword: str, arg: str | None) -> tuple[str, str] | None:
+    """The address of MAIL or RCPT, and its options. None, and the peer has been told, where it cannot be read."""
+    if arg is not None:
+        address, rest = channel._getaddr(channel._strip_command_keyword(keyword, arg))
+        if address and (channel.extended_smtp or not rest):
+            return address, rest
+    _push_syntax(channel, keyword)
+    return None
+
+
+def _push_syntax(channel: Commands, keyword: str) -> None:
+    command = "MAIL" if keyword == "FROM:" else "RCPT"
+    more = " [SP <mail-parameters>]" if channel.extended_smtp else ""
+    channel.push(f"501 Syntax: {command} {keyword} <address>{more}")
+
+
+def _takes(channel: Commands, options: dict[str, str | bool] | None) -> bool:
+    """Can MAIL be obeyed with these? The peer has been told where it cannot."""
+    if options is None:
+        _push_syntax(channel, "FROM:")
+        return False
+    if not channel._decode_data and options.pop("BODY", "7BIT") not in ("7BIT", "8BITMIME"):
+        channel.push("501 Error: BODY can only be one of 7BIT, 8BITMIME")
+        return False
+    utf8 = options.pop("SMTPUTF8", False) if channel.enable_SMTPUTF8 else False
+    if not isinstance(utf8, bool):
+        channel.push("501 Error: SMTPUTF8 takes no arguments")
+        return False
+    channel.require_SMTPUTF8 = channel.require_SMTPUTF8 or utf8
+    size = options.pop("SIZE", "0")
+    if isinstance(size, bool) or not (size.isascii() and size.isdigit()):
+        _push_syntax(channel, "FROM:")
+        return False
+    if channel.data_size_limit and int(size) > channel.data_size_limit:
+        channel.push("552 Error: message size exceeds fixed maximum message size")
+        return False
+    if options:
+        channel.push("555 MAIL FROM parameters not recognized or not implemented")
+        return False
+    return True

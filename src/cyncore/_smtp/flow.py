@@ -1,66 +1,62 @@
 # SPDX-License-Identifier: MIT
-"""When a connection is read: not while its peer leaves too many replies unread, and not while the program says so."""
+"""When a connection is read: not while its peer leaves too many replies unread, and not while the program pauses it."""
 
 from __future__ import annotations
 
-from cyncore import asynchat
+from cyncore._async_chat import async_chat
 
-REPLIES_WAIT = 65536  # bytes of replies that a peer may leave unread before no more of its commands are read
+from .session import Conversation
+
+MOST_UNREAD = 65536  # bytes of replies that a peer may leave unread before no more of its commands are read
 
 
 class _Drained:
-    """A producer that says nothing; when it has its turn, what was queued before it has left, or nearly so."""
+    """A producer without bytes. When its turn comes, nearly all that was queued before it has been sent."""
 
-    def __init__(self, channel: Flow) -> None:
+    def __init__(self, channel: Conversation) -> None:
         self._channel = channel
 
     def more(self) -> bytes:
-        channel = self._channel
-        if channel._unread > REPLIES_WAIT:  # queued behind this
-            channel._unread = 0
-            channel.producer_fifo.append(_Drained(channel))
+        session = self._channel._cyncore
+        if session.unread > MOST_UNREAD:  # replies that were queued after this
+            session.unread = 0
+            self._channel.producer_fifo.append(_Drained(self._channel))
         else:
-            channel._let_go()
+            release(self._channel)
         return b""
 
 
-class Flow(asynchat.async_chat):
-    """A connection that is not read while its peer does not read. A pause of the program's own is apart from that."""
+def pause(channel: Conversation) -> None:
+    """The program wants nothing to be read until `resume`."""
+    channel._cyncore.is_paused = True
+    async_chat.pause_reading(channel)
 
-    _unread = 0  # bytes of replies since it was last looked whether the peer reads them
-    _held = False
-    _pause_wanted = False
 
-    def pause_reading(self) -> None:
-        """No more is read until `resume_reading`."""
-        self._pause_wanted = True
-        asynchat.async_chat.pause_reading(self)
+def resume(channel: Conversation) -> None:
+    """Ends `pause`. A peer that has too many replies to read must still read them first."""
+    channel._cyncore.is_paused = False
+    read_unless_stopped(channel)
 
-    def resume_reading(self) -> None:
-        """Ends `pause_reading`. A peer that has replies to read must still do that first."""
-        self._pause_wanted = False
-        self._read_again()
 
-    def discard_buffers(self) -> None:
-        """Forgets what came and is not served, and what has not left."""
-        asynchat.async_chat.discard_buffers(self)
-        self._unread = 0
-        self._let_go()
+def hold(channel: Conversation) -> None:
+    """Stops reading until the replies have been sent, if any are queued: the peer may not read what it asks for."""
+    session = channel._cyncore
+    if session.is_held:
+        return
+    session.unread = 0
+    if channel.producer_fifo:
+        session.is_held = True
+        async_chat.pause_reading(channel)
+        channel.push_with_producer(_Drained(channel))
 
-    def _hold(self) -> None:
-        """The peer asks and asks, and perhaps does not read what it is told: that it must do first."""
-        if self._held:
-            return
-        self._unread = 0
-        if self.producer_fifo:
-            self._held = True
-            asynchat.async_chat.pause_reading(self)
-            self.push_with_producer(_Drained(self))
 
-    def _let_go(self) -> None:
-        self._held = False
-        self._read_again()
+def release(channel: Conversation) -> None:
+    """Ends `hold`. A pause of the program's own goes on."""
+    channel._cyncore.is_held = False
+    read_unless_stopped(channel)
 
-    def _read_again(self) -> None:
-        if not self._held and not self._pause_wanted:
-            asynchat.async_chat.resume_reading(self)
+
+def read_unless_stopped(channel: Conversation) -> None:
+    session = channel._cyncore
+    if not session.is_held and not session.is_paused:
+        async_chat.resume_reading(channel)

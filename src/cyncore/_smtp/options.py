@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""What a mail server may be asked to do beyond the old one."""
+"""The options of a mail server, which the old module did not have."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .limits import Visitors
+from .connections import Connections
 
 
 class ServerOptions:
-    """What a `SMTPServer` may be asked to do beyond the old one: set in a class, or given to its constructor."""
+    """The options of a `SMTPServer`, as attributes of a class. Its constructor takes each by its name as well."""
 
     idle_timeout: float | None = None
-    """Seconds from one command to the end of the next, and within a message from one piece to the next."""
+    """Seconds from the end of one command to the end of the next, and within a message from one piece to the next."""
 
     command_timeout: float | None = None
     """Seconds from the first byte of a command to its last."""
@@ -21,13 +21,16 @@ class ServerOptions:
     """Seconds for a whole message."""
 
     max_connections: int | None = None
+    """Connections of all peers together; one more is told 421."""
+
     max_connections_per_peer: int | None = None
+    """Connections of one host; one more is told 421."""
 
     max_errors: int | None = None
-    """Commands of one connection that may be answered by 5xx."""
+    """Replies of 5xx that one connection may get; after one more it is told 421."""
 
     max_recipients: int | None = 50_000
-    """Of one message; None: any number. This one is on by itself, because without it one peer could fill the memory."""
+    """Recipients of one message; one more is told 452. It has a default, because one peer could fill the memory."""
 
     pipelining = False
     """Offer PIPELINING (RFC 2920). Commands that come before they are asked for are served either way."""
@@ -42,38 +45,38 @@ class ServerOptions:
     """Seconds that a handshake may take."""
 
     require_starttls = False
-    """Take no mail without TLS."""
+    """Refuse mail with 530 until TLS is on."""
 
-    _visitors: Visitors | None = None
-
-    def _set_options(self, options: dict[str, Any]) -> None:
-        """Takes ``options`` by their names. Those of the class are looked at as well.
-
-        TypeError for a name that there is not. ValueError for a value that cannot be meant, and where TLS is demanded
-        without a ``tls_context``: such a server would take mail in plain text.
-        """
-        for name, value in options.items():
-            if name not in _OPTION_NAMES:
-                raise TypeError(f"SMTPServer has no option {name!r}")
-            setattr(self, name, value)
-        for name in _OPTION_NAMES:
-            _check(name, getattr(self, name))
-        for name in ("require_starttls", "tls_implicit"):
-            if getattr(self, name) and self.tls_context is None:
-                raise ValueError(f"{name} needs a tls_context")
-
-    def _count_visitors(self) -> Visitors:
-        """Where the server keeps its connections, from the first one that is to be counted on."""
-        if self._visitors is None:
-            self._visitors = Visitors()
-        return self._visitors
+    _cyncore: Connections | None = None  # the connections that count towards a cap, from the first one on
 
 
 NO_OPTIONS = ServerOptions()
-_OPTION_NAMES = frozenset(name for name in vars(ServerOptions) if not name.startswith("_"))
-
-
+_NAMES = frozenset(name for name in vars(ServerOptions) if not name.startswith("_"))
 _LONGEST = 1e9  # seconds; a clock that counts nanoseconds goes a little further
+
+
+def set_options(server: ServerOptions, options: dict[str, Any]) -> None:
+    """Sets ``options`` by their names. Those that the class of ``server`` has are checked as well.
+
+    TypeError for a name that does not exist. ValueError for a value out of range, and where TLS is required without a
+    ``tls_context``: such a server would take mail in plain text.
+    """
+    for name, value in options.items():
+        if name not in _NAMES:
+            raise TypeError(f"SMTPServer has no option {name!r}")
+        setattr(server, name, value)
+    for name in _NAMES:
+        _check(name, getattr(server, name))
+    for name in ("require_starttls", "tls_implicit"):
+        if getattr(server, name) and server.tls_context is None:
+            raise ValueError(f"{name} needs a tls_context")
+
+
+def connections_of(server: ServerOptions) -> Connections:
+    """The connections of the server that are counted. Made when they are asked for first."""
+    if server._cyncore is None:
+        server._cyncore = Connections()
+    return server._cyncore
 
 
 def _check(name: str, value: Any) -> None:

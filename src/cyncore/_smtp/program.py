@@ -8,13 +8,9 @@ import sys
 from types import ModuleType
 from typing import Any, NoReturn
 
-from cyncore import asyncore, install
+from . import settings
 
 program = sys.argv[0] if getattr(sys, "argv", None) else "smtpd"
-__version__ = "Python SMTP proxy version 0.3"  # it stands in the greeting, and programs look for it there
-
-COMMASPACE = ", "
-DATA_SIZE_DEFAULT = 33554432
 
 _USAGE = """\
 usage: %(program)s [-n] [-c CLASS] [-s BYTES] [-u] [-d] [HOST:PORT [REMOTE:PORT]]
@@ -34,12 +30,13 @@ Takes mail at HOST:PORT (localhost:8025) and gives it to CLASS, which may pass i
 
 
 class Options:
-    """What the command line said. `parseargs` adds ``localhost``, ``localport``, ``remotehost`` and ``remoteport``."""
+    """What the command line says. `parseargs` adds ``localhost``, ``localport``, ``remotehost`` and ``remoteport``."""
 
     setuid = True
     classname = "PureProxy"
     size_limit: int | None = None
     enable_SMTPUTF8 = False
+    debug = False
     localhost: str
     localport: int
     remotehost: str
@@ -48,17 +45,17 @@ class Options:
 
 def usage(code: int, msg: object = "") -> NoReturn:
     """Prints how the program is called, and ``msg``, to stderr. SystemExit with ``code``."""
-    print(_USAGE % {"program": program, "size": DATA_SIZE_DEFAULT, "version": __version__}, file=sys.stderr)
+    print(
+        _USAGE % {"program": program, "size": settings.DATA_SIZE_DEFAULT, "version": settings.__version__},
+        file=sys.stderr,
+    )
     if msg:
         print(msg, file=sys.stderr)
     sys.exit(code)
 
 
 def parseargs() -> Options:
-    """Reads ``sys.argv``. SystemExit where it asks for help or the version, or cannot be understood.
-
-    ``-d`` points `smtpd.DEBUGSTREAM` at stderr.
-    """
+    """Reads ``sys.argv``. SystemExit where it asks for help or the version, or cannot be understood."""
     try:
         found, specs = getopt.getopt(
             sys.argv[1:], "nVhc:s:du", ["class=", "nosetuid", "version", "help", "size=", "debug", "smtputf8"]
@@ -69,7 +66,7 @@ def parseargs() -> Options:
     for name, value in found:
         _take(options, name, value)
     if len(specs) > 2:
-        usage(1, f"Too many arguments: {COMMASPACE.join(specs)}")
+        usage(1, f"Too many arguments: {settings.COMMASPACE.join(specs)}")
     local, remote = [*specs, "localhost:8025", "localhost:25"][:2] if not specs else [*specs, "localhost:25"][:2]
     options.localhost, options.localport = _host_and_port("local", local)
     options.remotehost, options.remoteport = _host_and_port("remote", remote)
@@ -80,16 +77,14 @@ def _take(options: Options, name: str, value: str) -> None:
     if name in ("-h", "--help"):
         usage(0)
     elif name in ("-V", "--version"):
-        print(__version__)
+        print(settings.__version__)
         sys.exit(0)
     elif name in ("-n", "--nosetuid"):
         options.setuid = False
     elif name in ("-c", "--class"):
         options.classname = value
     elif name in ("-d", "--debug"):
-        from cyncore import smtpd
-
-        smtpd.DEBUGSTREAM = sys.stderr
+        options.debug = True
     elif name in ("-u", "--smtputf8"):
         options.enable_SMTPUTF8 = True
     elif name in ("-s", "--size"):
@@ -141,15 +136,18 @@ def _server_class(name: str, smtpd: ModuleType) -> Any:
 
 
 def main(smtpd: ModuleType) -> None:
-    """Serves as the command line says, until KeyboardInterrupt. ``smtpd``: where a class without a module is found.
+    """Serves as the command line says, until KeyboardInterrupt. ``smtpd``: the module of that name, which is looked at
+    for a class without a module.
 
     The module of the class gets cyncore's modules by their old names: one that says ``import smtpd`` would otherwise
     find none, or another one, on a loop that does not run.
     """
-    options = parseargs()
+    from cyncore._install.names import install  # a program that imports smtpd may never ask for it
+
+    options = smtpd.parseargs()
     install(replace=True)
     kind = _server_class(options.classname, smtpd)
-    size = DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
+    size = settings.DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
     kind(
         (options.localhost, options.localport),
         (options.remotehost, options.remoteport),
@@ -159,6 +157,6 @@ def main(smtpd: ModuleType) -> None:
     if options.setuid:
         _become_nobody()
     try:
-        asyncore.loop()
+        smtpd.asyncore.loop()
     except KeyboardInterrupt:
         pass

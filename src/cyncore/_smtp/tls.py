@@ -2,13 +2,13 @@
 """TLS for a connection that a loop serves: the handshake, and a socket that behaves as a plain one does.
 
 Facts that shape it:
-- A handshake wants to read or to write as it goes, whatever the protocol above it is waiting for. So it is a channel of
-  its own, with predicates, which takes the place of the other one in the map until it is done.
-- A TLS socket that cannot go on raises SSLWantReadError or SSLWantWriteError, which nobody who knows plain sockets
-  expects. Here it is BlockingIOError.
-- A write that could not go on must be repeated with the same bytes. A channel may have more to send by then, but
-  never less, and never others in front.
-- What a stranger's bytes do to OpenSSL is the stranger's trouble: a connection that is lost, not an error to be logged.
+- A handshake has to read or to write at times of its own, whatever the protocol above it waits for. So it is a channel
+  of its own, with predicates, which has the place of the other one in the map until it is done.
+- A TLS socket that must wait raises SSLWantReadError or SSLWantWriteError, which code for plain sockets does not know.
+  Here it raises BlockingIOError.
+- A write that had to wait must be repeated with the same bytes. A channel may have more to send by then, but it begins
+  with the same bytes.
+- A stranger may send bytes that are no TLS. Then the connection is lost, and nothing is logged.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET
 from typing import Any
 
+from cyncore._dispatcher import dispatcher
 from cyncore._engine import Loop, TimerHandle
-from cyncore.dispatcher import dispatcher
 
-from .limits import patience
+from .deadlines import patience
 
 
 class TlsSocket:
-    """A TLS socket, its handshake done, that blocks and breaks like a plain one.
+    """A TLS socket after its handshake, which raises the errors of a plain socket.
 
     What is not defined here is the `ssl.SSLSocket`'s own: ``cipher()``, ``getpeercert()``, ``version()``.
     """
@@ -60,7 +60,7 @@ class TlsSocket:
         return sent
 
     def close(self) -> None:
-        """Tells the peer that this was all, as far as that can be done without waiting, and closes."""
+        """Tells the peer that the connection ends, as far as that needs no waiting, and closes."""
         try:
             self._tls.unwrap()
         except (OSError, ValueError):
@@ -71,9 +71,8 @@ class TlsSocket:
 class Handshake(dispatcher):
     """The server's side of a TLS handshake over ``sock``, which it takes over.
 
-    Ends by calling ``done`` once: with a `TlsSocket`, or with None when the peer failed, went away, or took longer than
-    ``seconds`` (None: as long as it likes). OSError where there is no connection any more; ``sock`` is closed then and
-    ``done`` is not called.
+    Calls ``done`` once: with a `TlsSocket`, or with None if the peer failed, went away, or took longer than ``seconds``
+    (None: any time). OSError if the connection is lost already; then ``sock`` is closed, and ``done`` is not called.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Handshake(dispatcher):
             self._timer = loop.call_at(due, self._look, due, seconds)
 
     def _look(self, due: float, seconds: float) -> None:
-        # Once more before it is over: what the peer sent in time may not have been read yet.
+        # It is given one more look: what the peer sent in time may not have been read yet.
         loop = Loop.of(self._map)
         now = loop.time()
         self._timer = loop.call_at(now + patience(now - due, seconds), self.close)

@@ -1,0 +1,1 @@
+"""What runs a table: servers and loads in processes of their own, round by round, and what is made of the figures."""

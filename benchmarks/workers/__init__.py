@@ -1,0 +1,1 @@
+"""Workers: programs that measure themselves in a process of their own, and print one line of JSON."""

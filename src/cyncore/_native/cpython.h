@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every place where the engine relies on how CPython works inside, and what is done where it works otherwise.
+ *
+ * Each function names what it relies on, who guarantees that, and what other builds get instead:
+ * - "documented": a part of the C API, which no release takes away without a warning. It needs no substitute.
+ * - "header": a member of a struct that CPython's public headers show but nobody promises. It is used in the versions for
+ *   which CYN_INTERNALS is 1, where it was looked up in the headers and is exercised by the tests.
+ * - "layout": nobody shows it. The engine compares it with the documented way at run time before it believes it.
+ *
+ * In a later version of CPython, and with -DCYN_NO_INTERNALS, each "header" and "layout" function has a substitute out of
+ * the documented API: the answer is then "not known" or "perhaps", the caller takes the longer way, and programs behave
+ * the same. `CFLAGS=-DCYN_NO_INTERNALS python -m pip install -e .` builds that, so that it can be tested today.
+ *
+ * The functions keep no state: what one module has to remember is a variable of that module, and is passed in. The one
+ * exception is the variable of a thread at the end.
+ */
+#ifndef CYN_CPYTHON_H
+#define CYN_CPYTHON_H
+
+#include <Python.h>
+#include <stdint.h>
+
+#if PY_VERSION_HEX >= 0x030A0000 && PY_VERSION_HEX < 0x03100000 && !defined(CYN_NO_INTERNALS)
+#define CYN_INTERNALS 1 /* CPython 3.10 to 3.15 */
+#else
+#define CYN_INTERNALS 0
+#endif
+
+/* Documented: is this the build without a GIL (3.13 on)? */
+#ifdef Py_GIL_DISABLED
+#define CYN_FREE_THREADS 1
+#else
+#define CYN_FREE_THREADS 0
+#endif
+
+/* --- classes --- */
+
+/* A number that changes whenever the class or a base of it does; 0: not known, so look again.
+ *
+ * Header: tp_version_tag, 3.10 to 3.15. A class has a number once something was looked up in it; after a change it has
+ * none until the next look-up, and 3.12 and later give a class that changes very often none at all. 3.10 leaves the old
+ * number in place and clears a flag instead. Elsewhere: always 0. */
+static inline unsigned cyn_type_version(PyTypeObject *kind) {
+#if CYN_INTERNALS && PY_VERSION_HEX < 0x030B0000
+    return PyType_HasFeature(kind, Py_TPFLAGS_VALID_VERSION_TAG) ? kind->tp_version_tag : 0;
+#elif CYN_INTERNALS
+    return kind->tp_version_tag;
+#else
+    (void)kind;
+    return 0;
+#endif
+}
+
+/* The tuple of the class and its bases, borrowed, to be compared with one that the caller holds. A change of `__bases__`
+ * makes a new tuple. Documented: tp_mro. */
+static inline void *cyn_type_mro(PyTypeObject *kind) {
+    return kind->tp_mro;
+}
+
+/* The dict of the class itself, to be read. TypeError where it has none that is a plain dict.
+ *
+ * Documented: PyType_GetDict from 3.12 on, tp_dict before. One use goes beyond that: traits.pyx also puts an entry of its
+ * own there, past the class's cache of what was looked up. Nothing but that dict is ever asked for that name, so the
+ * cache cannot be wrong about it. Not in a build without a GIL, where such a dict has a lock. */
+static inline PyObject *cyn_type_dict(PyTypeObject *kind) {
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject *dict = PyType_GetDict(kind);
+#else
+    PyObject *dict = kind->tp_dict;
+    Py_XINCREF(dict);
+#endif
+    if (dict && PyDict_CheckExact(dict))
+        return dict;
+    Py_XDECREF(dict);
+    return PyErr_Format(PyExc_TypeError, "the class %s has no dict", kind->tp_name);
+}
+
+/* A new reference to the base class of Channel, which has nothing but a way to make instances. NULL with an exception.
+ *
+ * Documented: all that is called here. Why it is called is internal: 3.11 and 3.12 store the attributes of an instance
+ * beside it, without a dict, only if object.__new__ made it, and Cython's own code calls tp_alloc instead. In other
+ * versions this class does no harm. */
+static inline PyObject *cyn_root_new(PyTypeObject *kind, PyObject *arguments, PyObject *names) {
+    (void)arguments, (void)names;
+    PyObject *none = PyTuple_New(0);
+    if (!none)
+        return NULL;
+    PyObject *made = PyBaseObject_Type.tp_new(kind, none, NULL);
+    Py_DECREF(none);
+    return made;
+}
+
+static inline PyObject *cyn_root_ready(void) {
+    static PyTypeObject root = {
+        PyVarObject_HEAD_INIT(NULL, 0) /* ends with a comma */
+            .tp_name = "cyncore._native.traits.Root",
+        .tp_basicsize = sizeof(PyObject),
+        .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+        .tp_new = cyn_root_new,
+    };
+    if (PyType_Ready(&root) < 0)
+        return NULL;
+    Py_INCREF((PyObject *)&root);
+    return (PyObject *)&root;
+}
+
+/* `kind.__init__(made, *arguments)` of a class that is written in C, without looking `__init__` up. Documented: tp_init. */
+static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
+    return kind->tp_init(made, arguments, NULL);
+}
+
+/* --- dicts --- */
+
+/* Does a dict have a number that changes with every change of the dict? */
+#if CYN_INTERNALS && PY_VERSION_HEX < 0x030C0000
+#define CYN_DICTS_HAVE_VERSIONS 1
+#else
+#define CYN_DICTS_HAVE_VERSIONS 0
+#endif
+
+/* That number. Header: ma_version_tag, in 3.10 and 3.11; 3.12 brought watchers in its place. Elsewhere: always 0. */
+static inline uint64_t cyn_dict_version(PyObject *dict) {
+#if CYN_DICTS_HAVE_VERSIONS
+    return ((PyDictObject *)dict)->ma_version_tag;
+#else
+    (void)dict;
+    return 0;
+#endif
+}
+
+/* Watchers: a function that is called with (event, dict, key, new value) before a watched dict changes. A process can
+ * have eight. Documented: from 3.12 on. Before, and where all eight are taken, there is none (-1), and who asked for one
+ * compares versions or contents instead. */
+#if PY_VERSION_HEX >= 0x030C0000
+typedef PyDict_WatchEvent cyn_dict_event;
+#define CYN_DICT_FREED PyDict_EVENT_DEALLOCATED
+
+static inline int cyn_watcher_add(int (*watcher)(cyn_dict_event, PyObject *, PyObject *, PyObject *)) {
+    int id = PyDict_AddWatcher(watcher);
+    if (id < 0)
+        PyErr_Clear();
+    return id;
+}
+
+static inline int cyn_watch(int watcher, PyObject *dict) {
+    return PyDict_Watch(watcher, dict);
+}
+
+static inline void cyn_unwatch(int watcher, PyObject *dict) {
+    if (PyDict_Unwatch(watcher, dict) < 0)
+        PyErr_Clear();
+}
+#else
+typedef int cyn_dict_event;
+#define CYN_DICT_FREED (-1)
+
+static inline int cyn_watcher_add(int (*watcher)(cyn_dict_event, PyObject *, PyObject *, PyObject *)) {
+    (void)watcher;
+    return -1;
+}
+
+static inline int cyn_watch(int watcher, PyObject *dict) {
+    (void)watcher, (void)dict;
+    return 0;
+}
+
+static inline void cyn_unwatch(int watcher, PyObject *dict) {
+    (void)watcher, (void)dict;
+}
+#endif
+
+/* Does `dict` have, under each of `names`, the very object in `held`? `missing` there means that the name is not in the
+ * dict. -1 with an exception. Documented; it is C because Cython would count references to every one of them. */
+static inline int cyn_dict_holds(PyObject *dict, PyObject *names, PyObject *held, PyObject *missing) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *found = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(names, i));
+        if (!found && PyErr_Occurred())
+            return -1;
+        if ((found ? found : missing) != PyList_GET_ITEM(held, i))
+            return 0;
+    }
+    return 1;
+}
+
+/* --- names --- */
+
+/* A set of attribute names that answers "surely not" or "perhaps", from the low bits of a name's hash. With some 30 names
+ * in it, 3 % of all others are taken for one of them. All zero is the empty set. */
+enum { CYN_NAMES = 1024 };
+struct cyn_names {
+    char has[CYN_NAMES];
+};
+
+/* -1 with an exception. -1 is also the hash that a str has which was never asked for it: it may be any name. */
+static inline int cyn_names_add(struct cyn_names *names, PyObject *name) {
+    Py_hash_t hash = PyObject_Hash(name);
+    if (hash == -1)
+        return -1;
+    names->has[hash & (CYN_NAMES - 1)] = names->has[-1 & (CYN_NAMES - 1)] = 1;
+    return 0;
+}
+
+/* `name` is a str. Documented, for code that is compiled for one version: PyUnstable_Unicode_GET_CACHED_HASH, from 3.15
+ * on. Header: the member of PyASCIIObject that this reads, 3.10 to 3.14. Elsewhere: always "perhaps". */
+static inline int cyn_names_may_have(const struct cyn_names *names, PyObject *name) {
+#if CYN_INTERNALS && PY_VERSION_HEX >= 0x030F0000
+    return names->has[PyUnstable_Unicode_GET_CACHED_HASH(name) & (CYN_NAMES - 1)];
+#elif CYN_INTERNALS
+    return names->has[((PyASCIIObject *)name)->hash & (CYN_NAMES - 1)];
+#else
+    (void)names, (void)name;
+    return 1;
+#endif
+}
+
+/* --- functions --- */
+
+/* Calls a function of type FunctionType. `room` has one place more than arguments, before them.
+ *
+ * Header: the member `vectorcall` of PyFunctionObject, 3.10 to 3.15, which the interpreter itself calls. Using it saves
+ * finding out that it is a function. Elsewhere: PyObject_Vectorcall, which is documented. */
+static inline PyObject *cyn_call(PyObject *function, PyObject **room, size_t count) {
+#if CYN_INTERNALS
+    return ((PyFunctionObject *)function)->vectorcall(function, room + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+#else
+    return PyObject_Vectorcall(function, room + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+#endif
+}
+
+static inline PyObject *cyn_call_one(PyObject *function, PyObject *argument) {
+    PyObject *room[2] = {NULL, argument};
+    return cyn_call(function, room, 1);
+}
+
+static inline PyObject *cyn_call_two(PyObject *function, PyObject *first, PyObject *second) {
+    PyObject *room[3] = {NULL, first, second};
+    return cyn_call(function, room, 2);
+}
+
+/* May a function of type FunctionType have attributes? Header: func_dict, 3.10 to 3.15. Elsewhere: perhaps. */
+static inline int cyn_may_have_attributes(PyObject *function) {
+#if CYN_INTERNALS
+    return ((PyFunctionObject *)function)->func_dict != NULL;
+#else
+    (void)function;
+    return 1;
+#endif
+}
+
+/* --- lists --- */
+
+/* Takes everything out of a list of bytes and keeps its memory, which clear() would return only to ask for it again in
+ * the next tick. 0: nothing was done, as the list has more memory than an idle channel should keep.
+ *
+ * Header: `allocated` of PyListObject, 3.10 to 3.15, and that a list's size may be set with Py_SET_SIZE while `allocated`
+ * stays. Nobody else may look at the list meanwhile, so never in a build without a GIL. Elsewhere: always 0. */
+static inline int cyn_list_empty(PyObject *list) {
+#if CYN_INTERNALS && !CYN_FREE_THREADS
+    enum { MOST_KEPT = 16 }; /* places, as many as a short queue takes */
+    Py_ssize_t left = PyList_GET_SIZE(list);
+    if (((PyListObject *)list)->allocated > MOST_KEPT)
+        return 0;
+    while (left-- > 0) {
+        PyObject *item = PyList_GET_ITEM(list, left);
+        Py_SET_SIZE((PyVarObject *)list, left);
+        Py_DECREF(item);
+    }
+    return 1;
+#else
+    (void)list;
+    return 0;
+#endif
+}
+
+/* --- sockets --- */
+
+/* The descriptor of a `socket.socket`, -1 where it is closed; -2: not known.
+ *
+ * Layout: the descriptor is the first member of the C struct, right after the object's header, 3.10 to 3.15. A channel
+ * that gets a socket compares it with `fileno()`, and where the two differ it calls the socket's methods from then on.
+ * Elsewhere: -2, which `fileno()` never is. */
+static inline int cyn_socket_fd(PyObject *sock) {
+#if CYN_INTERNALS
+    return *(int *)((char *)sock + sizeof(PyObject));
+#else
+    (void)sock;
+    return -2;
+#endif
+}
+
+/* --- threads --- */
+
+/* Does another thread of this interpreter perhaps wait for the GIL?
+ *
+ * Documented: the functions, as those of debuggers, which stop all threads first. Internal: with the GIL held a thread that
+ * is the first of the list does not end, so asking for its successor is safe. In a build without a GIL it is not safe,
+ * and nobody waits: 0. */
+static inline int cyn_has_threads(void) {
+#if CYN_FREE_THREADS
+    return 0;
+#else
+    return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != NULL;
+#endif
+}
+
+/* Where a thread keeps the loop whose tick is in progress in it, the innermost: NULL where there is none. Nothing of
+ * CPython's: it is here because Cython has no words for a variable of a thread. Each module that asks has its own. */
+static inline void **cyn_ticking(void) {
+    static __thread void *loop;
+    return &loop;
+}
+
+#endif

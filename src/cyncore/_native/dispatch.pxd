@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport uint32_t
+
+from .csrc cimport cyn_event
+from .predicates cimport Predicates
+from .watcher cimport Watcher
+
+cdef enum:
+    BATCH = 256         # events taken from the kernel at once
+
+
+cdef class Dispatch(Predicates):
+    cdef bint stopping
+    cdef list late               # failures that a batch cut short has left: (fd, generation, errno)
+
+    cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1
+    cdef int take_late(self, cyn_event *events) except -1
+    cdef bint is_live(self, Watcher watcher, cyn_event *event) noexcept
+    cdef int dispatch_read(self, Watcher watcher, cyn_event *event) except -1
+    cdef int dispatch_event(self, Watcher watcher, cyn_event *event) except -1
+    cdef int hung_up(self, Watcher watcher, cyn_event *event, uint32_t ready, int unread) except -1
+    cdef int drop_bad(self, Watcher watcher, cyn_event *event) except -1

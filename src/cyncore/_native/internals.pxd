@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+# The names of cpython.h, which says what each relies on.
+
+from cpython.object cimport PyObject, PyTypeObject
+from libc.stdint cimport uint64_t
+
+cdef extern from "cpython.h":
+    bint CYN_FREE_THREADS
+    bint CYN_DICTS_HAVE_VERSIONS
+
+    unsigned cyn_type_version(type kind) noexcept
+    unsigned cyn_version_of_type "cyn_type_version"(PyTypeObject *kind) noexcept
+    void *cyn_type_mro(type kind) noexcept
+    object cyn_type_dict(type kind)
+    object cyn_root_ready()
+    int cyn_initialise(type kind, object made, tuple arguments) except -1
+
+    uint64_t cyn_dict_version(object dict) noexcept
+    ctypedef int cyn_dict_event
+    cyn_dict_event CYN_DICT_FREED
+    int cyn_watcher_add(int (*watcher)(cyn_dict_event, PyObject *, PyObject *, PyObject *) noexcept) noexcept
+    int cyn_watch(int watcher, object dict) except -1
+    void cyn_unwatch(int watcher, object dict) noexcept
+    int cyn_dict_holds(object dict, tuple names, list held, object missing) except -1
+
+    struct cyn_names:
+        pass
+    int cyn_names_add(cyn_names *names, object name) except -1
+    bint cyn_names_may_have(const cyn_names *names, object name) noexcept
+
+    object cyn_call_one(object function, object argument)
+    object cyn_call_two(object function, object first, object second)
+    bint cyn_may_have_attributes(object function) noexcept
+    bint cyn_list_empty(object items) noexcept
+    int cyn_socket_fd(object plain_socket) noexcept
+    bint cyn_has_threads() noexcept
+    void **cyn_ticking() noexcept

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+from .csrc cimport cyn_peer
+from .internals cimport cyn_socket_fd
+
+cdef bint is_plain(object sock) except -1
+cdef int stop_blocking(object plain_socket) except -1
+cdef object accept_plain(object plain_socket)
+cdef bint is_readable(object plain_socket)
+cdef object address_of(const cyn_peer *peer)
+
+cdef object PLAIN_SOCKET  # Python's own class, or None where it is not as this file knows it
+
+
+cdef inline int fileno_of(object plain_socket) noexcept:
+    """The descriptor of a plain socket, -1 where it is closed: its ``fileno()`` without a call."""
+    return cyn_socket_fd(plain_socket)

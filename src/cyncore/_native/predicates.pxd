@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport int64_t
+
+from .registry cimport Registry
+from .watcher cimport Watcher
+
+cdef int64_t PIECE, PAUSE, SWEEP_SHARE
+cdef int PIECES
+
+
+cdef class Predicates(Registry):
+    cdef unsigned prepared_runs, recent_runs, sweep_runs  # `runs` when that was done last
+    cdef unsigned long kinds_revision
+    cdef int64_t audit_at, sweep_at   # when the next audit, or piece of a sweep, is allowed while events keep coming
+    cdef int64_t refusal_told         # when a refusal of the kernel's was logged last
+    cdef Py_ssize_t sweep_next        # place in `polled` where the sweep goes on
+    cdef bint awoke                   # a wait has ended since the recent channels were asked
+
+    cdef int prepare(self, bint sweep_all) except -1
+    cdef int tell_refusal(self, int error, int fd) except -1
+    cdef int ask_dirty(self) except -1
+    cdef bint ask(self, Watcher watcher) except -1
+    cdef int note_active(self, Watcher watcher) except -1
+    cdef bint ask_recent(self) except -1
+    cdef bint is_stale(self) noexcept
+    cdef bint is_asking(self) noexcept
+    cdef int ask_everyone(self) except -1
+    cdef int sweep(self, int64_t most) except -1
+    cdef int sweep_piece(self, int64_t start, int64_t most) except -1
+    cdef int check_kinds(self) except -1
+    cdef int read_map(self) except -1
+    cdef int read_entry(self, object key, object obj) except -1
+    cdef int refuse_entry(self, object key, object obj) except -1
+    cdef bint is_in_map(self, Watcher watcher) except -1

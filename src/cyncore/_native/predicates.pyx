@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Predicates: when the channels of a loop are asked what they want, and how the map's changes are taken over.
+
+Predicates are the program's code over any state of the program's. An answer can have changed for four reasons:
+
+1. Something has happened to the watcher, and 2. an attribute was set on it: then it is in `dirty`, and is asked before
+   the next wait.
+3. What an attribute holds was changed (a list, a counter), by a handler or by a thread that then woke the loop.
+   Channels that were active lately are `recent`: they are asked before each wait that would block, and after it.
+4. Anything else. A sweep asks all of the others, in pieces: at once where there is nothing else to do, and in a
+   twentieth of the time where there is. `runs` counts how often Python code ran. A sweep is complete when everybody was
+   asked since, and then nobody is asked until Python code runs again.
+
+Predicates may close channels, add some, or run the loop: lists are walked by index (`watcher`).
+"""
+
+import os
+
+from libc.errno cimport EBADF
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int64_t
+
+from .channel cimport Channel
+from .csrc cimport cyn_clock
+from .internals cimport cyn_dict_version
+from .registry cimport Registry, failure, is_map_changed, tick_time
+from .traits cimport Traits, revision
+from .watcher cimport (
+    DIRTY,
+    EXITS,
+    FOREIGN,
+    RECENT_PASSES,
+    Foreign,
+    Watcher,
+    close_polled,
+    close_recent,
+    detach,
+    renumber_dirty,
+)
+
+from .._report import WARNING, report
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+cdef int AUDIT_COUNT = 64              # descriptors checked at once for having been closed behind our back
+cdef int64_t AUDIT_EVERY = 10_000_000  # ns of activity between two audits
+cdef int64_t SWEEP_SHARE = 19          # under load a piece that took t waits for 19 t: a twentieth of the time
+cdef int64_t PIECE = 50_000            # ns that a piece of a sweep takes, between two looks for events
+cdef int64_t PAUSE = 50_000            # ns that other threads get the GIL for, between the pieces of a sweep
+cdef int PIECES = 8                    # pieces between two such pauses, where nobody was seen to want the GIL
+cdef int SWEEPS_MOST = 8               # within one another: each takes some of the stack
+cdef int DIRTY_ROUNDS = 3              # what predicates touch is asked at once, and what those touch, but no further
+
+
+cdef class Predicates(Registry):
+    """A registry that knows what its channels want."""
+
+    cdef int prepare(self, bint sweep_all) except -1:
+        """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
+        cdef int64_t now
+        cdef int audit = 0, rounds = 0
+        if is_map_changed(self) or not self.tells:
+            self.read_map()
+        if self.runs != self.prepared_runs:
+            self.prepared_runs = self.runs
+            now = tick_time(self)
+            if now >= self.audit_at:
+                self.audit_at = now + AUDIT_EVERY
+                audit = AUDIT_COUNT
+                self.check_kinds()
+            if self.polled and not sweep_all and now >= self.sweep_at:
+                self.ask_recent()
+                self.sweep(PIECE)
+        if sweep_all:
+            self.check_kinds()
+            if self.polled:
+                self.ask_everyone()
+        elif self.awoke:
+            self.awoke = False
+            self.ask_recent()
+        while self.dirty and rounds < DIRTY_ROUNDS:
+            self.ask_dirty()
+            rounds += 1
+        self.apply(audit)
+        if self.poller.refusal:
+            self.tell_refusal(self.poller.refusal, self.poller.refused_fd)
+        return 0
+
+    cdef int tell_refusal(self, int error, int fd) except -1:
+        """Logs, once a second, that the kernel has no room for what is wanted of a descriptor, and is asked again."""
+        cdef int64_t now = cyn_clock()
+        if self.refusal_told and now - self.refusal_told < 1_000_000_000:
+            return 0
+        self.refusal_told = now
+        owner = self.owners[fd] if fd < len(self.owners) else None
+        report(WARNING, "%r fd %d cannot be watched yet: %s; trying again every 100 ms",
+               self if owner is None else owner, fd, os.strerror(error))
+        return 0
+
+    cdef int ask_dirty(self) except -1:
+        """Asks the channels that had an event or were changed. What that touches waits for the next round."""
+        cdef list dirty = self.dirty
+        cdef Py_ssize_t at = 0
+        cdef Watcher watcher
+        self.now = 0
+        cdef list before = self.asking
+        self.dirty = []
+        self.dirty_gaps = 0
+        self.asking = dirty
+        try:
+            while at < len(dirty):
+                entry = dirty[at]
+                at += 1
+                if entry is not None:
+                    watcher = <Watcher> entry
+                    watcher.flags &= ~DIRTY
+                    if watcher.loop is self:
+                        self.ask(watcher)
+                        self.note_active(watcher)
+        finally:
+            self.asking = before
+            if at < len(dirty):
+                self.dirty = dirty[at:] + self.dirty
+                renumber_dirty(self)
+        return 0
+
+    cdef bint ask(self, Watcher watcher) except -1:
+        """Asks one watcher, and tells the poller what it wants now. Is its answer another than before?"""
+        cdef unsigned before = watcher.answers
+        try:
+            if watcher.polled_index >= 0:
+                watcher.polled_run = self.runs
+                watcher.answered(watcher.ask())
+            else:
+                watcher.arm()
+        except EXITS:
+            raise
+        except BaseException:  # the old loop died of it; it is one channel's trouble
+            watcher.on_error()
+        return watcher.answers != before
+
+    cdef int note_active(self, Watcher watcher) except -1:
+        """It had an event or an assignment, or has another answer: it is asked before the others from now on."""
+        if watcher.loop is self and watcher.polled_index >= 0:  # its predicate may have taken it elsewhere
+            watcher.recent_add()
+        return 0
+
+    cdef bint ask_recent(self) except -1:
+        """Asks the channels that were active lately, those that were asked since Python code ran excepted. Has one of
+        them another answer?
+        """
+        cdef Watcher watcher
+        cdef Py_ssize_t at = 0
+        cdef bint idle = False, news = False
+        if self.recent_runs == self.runs or self.asking_recent:
+            return False
+        self.recent_runs = self.runs
+        if not self.recent:
+            return False
+        self.asking_recent = True
+        self.now = 0
+        try:
+            while at < len(self.recent):
+                entry = self.recent[at]
+                at += 1
+                if entry is None:
+                    continue
+                watcher = <Watcher> entry
+                if watcher.polled_run != self.runs:
+                    if self.ask(watcher):
+                        news = True
+                        watcher.idle_passes = 0
+                    else:
+                        watcher.idle_passes += 1
+                        idle = idle or watcher.idle_passes > RECENT_PASSES
+        finally:
+            self.asking_recent = False
+            if idle or self.recent_gaps:
+                close_recent(self)
+        return news
+
+    cdef bint is_stale(self) noexcept:
+        """Is there somebody who was not asked since Python code ran last?"""
+        if self.sweeping >= SWEEPS_MOST or not self.polled:
+            return False
+        return self.sweep_left > 0 or self.sweep_runs != self.runs
+
+    cdef bint is_asking(self) noexcept:
+        """Is a predicate being asked, which runs the loop?"""
+        return self.sweeping > 0 or self.asking_recent or self.asking is not None
+
+    cdef int ask_everyone(self) except -1:
+        """A whole sweep, at once."""
+        if not self.polled:
+            return 0
+        if not self.is_asking():
+            self.runs += 1  # also those who were asked a moment ago
+        return self.sweep(-1)
+
+    cdef int sweep(self, int64_t most) except -1:
+        """Asks those that were not asked since Python code ran last, for about `most` ns, -1: all of them.
+
+        Predicates may close channels, add some, or run the loop.
+        """
+        cdef int64_t start
+        if self.sweeping >= SWEEPS_MOST:
+            return 0
+        if self.sweep_runs != self.runs:
+            self.sweep_runs = self.runs
+            self.sweep_left = len(self.polled)
+        if self.sweep_left <= 0:
+            return 0
+        self.sweeping += 1
+        start = cyn_clock()
+        try:
+            self.sweep_piece(start, most)
+        finally:
+            self.sweeping -= 1
+            if self.sweeping == 0:
+                close_polled(self)
+            self.sweep_at = cyn_clock()
+            self.sweep_at += SWEEP_SHARE * (self.sweep_at - start)
+            self.now = 0
+        return 0
+
+    cdef int sweep_piece(self, int64_t start, int64_t most) except -1:
+        cdef Watcher watcher
+        cdef unsigned answers, count = 0
+        while self.sweep_left > 0 and self.polled:
+            if self.sweep_next >= len(self.polled):
+                self.sweep_next = 0
+            item = self.polled[self.sweep_next]
+            self.sweep_next += 1
+            self.sweep_left -= 1
+            if item is None:
+                continue  # left during this sweep
+            watcher = <Watcher> item
+            if watcher.polled_run == self.sweep_runs:
+                continue
+            watcher.polled_run = self.sweep_runs
+            try:
+                answers = watcher.ask()
+                if answers != watcher.answers and watcher.loop is self:
+                    watcher.answered(answers)
+                    self.note_active(watcher)
+            except EXITS:
+                raise
+            except BaseException:  # as in ask()
+                watcher.on_error()
+            count += 1
+            if count % 16 == 0 and most >= 0 and cyn_clock() - start >= most:
+                break
+        if not self.polled:
+            self.sweep_left = 0
+        return 0
+
+    cdef int check_kinds(self) except -1:
+        """Were methods put into a class of ours, or taken out, since it was read?"""
+        cdef Traits traits
+        cdef bint unused = False
+        for traits in self.kinds:
+            if traits.users <= 0:
+                unused = True
+            else:
+                traits.check()
+        if unused:
+            self.kinds = [traits for traits in self.kinds if (<Traits> traits).users > 0]
+        if self.kinds_revision != revision():
+            self.kinds_revision = revision()
+            for owner in list(self.owners):
+                if owner is not None and (<Watcher> owner).loop is self:
+                    (<Watcher> owner).classify()
+                    (<Watcher> owner).interest_changed()
+        return 0
+
+    # The map
+
+    cdef int read_map(self) except -1:
+        """Compares the map with what we know of it, after a change that was not ours."""
+        self.map_changed = False
+        if not self.watched and isinstance(self.map, dict):
+            self.map_version = cyn_dict_version(self.map)
+        cdef Py_ssize_t fd
+        for fd in range(len(self.owners)):
+            if self.owners[fd] is not None and fd not in self.map:
+                detach(self, <int> fd)
+        for key, obj in list(self.map.items()):
+            self.read_entry(key, obj)
+        return 0
+
+    cdef int read_entry(self, object key, object obj) except -1:
+        cdef Watcher known = None, watcher
+        if key is None:
+            return 0  # it was added without a descriptor, and has none yet
+        if not isinstance(key, int) or key < 0 or key > INT_MAX:
+            return self.refuse_entry(key, obj)
+        cdef int fd = key
+        if fd < len(self.owners):
+            known = self.owners[fd]
+        if known is not None and (known is obj or (known.flags & FOREIGN and (<Foreign> known).target is obj)):
+            return 0
+        if isinstance(obj, Channel) and (<Watcher> obj).loop is None:
+            watcher = <Watcher> obj
+        else:
+            watcher = Foreign.__new__(Foreign)
+            (<Foreign> watcher).target = obj
+            watcher.flags |= FOREIGN
+        try:
+            return watcher.enter(self, fd)
+        except OSError:
+            return self.refuse_entry(key, obj)
+
+    cdef int refuse_entry(self, object key, object obj) except -1:
+        """An entry that is not a descriptor costs its object, not the loop."""
+        self.map.pop(key, None)
+        try:
+            raise failure(EBADF, f"{key!r}, the key of {obj!r} in the map, is no open file descriptor")
+        except OSError:
+            obj.handle_error()
+        return 0
+
+    cdef bint is_in_map(self, Watcher watcher) except -1:
+        """Is it still what the map, which is no dict and tells of no change, holds for its descriptor?"""
+        entry = self.map.get(watcher.key_fd)
+        return entry is watcher or (watcher.flags & FOREIGN and entry is (<Foreign> watcher).target)
+
+    cdef int leave_map(self) except -1:
+        cdef int fd
+        for fd in range(<int> len(self.owners)):
+            detach(self, fd)
+        return Registry.leave_map(self)
+
+    cdef int check_fork(self) except -1:
+        if self.epoch == self.fork_epoch():
+            return 0
+        if self.owner_thread != PyThread_get_thread_ident():  # nor is the walk that the loop's thread may have been in
+            self.sweeping = 0
+            self.asking_recent = False
+            self.asking = None
+            self.runs += 1
+            close_polled(self)
+            close_recent(self)
+        return Registry.check_fork(self)

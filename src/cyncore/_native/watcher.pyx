@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Watcher: who owns a descriptor of a loop. What it wants of the kernel, and which lists of the loop it is in.
+
+Facts that shape it:
+- A watcher knows its loop, a loop its map, and the map its channels: a cycle that the collector sees.
+- Predicates are the program's code: they may close channels, add some, or run the loop. Whoever walks a list of the
+  loop walks it by index, and a watcher that leaves meanwhile leaves a gap. All that changes those lists is in here.
+- `Channel` is a watcher with a socket. What else a program puts into its map has a `Foreign` one.
+"""
+
+from libc.errno cimport errno
+
+from .csrc cimport CYN_PRI, CYN_READ, CYN_WRITE, F_GETFD, cyn_fcntl
+from .internals cimport CYN_FREE_THREADS
+from .plain_socket cimport fileno_of
+from .registry cimport Registry, failure
+from .traits cimport Traits, traits_of
+
+from .. import _rules
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+cdef Py_ssize_t RECENT_MOST = 64       # watchers that are asked before all others
+RECENT_PASSES = 100      # that one stays among them, without an event or another answer
+
+DISCONNECTED = _rules.DISCONNECTED
+EXITS = _rules.EXITS
+
+
+cdef class Watcher(Root):
+    """What has events of a descriptor delivered to it; by itself, an object with the methods of a dispatcher."""
+
+    def __cinit__(self):
+        self.key_fd = self.fileno = -1
+        self.polled_index = -1
+
+    # In a loop, and out of it
+
+    cdef int enter(self, Registry loop, int fd) except -1:
+        """Becomes the owner of ``fd``, or raises and is in no loop."""
+        cdef Traits traits = traits_of(type(self))
+        loop.note_kind(traits)
+        before = loop.register(fd, self)
+        if before is not None:
+            (<Watcher> before).leave_lists()
+        self.loop = loop
+        self.key_fd = fd
+        self.answers = 0
+        self.polled_run = loop.runs - 1
+        if before is not self:  # what an earlier loop had promised is lost with it
+            if self.flags & PENDING:
+                self.flags |= PENDING_LATER
+            self.flags &= ~(BACKED_OFF | PENDING | RECV_EAGAIN | ACCEPT_EMFILE)
+        self.flags &= ~(HELD | MUTED)
+        self.traits = traits
+        traits.users += 1
+        try:
+            self.classify()
+            return self.interest_changed()
+        except BaseException:  # all or nothing: the caller is told
+            detach(loop, fd)
+            raise
+
+    cdef int leave_loop(self) except -1:
+        return detach(self.loop, self.key_fd)
+
+    cdef int leave_lists(self) except -1:
+        """Its descriptor is somebody else's now, or nobody's."""
+        if self.flags & DIRTY:
+            self.dirty_remove()
+        if self.flags & RECENT:
+            self.recent_remove()
+        self.polled_remove()
+        self.loop = None
+        self.key_fd = -1
+        self.traits.users -= 1
+        return 0
+
+    cdef int put(self, Registry loop, int fd) except -1:
+        """Into the loop and into its map. OSError where ``fd`` is not open, RuntimeError where the loop is closed."""
+        loop.check("add_channel")
+        loop.check_fork()
+        if self.its_socket() is None or (self.flags & DIRECT and fileno_of(self.sock) != fd):
+            if cyn_fcntl(fd, F_GETFD) < 0:  # what stands for a socket may have made its number up
+                raise failure(errno, f"{self!r} fd {fd} cannot be added")
+        if self.key_fd >= 0 and self.key_fd != fd:
+            if loop.map.get(self.key_fd) is self:
+                take_out(loop, self.key_fd)
+            else:
+                self.leave_loop()
+        self.enter(loop, fd)
+        return loop.map_put(fd, self)
+
+    cdef int reclass(self) except -1:
+        """It is of another class now."""
+        self.traits.users -= 1
+        self.traits = traits_of(type(self))
+        self.traits.users += 1
+        self.loop.note_kind(self.traits)
+        self.classify()
+        return self.interest_changed()
+
+    cdef int classify(self) except -1:
+        """Finds out whether it must be asked: unless something says what it wants, it must."""
+        return self.polled_add()
+
+    # The lists of the loop
+
+    cdef int polled_add(self) except -1:
+        if self.polled_index < 0:
+            self.loop.polled.append(self)
+            self.polled_index = <int> len(self.loop.polled) - 1
+        return 0
+
+    cdef int polled_remove(self) except -1:
+        cdef Registry loop = self.loop
+        cdef Watcher last
+        if self.polled_index < 0:
+            return 0
+        if loop.sweeping:
+            loop.polled[self.polled_index] = None
+            loop.polled_gaps += 1
+        else:
+            last = <Watcher> loop.polled[len(loop.polled) - 1]
+            loop.polled[self.polled_index] = last
+            last.polled_index = self.polled_index
+            loop.polled.pop()
+            if loop.sweep_left > 0:
+                loop.sweep_left = len(loop.polled)  # the last one may have come to a place behind the cursor
+        self.polled_index = -1
+        return 0
+
+    cdef int dirty_add(self) except -1:
+        """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
+        cdef Registry loop = self.loop
+        if CYN_FREE_THREADS and loop.owner_thread != PyThread_get_thread_ident() and loop.depth:
+            return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
+        loop.dirty.append(self)
+        self.dirty_index = <int> len(loop.dirty) - 1
+        self.flags |= DIRTY
+        if loop.hosted and loop.depth == 0:
+            loop.wake()
+        return 0
+
+    cdef int dirty_remove(self) except -1:
+        """It has left the map: where somebody else polls that, no tick would ever let go of it."""
+        cdef Registry loop = self.loop
+        cdef Py_ssize_t at = self.dirty_index
+        self.flags &= ~DIRTY
+        if at < len(loop.dirty) and loop.dirty[at] is self:
+            loop.dirty[at] = None
+            loop.dirty_gaps += 1
+            if loop.dirty_gaps > 16 and loop.dirty_gaps * 2 > len(loop.dirty):
+                renumber_dirty(loop)
+        elif loop.asking is not None and at < len(loop.asking) and loop.asking[at] is self:
+            loop.asking[at] = None
+        return 0
+
+    cdef int recent_add(self) except -1:
+        """It was active: an event, an assignment, another answer than before."""
+        cdef Registry loop = self.loop
+        cdef Watcher other
+        cdef int _tries
+        self.idle_passes = 0
+        if self.flags & RECENT:
+            return 0
+        if len(loop.recent) < RECENT_MOST:
+            loop.recent.append(self)
+            self.recent_index = <int> len(loop.recent) - 1
+            self.flags |= RECENT
+            return 0
+        if loop.asking_recent:
+            return 0
+        for _tries in range(4):  # in the place of one that had nothing to say when it was asked last
+            loop.recent_next = (loop.recent_next + 1) % <int> len(loop.recent)
+            other = <Watcher> loop.recent[loop.recent_next]
+            if other.idle_passes:
+                other.flags &= ~RECENT
+                loop.recent[loop.recent_next] = self
+                self.recent_index = loop.recent_next
+                self.flags |= RECENT
+                break
+        return 0
+
+    cdef int recent_remove(self) except -1:
+        cdef Registry loop = self.loop
+        cdef Watcher last
+        self.flags &= ~RECENT
+        if loop.asking_recent:  # somebody walks over the list
+            loop.recent[self.recent_index] = None
+            loop.recent_gaps = True
+            return 0
+        last = <Watcher> loop.recent[len(loop.recent) - 1]
+        loop.recent[self.recent_index] = last
+        last.recent_index = self.recent_index
+        loop.recent.pop()
+        return 0
+
+    # What is wanted
+
+    cdef object subject(self):
+        """The object whose methods are called."""
+        return self
+
+    cdef object its_socket(self):
+        return self.sock
+
+    cdef unsigned ask(self) except? 0xFFFFFFFF:
+        """Asks the predicates; what they raise is the caller's to handle. Returns their answers, as `answers` has them.
+
+        By themselves they are a mask of what is wanted.
+        """
+        subject = self.subject()
+        cdef unsigned answers = 0
+        if subject.readable():
+            answers = CYN_READ | CYN_PRI
+        if subject.writable() and not subject.accepting:
+            answers |= CYN_WRITE
+        return answers
+
+    cdef unsigned interest(self) except? 0xFFFFFFFF:
+        """The mask that is wanted of the kernel now, by the last answers of the predicates."""
+        return self.answers
+
+    cdef int arm(self) except -1:
+        """Tells the poller what is wanted. No system call."""
+        cdef Registry loop = self.loop
+        cdef unsigned wanted
+        if loop is None:
+            return 0
+        wanted = self.interest()
+        if self.flags & HELD:
+            if not wanted & CYN_READ:
+                wanted = 0
+            else:
+                self.flags &= ~HELD
+        if self.flags & PENDING_LATER and wanted & CYN_READ:
+            self.flags &= ~PENDING_LATER
+            self.deliver_pending()
+        if self.loop is not loop:
+            return 0  # the program's code was asked on the way, and has closed it
+        return loop.want(self.key_fd, wanted)
+
+    cdef int answered(self, unsigned answers) except -1:
+        self.answers = answers
+        return self.arm()
+
+    cdef int ask_soon(self) except -1:
+        """Its predicates are asked before the next wait, and a wait that is in progress ends."""
+        if not self.flags & DIRTY:
+            self.dirty_add()
+        return self.loop.changed()
+
+    cdef int interest_changed(self) except -1:
+        """Something has changed: what is wanted follows, at once or when the predicates have been asked."""
+        if self.loop is not None and self.polled_index >= 0:
+            return self.ask_soon()
+        return self.arm()
+
+    # Events
+
+    cdef int on_read(self) except -1:
+        self.subject().handle_read_event()
+        return 0
+
+    cdef int on_write(self) except -1:
+        self.subject().handle_write_event()
+        return 0
+
+    cdef int on_urgent(self) except -1:
+        self.subject().handle_expt_event()
+        return 0
+
+    cdef int on_close(self) except -1:
+        self.subject().handle_close()
+        return 0
+
+    cdef int on_error(self) except -1:
+        self.subject().handle_error()
+        return 0
+
+    cdef int failed(self, object error) except -1:
+        """``error`` has left a handler of it, and is the exception being handled."""
+        if isinstance(error, OSError):
+            if self.flags & ACCEPT_EMFILE:
+                return 0  # out of descriptors: the listener has backed off
+            if self.flags & RECV_EAGAIN and isinstance(error, BlockingIOError):
+                return 0  # a spurious event: there was nothing to read
+            if error.errno in DISCONNECTED:
+                return self.on_close()
+        return self.on_error()
+
+    # Bytes that a TLS socket has read from the kernel already, and of which no event will tell
+
+    cdef int pending(self) except -1:
+        """How many bytes the socket, or what behaves like one, has read and not given out."""
+        pending = getattr(self.its_socket(), "pending", None)
+        if not callable(pending):
+            return 0
+        count = pending()
+        return count if isinstance(count, int) and count > 0 else 0
+
+    cdef int deliver_pending(self) except -1:
+        """Where there are such bytes, the next tick delivers another read event."""
+        if self.key_fd >= 0 and not self.flags & PENDING and self.pending() > 0:
+            self.flags |= PENDING
+            self.loop.queue(_read_pending, (self, self.its_socket()))
+        return 0
+
+
+def _read_pending(Watcher watcher, sock):
+    cdef Registry loop = watcher.loop
+    watcher.flags &= ~PENDING
+    if loop is None or watcher.its_socket() is not sock:
+        return
+    if not watcher.interest() & CYN_READ:
+        watcher.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
+        return
+    watcher.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
+    try:
+        watcher.on_read()
+        if watcher.loop is loop and watcher.its_socket() is sock:
+            watcher.deliver_pending()
+    except EXITS:
+        raise
+    except BaseException as error:
+        watcher.failed(error)
+    if watcher.loop is loop and watcher.polled_index >= 0:
+        watcher.ask_soon()
+
+
+cdef class Foreign(Watcher):
+    """Stands in the loop for an object that is not a Channel, or for one under a second descriptor."""
+
+    def __repr__(self):
+        return repr(self.target)
+
+    cdef object subject(self):
+        return self.target
+
+
+cdef int detach(Registry loop, int fd) except -1:
+    """Whoever owns ``fd`` leaves the loop, and stays in the map."""
+    before = loop.unregister(fd)
+    if before is not None:
+        (<Watcher> before).leave_lists()
+    return 0
+
+
+cdef int take_out(Registry loop, int fd) except -1:
+    """Out of the loop and out of its map."""
+    _before = loop.map.get(fd)
+    detach(loop, fd)
+    return loop.map_remove(fd)
+
+
+cdef int close_polled(Registry loop) except -1:
+    """After a sweep: closes the gaps that those have left who went meanwhile."""
+    cdef Py_ssize_t at
+    if loop.polled_gaps:
+        loop.polled = [watcher for watcher in loop.polled if watcher is not None]
+        loop.polled_gaps = 0
+        for at in range(len(loop.polled)):
+            (<Watcher> loop.polled[at]).polled_index = <int> at
+        if loop.sweep_left > 0:
+            loop.sweep_left = len(loop.polled)  # places have changed: once round from here
+    return 0
+
+
+cdef int close_recent(Registry loop) except -1:
+    """Drops those that have left, and those that were idle for long."""
+    cdef Watcher watcher
+    cdef list kept = [
+        entry for entry in loop.recent if entry is not None and (<Watcher> entry).idle_passes <= RECENT_PASSES
+    ]
+    for entry in loop.recent:
+        if entry is not None:
+            (<Watcher> entry).flags &= ~RECENT
+    loop.recent = kept
+    loop.recent_gaps = False
+    for at, entry in enumerate(kept):
+        watcher = <Watcher> entry
+        watcher.flags |= RECENT
+        watcher.recent_index = at
+    return 0
+
+
+cdef int renumber_dirty(Registry loop) except -1:
+    loop.dirty = [entry for entry in loop.dirty if entry is not None]
+    loop.dirty_gaps = 0
+    for at, entry in enumerate(loop.dirty):
+        (<Watcher> entry).dirty_index = at
+    return 0

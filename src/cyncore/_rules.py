@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""What both engines and the public modules agree on: errnos, numbers, and how arguments are checked.
+
+The compiled engine calls the functions here where a loop is made, and where an argument is of an unusual type or wrong:
+never once per event. Every import of cyncore loads this module, so it imports only what Python has loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import get_ident
+from errno import (
+    EBADF,
+    ECONNABORTED,
+    ECONNRESET,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENOTCONN,
+    EPIPE,
+    ESHUTDOWN,
+    errorcode,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+else:
+    Any = object
+
+
+class ExitNow(Exception):
+    """Raised by a handler or a callback to leave the loop."""
+
+
+EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
+"""These leave the loop. Any other exception goes to the channel, or to the loop whose call raised it."""
+
+# Errnos
+
+DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
+"""The connection is lost: `handle_close` is called, and no error is raised."""
+
+OUT_OF_DESCRIPTORS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
+"""accept(2) has no room for a connection: it stays in the backlog, and the listener waits before it tries again."""
+
+LOST_IN_BACKLOG = frozenset(
+    number
+    for number, name in errorcode.items()
+    if name in ("EAGAIN", "EWOULDBLOCK", "ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN")
+    or name in ("ENONET", "EHOSTUNREACH", "ENETUNREACH")
+)
+"""accept(2) found no connection, or one that was lost before it could be accepted. The listener itself is well."""
+
+# Numbers
+
+ACCEPT_BURST = 16
+"""Connections that a listener with the default `handle_accept` accepts for one event."""
+
+BACKOFF_FIRST = 100
+"""Milliseconds that a listener waits when it is out of descriptors for the first time; doubled each time after that."""
+
+BACKOFF_LAST = 1000
+"""The longest such wait, in milliseconds."""
+
+LOG_INTERVAL = 1.0
+"""Seconds between two warnings that listeners are out of descriptors."""
+
+CHUNK = 65536
+"""Bytes that `dispatcher_with_send` offers to one send(2): about what a socket buffer takes at once."""
+
+CHAT_BUFFER = 65536
+"""Bytes that an `async_chat` reads, and sends, at once where its class does not say."""
+
+LATEST = 9.2e9
+"""The latest time of a timer, in seconds of `Loop.time`: 64 bits of nanoseconds hold 292 years."""
+
+LAST_DESCRIPTOR = 2**31 - 1
+"""A descriptor is an int of C."""
+
+
+# Arguments
+
+
+def backend_name(name: Any, known: tuple[str, ...]) -> Any:
+    """The backend that a loop was asked for, or else the environment's; None where neither names one.
+
+    ValueError where it is not one of those ``known``.
+    """
+    if name is None:
+        name = os.environ.get("CYNCORE_BACKEND") or None
+    if name is not None and name not in known:
+        raise ValueError(f"no such backend: {name!r}; there are: {', '.join(known)}")
+    return name
+
+
+def debug_wanted() -> bool:
+    """Does the environment, or Python's development mode, ask for the checks of ``Loop(debug=True)``?"""
+    return os.environ.get("CYNCORE_DEBUG", "") not in ("", "0") or sys.flags.dev_mode
+
+
+def check_map(map: Any) -> None:
+    """TypeError where ``map`` is not what a loop can serve: a dict, or an object with the methods of one."""
+    if not all(hasattr(map, name) for name in ("items", "get", "__contains__", "__delitem__")):
+        raise TypeError(f"a map of channels must be a dict or behave like one, not {map!r}")
+
+
+def number(name: str, value: Any) -> float:
+    """``value`` as a float. TypeError, which names the argument, where it is not a number."""
+    if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:  # an integer above or below all floats
+        return float("inf") if value > 0 else -float("inf")
+
+
+def rounds(count: Any) -> int:
+    """How many rounds ``while count > 0`` with ``count = count - 1`` makes, as the old loop had it; 0 or more."""
+    return int(min(max(-(-number("count", count) // 1), 0), LAST_DESCRIPTOR))
+
+
+def bad_time(when: float) -> ValueError:
+    """The error for a timer at a time that is not finite, or later than `LATEST`."""
+    return ValueError(f"the time of a call must be finite, and at most {LATEST:g} seconds, not {when!r}")
+
+
+# Words
+
+
+def failure(error: int, what: str) -> OSError:
+    """An OSError that says which operation failed, behind the system's own text for the errno ``error``."""
+    return OSError(error, f"{os.strerror(error)}: {what}")
+
+
+def thread_name(ident: int | None) -> str:
+    """The name of a running thread, in quotes; its number where Python knows no name of it."""
+    threading = sys.modules.get("threading")
+    for thread in () if threading is None else threading.enumerate():
+        if thread.ident == ident:
+            return repr(thread.name)
+    return str(ident)
+
+
+def wrong_thread(method: str, loop: object, owner: int) -> RuntimeError:
+    """The error for a method that was called by another thread than the one, ``owner``, that runs the loop."""
+    return RuntimeError(
+        f"{method}: called in thread {thread_name(get_ident())}, but {loop!r} runs in thread {thread_name(owner)}; "
+        "use call_soon_threadsafe"
+    )

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""How often a loop asks the kernel for events, counted by strace in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyncore import Loop
+from tests.support.trace import trace
+
+MESSAGES = 64
+# A child sends a message whenever it has got the last one back: the loop has one event at a time, and waits for each.
+ECHO = f"""
+import os, socket
+from cyncore import Loop, dispatcher
+from cyncore.asyncore import ExitNow
+
+class Echo(dispatcher):
+    def handle_read(self):
+        data = self.recv(100)
+        if data:
+            self.send(data)
+
+    def handle_close(self):
+        raise ExitNow
+
+# On one core the loop takes nobody for a thread that computes, beside which it would look more often.
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+near, far = socket.socketpair()
+if os.fork() == 0:
+    near.close()
+    for _ in range({MESSAGES}):
+        far.send(b"x")
+        far.recv(100)
+    os._exit(0)
+far.close()
+loop = Loop()
+channel = Echo(near, loop.map)
+try:
+    loop.run()
+except ExitNow:
+    pass
+os._exit(0)
+"""
+
+
+# With "?", as not every machine has the older ones.
+WAITS = {"epoll": "?epoll_wait,epoll_pwait,?epoll_pwait2", "poll": "?poll,ppoll", "select": "?select,pselect6"}
+
+
+def test_loop_that_waits_for_single_events_asks_once_for_each(loop: Loop, tmp_path: Path) -> None:
+    calls = trace(ECHO, WAITS.get(loop.backend, ""), tmp_path)
+    assert MESSAGES <= len(calls) <= MESSAGES + MESSAGES // 16 + 6

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: MIT
+"""Threads: one at a time is in a loop, a second one waits its turn, and debug mode tells of a wrong one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import cyncore.asyncore as asyncore
+from cyncore import BACKENDS, Loop, dispatcher
+from tests.support.peers import Peers, Recorder, poll_until
+
+
+@contextmanager
+def busy_elsewhere(loop: Loop) -> Iterator[None]:
+    """Another thread is in the loop, held up in a callback."""
+    entered, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        release.wait()
+
+    loop.call_soon_threadsafe(hold)
+    other = threading.Thread(target=loop.poll, name="busy")
+    other.start()
+    entered.wait()
+    try:
+        yield
+    finally:
+        release.set()
+        other.join()
+
+
+def test_a_second_thread_that_does_not_get_its_turn_returns(loop: Loop, peers: Peers) -> None:
+    channel, peer = peers.channel(Recorder, loop.map)
+    peer.send(b"x")
+    with busy_elsewhere(loop):
+        assert loop.poll(0.01) == 0
+        asyncore.loop(0.01, map=loop.map, count=2)
+        assert channel.got == b""
+    loop.poll()
+    assert channel.got == b"x"
+
+
+def test_two_threads_are_never_in_handlers_of_one_map_at_once(loop: Loop, peers: Peers) -> None:
+    inside = threading.Lock()
+    overlaps: list[str] = []
+
+    class Checker(Recorder):
+        def handle_read(self) -> None:
+            if not inside.acquire(blocking=False):
+                overlaps.append("two threads")
+                return
+            Recorder.handle_read(self)
+            inside.release()
+
+        def handle_error(self) -> None:
+            raise AssertionError
+
+    channel, peer = peers.channel(Checker, loop.map, size=1)
+    peer.send(b"x" * 2000)
+
+    def serve() -> None:
+        while len(channel.got) < 2000:
+            asyncore.loop(0.01, map=loop.map, count=5)
+
+    threads = [threading.Thread(target=serve) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == []
+    assert channel.got == b"x" * 2000
+
+
+def test_threads_run_loops_of_their_own(peers: Peers) -> None:
+    results: dict[int, bytes] = {}
+
+    def serve(number: int) -> None:
+        with Loop() as loop:
+            channel, peer = Recorder(ours[number], loop.map, size=3), theirs[number]
+            for _ in range(100):
+                peer.send(b"%03d" % number)
+                loop.poll(5)
+            results[number] = channel.got
+
+    ours, theirs = zip(*(peers.pair() for _ in range(4)), strict=True)
+    threads = [threading.Thread(target=serve, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: b"%03d" % number * 100 for number in range(4)}
+
+
+def test_two_threads_that_ask_for_the_loop_of_a_map_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Environment(dict[str, str]):
+        """Lets the other thread run while a loop is being made."""
+
+        def get(self, name: str, default: Any = None) -> Any:
+            if name == "CYNCORE_BACKEND" and not threads:
+                threads.append(threading.Thread(target=ask))
+                threads[0].start()
+                threads[0].join(0.1)  # in vain, where it waits for the one that was first
+            return super().get(name, default)
+
+    def ask() -> None:
+        try:
+            found.append(Loop.of(map))
+        except Exception as error:
+            found.append(error)
+
+    map: dict[int, Any] = {}
+    found: list[Any] = []
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(os, "environ", Environment(os.environ))
+    ask()
+    threads[0].join(10)
+    assert isinstance(found[0], Loop)
+    assert found[0] is found[1]
+    assert found[0].map is map
+    found[0].close()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_channel_that_comes_into_a_map_that_a_thread_serves_already_is_served(peers: Peers, begun: bool) -> None:
+    class Client(Recorder):
+        def handle_write(self) -> None:
+            self.send(self.queue)
+            self.queue = b""
+
+        # Nothing is wanted of a socket that is not connected yet: the kernel calls it hung up.
+        def readable(self) -> bool:
+            return self.connected
+
+        def writable(self) -> bool:
+            return bool(self.queue)
+
+        queue = b""
+
+    def serve() -> None:
+        rounds = 0
+        while not done.is_set():
+            try:
+                asyncore.loop(timeout=0.001, map=map, count=1)
+            except Exception as error:
+                raised.append(error)
+                return
+            rounds += 1
+            if rounds == 10:
+                served.set()
+
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(5)
+    peers.keep(server)
+    raised: list[Exception] = []
+    for _ in range(10):
+        map: dict[int, Any] = {}
+        done, served = threading.Event(), threading.Event()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert not begun or served.wait(10)
+        client = Client(None, map)
+        client.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+        peers.keep(client.socket)
+        client.connect(server.getsockname())
+        client.queue = b"hello"
+        far, _ = server.accept()
+        peers.keep(far)
+        far.settimeout(5)
+        assert far.recv(100) == b"hello"
+        done.set()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert not raised
+        client.close()
+
+
+# Debug mode
+
+
+WRONG: dict[str, Callable[[Loop], object]] = {
+    "call_soon": lambda loop: loop.call_soon(print),
+    "call_later": lambda loop: loop.call_later(1, print),
+    "call_at": lambda loop: loop.call_at(1, print),
+    "poll": lambda loop: loop.poll(),
+    "run": lambda loop: loop.run(),
+    "add_channel": lambda loop: add_channel(loop),
+}
+
+
+def add_channel(loop: Loop) -> None:
+    one, two = socket.socketpair()
+    with one, two:
+        dispatcher(one, loop.map)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_debug_mode_names_a_call_from_a_wrong_thread(name: str) -> None:
+    with Loop(debug=True) as loop, busy_elsewhere(loop), pytest.raises(RuntimeError, match=name):
+        WRONG[name](loop)
+
+
+def test_debug_mode_lets_other_threads_do_what_they_may() -> None:
+    made: list[str] = []
+    with Loop(debug=True) as loop:
+        with busy_elsewhere(loop):
+            loop.call_soon_threadsafe(made.append, "made")
+            loop.wake()
+            loop.stop()
+        loop.run_map(0, 1)
+        loop.poll()
+    assert made == ["made"]
+
+
+def test_debug_mode_lets_anyone_prepare_a_loop_that_never_ran() -> None:
+    made: list[str] = []
+    with Loop(debug=True) as loop:
+        loop.call_soon(made.append, "made")
+        helper = threading.Thread(target=loop.run)
+        helper.start()
+        helper.join()
+    assert made == ["made"]
+
+
+@pytest.mark.parametrize("name", ["pause_reading", "resume_reading"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_debug_mode_refuses_to_pause_from_another_thread(backend: str, name: str, peers: Peers) -> None:
+    raised: list[BaseException | None] = []
+
+    def meddle() -> None:
+        try:
+            getattr(channel, name)()
+        except BaseException as error:
+            raised.append(error)
+        else:
+            raised.append(None)
+
+    def call() -> None:  # in the loop's thread, which so runs the loop until the other has tried
+        helper = threading.Thread(target=meddle)
+        helper.start()
+        helper.join(5)
+
+    with Loop(backend=backend, debug=True) as loop:
+        channel, far = peers.channel(Recorder, loop.map)
+        loop.call_soon(call)
+        loop.poll()
+        assert [type(error) for error in raised] == [RuntimeError]
+        getattr(channel, name)()  # nobody runs it now
+        channel.resume_reading()
+        far.send(b"x")
+        poll_until(loop, lambda: channel.got == b"x", 100)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_debug_mode_lets_another_thread_close(backend: str, peers: Peers) -> None:
+    with Loop(backend=backend, debug=True) as loop:
+        channel, _ = peers.channel(Recorder, loop.map)
+        helper = threading.Thread(target=channel.close)
+        loop.call_soon(helper.start)
+        loop.call_soon(helper.join, 5)
+        loop.poll()
+        poll_until(loop, lambda: not loop.map, 100)
+    assert channel.seen == []
