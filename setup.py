@@ -39,7 +39,8 @@ CSRC = {
     "outbox": ["sys"],
     "fifo": ["sys"],
     "chat_input": [],
-    "chat": ["sys"],
+    "chat_output": ["sys"],
+    "chat": [],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
 SHARED = "cyncore._native._cyutility"

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What an `async_chat` does, over nothing but its attributes: the engine in plain Python runs on it, and the compiled
-one for a class that has one of these attributes, or a `get_terminator`, of its own.
+"""What an `async_chat` does, on nothing but its attributes: the part that both engines share.
+
+The engine in plain Python is built on this module. The compiled engine uses it for a class that has one of these
+attributes, or a `get_terminator`, of its own: its C code would not see what such a class does.
+
+No function here looks up a name on a channel that the old modules do not have, except the public `max_incoming`,
+`max_outgoing` and `gather_pushes`: a program may have any other name for purposes of its own.
 """
 
 from __future__ import annotations
@@ -12,15 +17,36 @@ if TYPE_CHECKING:
 else:
     Any = object
 
-_PIECES = 64  # parts of the queue that are put together at once
+MAX_PIECES = 64  # items of the queue that are sent in one call
+DROPPED = -1  # the size of a piece that is longer than `max_incoming`
 
 
 class LimitExceeded(Exception):
     """A peer sends a line longer than `max_incoming`, or leaves more than `max_outgoing` bytes unread."""
 
 
+class Piece:
+    """The piece of input that is being delivered."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0  # bytes delivered since the last terminator, or DROPPED: the rest of it is dropped
+
+
+class Sending:
+    """How a channel's queue is sent."""
+
+    __slots__ = ("blocked", "joins", "leaving")
+
+    def __init__(self, leaving: bool = False) -> None:
+        self.leaving = leaving  # the channel is being closed, so that errors are not reported
+        self.joins = False  # several items leave in one call
+        self.blocked = False  # the socket did not take all that it was offered last
+
+
 def find_prefix_at_end(haystack: bytes, needle: bytes) -> int:
-    """How many bytes at the end of ``haystack`` are the beginning of ``needle``, which is longer than that."""
+    """Returns how many bytes at the end of ``haystack`` are the beginning of ``needle``, but not all of it."""
     for length in range(len(needle) - 1, 0, -1):
         if haystack.endswith(needle[:length]):
             return length
@@ -28,26 +54,37 @@ def find_prefix_at_end(haystack: bytes, needle: bytes) -> int:
 
 
 def wants_more(error: OSError) -> bool:
-    """Does TLS have to read or write something of its own first?"""
+    """Returns True if a TLS socket has to read or write something of its own first."""
     return type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError")
 
 
-def size_in(channel: Any, name: str) -> Any:
-    """How many bytes an attribute says."""
+def size_setting(channel: Any, name: str) -> Any:
+    """Looks up a number of bytes. TypeError if it is something else."""
     size = getattr(channel, name)
     if not hasattr(size, "__index__"):
         raise TypeError(f"{type(channel).__qualname__}.{name} is {size!r}: a number of bytes is wanted")
     return size
 
 
+def limit_exceeded(channel: Any, what: str, limit: int) -> None:
+    """Calls handle_error with a `LimitExceeded` being handled."""
+    try:
+        raise LimitExceeded(f"{channel!r} fd {channel._fileno}: {what} {limit} bytes")
+    except LimitExceeded:
+        channel.handle_error()
+
+
 # Input
 
 
-def read(channel: Any, told: Callable[[Any], None] | None = None) -> None:
-    """Takes what came and hands it on. ``told``: calls `found_terminator`, if it is not just to be called."""
+def read(channel: Any, piece: Piece, call_found: Callable[[Any], None] | None = None) -> None:
+    """Receives once, and delivers what came.
+
+    ``call_found`` calls `found_terminator` of the channel; None: it is called without further ado.
+    """
     was_open = channel._fileno is not None
     try:
-        data = channel.recv(size_in(channel, "ac_in_buffer_size"))
+        data = channel.recv(size_setting(channel, "ac_in_buffer_size"))
     except BlockingIOError:
         return
     except OSError as error:
@@ -57,31 +94,34 @@ def read(channel: Any, told: Callable[[Any], None] | None = None) -> None:
     if isinstance(data, str) and channel.use_encoding:
         data = data.encode(channel.encoding)
     channel.ac_in_buffer = channel.ac_in_buffer + data
-    deliver(channel, was_open, told)
+    deliver(channel, piece, was_open, call_found)
 
 
-def deliver(channel: Any, was_open: bool, told: Callable[[Any], None] | None = None) -> None:
-    """Hands on what can be: until nothing is left but, perhaps, the beginning of a terminator.
+def deliver(channel: Any, piece: Piece, was_open: bool, call_found: Callable[[Any], None] | None = None) -> None:
+    """Delivers the input, until nothing is left of it but, perhaps, the beginning of a terminator.
 
-    ``was_open``: a channel that is closed now was closed meanwhile, and is told nothing more.
+    ``was_open``: the channel was open before. If it is closed now, a handler has closed it, and no other is called.
     """
     while channel.ac_in_buffer and not (was_open and channel._fileno is None):
         terminator = channel.get_terminator()
-        size = len(channel.ac_in_buffer)
         if not terminator:
-            _collect(channel, channel.ac_in_buffer, False)
+            _collect(channel, piece, channel.ac_in_buffer, False)
             channel.ac_in_buffer = b""
-        elif isinstance(terminator, int):
-            _deliver_counted(channel, terminator, size, was_open, told)
+            continue
+        if isinstance(terminator, int):
+            ended: bool | None = _deliver_counted(channel, piece, terminator)
         elif isinstance(terminator, (bytes, bytearray, memoryview)):
-            if not _deliver_line(channel, bytes(terminator), size, was_open, told):
+            ended = _deliver_line(channel, piece, bytes(terminator))
+            if ended is None:
                 return
         else:
             raise TypeError(f"{channel!r}: a terminator is bytes, a number or None, not {terminator!r}")
+        if ended and not (was_open and channel._fileno is None):
+            _piece_ended(channel, piece, call_found)
 
 
 def piece_follows(channel: Any) -> bool:
-    """Is a whole piece in `ac_in_buffer`?"""
+    """Returns True if `ac_in_buffer` holds a complete piece."""
     terminator = channel.get_terminator()
     if not terminator:
         return False
@@ -90,74 +130,69 @@ def piece_follows(channel: Any) -> bool:
     return isinstance(terminator, (bytes, bytearray, memoryview)) and bytes(terminator) in channel.ac_in_buffer
 
 
-def _deliver_counted(channel: Any, count: int, size: int, was_open: bool, told: Callable[[Any], None] | None) -> None:
+def _deliver_counted(channel: Any, piece: Piece, count: int) -> bool:
+    """One step of `deliver` for a terminator that is a number of bytes. Returns True if the piece has ended."""
     if count < 0:
         raise ValueError(f"{channel!r}: a terminator counts bytes, from 0 on: {count!r}")
+    size = len(channel.ac_in_buffer)
     if size < count:
-        _collect(channel, channel.ac_in_buffer, False)
+        _collect(channel, piece, channel.ac_in_buffer, False)
         channel.ac_in_buffer = b""
         channel.terminator = channel.terminator - size
-        return
-    _collect(channel, channel.ac_in_buffer[:count], False)
+        return False
+    _collect(channel, piece, channel.ac_in_buffer[:count], False)
     channel.ac_in_buffer = channel.ac_in_buffer[count:]
     channel.terminator = 0
-    if was_open <= (channel._fileno is not None):
-        _found(channel, told)
+    return True
 
 
-def _deliver_line(
-    channel: Any, terminator: bytes, size: int, was_open: bool, told: Callable[[Any], None] | None
-) -> bool:
-    """False: the rest may be the beginning of a terminator."""
+def _deliver_line(channel: Any, piece: Piece, terminator: bytes) -> bool | None:
+    """One step of `deliver` for a terminator of bytes. Returns True if the piece has ended.
+
+    None: what is left may be the beginning of a terminator.
+    """
+    size = len(channel.ac_in_buffer)
     at = channel.ac_in_buffer.find(terminator)
     if at >= 0:
         if at:
-            _collect(channel, channel.ac_in_buffer[:at], True)
+            _collect(channel, piece, channel.ac_in_buffer[:at], True)
         channel.ac_in_buffer = channel.ac_in_buffer[at + len(terminator) :]
-        if was_open <= (channel._fileno is not None):
-            _found(channel, told)
         return True
     held = find_prefix_at_end(channel.ac_in_buffer, terminator)
     if held:
         if held != size:
-            _collect(channel, channel.ac_in_buffer[:-held], True)
+            _collect(channel, piece, channel.ac_in_buffer[:-held], True)
             channel.ac_in_buffer = channel.ac_in_buffer[-held:]
-        return False
-    _collect(channel, channel.ac_in_buffer, True)
+        return None
+    _collect(channel, piece, channel.ac_in_buffer, True)
     channel.ac_in_buffer = b""
-    return True
+    return False
 
 
-def _collect(channel: Any, data: bytes, line: bool) -> None:
-    if channel._collected < 0:
-        return  # the rest of a line that was refused
-    most = channel.max_incoming
-    if line and most is not None and channel._collected + len(data) > most:
-        channel._collected = -1
-        del channel.incoming[:]
-        too_much(channel, "input without a terminator, max_incoming", most)
+def _collect(channel: Any, piece: Piece, data: bytes, counts: bool) -> None:
+    """Delivers a part of a piece. ``counts``: `max_incoming` limits the piece, which ends with bytes."""
+    if piece.size == DROPPED:
         return
-    channel._collected = channel._collected + len(data) if line else 0
+    limit = channel.max_incoming
+    if counts and limit is not None and piece.size + len(data) > limit:
+        piece.size = DROPPED
+        del channel.incoming[:]
+        limit_exceeded(channel, "input without a terminator, max_incoming", limit)
+        return
+    piece.size = piece.size + len(data) if counts else 0
     channel.collect_incoming_data(data)
 
 
-def _found(channel: Any, told: Callable[[Any], None] | None) -> None:
-    refused = channel._collected < 0
-    channel._collected = 0
-    if refused:
+def _piece_ended(channel: Any, piece: Piece, call_found: Callable[[Any], None] | None) -> None:
+    """Calls found_terminator, unless the piece was longer than `max_incoming`."""
+    was_dropped = piece.size == DROPPED
+    piece.size = 0
+    if was_dropped:
         return
-    if told is None:
+    if call_found is None:
         channel.found_terminator()
     else:
-        told(channel)
-
-
-def too_much(channel: Any, what: str, most: int) -> None:
-    """Tells the channel that a limit is exceeded."""
-    try:
-        raise LimitExceeded(f"{channel!r} fd {channel._fileno}: {what} {most} bytes")
-    except LimitExceeded:
-        channel.handle_error()
+        call_found(channel)
 
 
 # Output
@@ -170,72 +205,72 @@ def put(channel: Any, item: Any) -> None:
         channel.initiate_send()
 
 
-def waiting(channel: Any) -> int:
-    """Bytes that are queued, what producers have not given excepted."""
-    return sum(map(size_of, list(channel.producer_fifo)))
-
-
-def has_room(channel: Any, item: Any, count: Callable[[Any], int] = waiting) -> bool:
-    """May it be queued? Tells the channel where it may not. ``count``: how many bytes of a channel wait."""
-    most = channel.max_outgoing
-    if most is None or not isinstance(item, bytes) or count(channel) + len(item) <= most:
-        return True
-    channel.initiate_send()
-    if count(channel) + len(item) <= most:
-        return True
-    too_much(channel, "output that waits, max_outgoing", most)
-    return False
-
-
 def size_of(item: Any) -> int:
-    """Its bytes; none, where it is a producer."""
+    """Returns how many bytes an item of the queue counts for; 0 if it is a producer."""
     return len(item) if isinstance(item, bytes) else 0
 
 
-def send(channel: Any, connected: bool = False, closes: bool = True, joined: bool = False) -> None:
+def count_waiting(channel: Any) -> int:
+    """Returns the bytes that are queued, without those that producers have not given yet."""
+    return sum(map(size_of, list(channel.producer_fifo)))
+
+
+def has_room(channel: Any, item: Any, count: Callable[[Any], int] = count_waiting) -> bool:
+    """Returns True if the item may be queued. If not, the program has been told. ``count``: does `count_waiting`."""
+    limit = channel.max_outgoing
+    if limit is None or not isinstance(item, bytes) or count(channel) + len(item) <= limit:
+        return True
+    channel.initiate_send()
+    if count(channel) + len(item) <= limit:
+        return True
+    limit_exceeded(channel, "output that waits, max_outgoing", limit)
+    return False
+
+
+def send(channel: Any, sending: Sending, connected: bool, closes: bool) -> bool:
     """Sends what the socket takes now of the queue, `ac_out_buffer_size` bytes at most.
 
-    ``connected``: it was when this was queued, whatever it is said to be now. ``closes``: where a None comes next, the
-    channel is closed. ``joined``: several items leave in one call.
+    ``connected``: there was a connection when this was queued, whatever `connected` says now. ``closes``: the channel
+    may be closed. Returns True if a None came next, so that the caller is to call `handle_close`.
     """
     fifo = channel.producer_fifo
     was_open = channel._fileno is not None
-    has_sent = False  # then the close has a turn of its own, and before that there may be more to read
-    leaving = getattr(channel, "_leaving", False)
-    room = size_in(channel, "ac_out_buffer_size")
-    while fifo and room > 0 and (channel.connected or connected) and was_open <= (channel._fileno is not None):
+    has_sent = False
+    room = size_setting(channel, "ac_out_buffer_size")
+    while fifo and room > 0 and (channel.connected or connected) and not (was_open and channel._fileno is None):
         first = fifo[0]
         if first is None:
-            if closes and not (has_sent and not channel.gather_pushes):
-                del fifo[0]
-                channel._sending_ends()
-                if not leaving:
-                    channel.handle_close()
-            return
-        if not refill(channel):
+            # After something was sent the close waits for a write event, since there may be more to read before.
+            if not closes or (has_sent and not channel.gather_pushes):
+                return False
+            del fifo[0]
+            return True
+        if not refill_step(channel):
             continue
         first = fifo[0]
-        data = _joined(fifo, room) if joined and not channel._blocked else first[:room]
+        joins = sending.joins and not sending.blocked  # pieces are not joined again and again while there is no room
+        data = _joined(fifo, room) if joins else first[:room]
         try:
             count = channel.send(data)
         except OSError as error:
-            if not leaving and not wants_more(error):
+            if not sending.leaving and not wants_more(error):
                 channel.handle_error()
-            return
-        if joined:
-            channel._blocked = count < len(data)  # whoever pushes meanwhile need not join it all each time
+            return False
+        if sending.joins:
+            sending.blocked = count < len(data)
         if not count or not fifo or fifo[0] is not first:
-            return  # no room, closed by that, or the queue is another
+            return False  # there is no room, or send() has closed the channel, or changed the queue
         _drop(fifo, count)
         has_sent = True
         if count < len(data):
-            return
+            return False
         room -= count
+    return False
 
 
 def _joined(fifo: Any, room: int) -> bytes:
     pieces = []
-    for place in range(min(len(fifo), _PIECES)):  # by index: a signal handler may push meanwhile
+    for place in range(min(len(fifo), MAX_PIECES)):  # by index, since a signal handler may push meanwhile
         item = fifo[place]
         if room <= 0 or not isinstance(item, (bytes, bytearray, memoryview)):
             break
@@ -245,7 +280,7 @@ def _joined(fifo: Any, room: int) -> bytes:
 
 
 def _drop(fifo: Any, count: int) -> None:
-    """So many bytes of the front are gone."""
+    """Removes so many bytes from the front of a queue."""
     while count > 0 and fifo:
         first = fifo[0]
         if count < len(first):
@@ -255,8 +290,8 @@ def _drop(fifo: Any, count: int) -> None:
         del fifo[0]
 
 
-def refill(channel: Any) -> bool:
-    """One step towards bytes at the front of the queue. Are they there?"""
+def refill_step(channel: Any) -> bool:
+    """Takes the front of the queue one step nearer to bytes. Returns True if bytes were there already."""
     fifo = channel.producer_fifo
     first = fifo[0] if fifo else None
     if first is None:

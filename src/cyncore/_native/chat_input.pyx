@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""ChatInput: what a channel has received, cut up at terminators and handed on piece by piece.
+"""ChatInput: cuts what a channel receives at terminators, and delivers it piece by piece.
 
 Facts that shape it:
-- Programs touch `ac_in_buffer`, `incoming` and `terminator` as plain attributes, in any callback. So nothing of them is
-  kept in a C variable over a call into Python.
-- A terminator may be split over any number of reads; what may be the beginning of one is all that is held back.
-- What a class defines of its own is read once (`ChatTraits`), as `_traits` does; what this file cannot serve at speed
-  (a class with such an attribute of its own) goes through `_plain_chat`, which takes no shortcut.
+- A program reads and assigns `ac_in_buffer`, `incoming` and `terminator` as plain attributes, in any callback. So a C
+  variable never holds one of them across a call into Python.
+- A terminator may be split over any number of reads. The channel waits for more input only while the last bytes may be
+  the beginning of a terminator, and holds back nothing but these.
+- A class is read once (`ChatTraits`), as `traits` does. A class that has one of these attributes, or a get_terminator,
+  of its own is served by `_plain_chat`, which works on plain attributes and is slower.
 """
 
 from types import FunctionType
@@ -19,7 +20,7 @@ from libc.string cimport memchr, memcmp
 from .channel cimport BufferedChannel
 from .endpoint cimport watch
 from .internals cimport cyn_call_one, cyn_call_two, cyn_version_of_type
-from .traits cimport follow, traits_of
+from .traits cimport traits_of
 
 from .. import _plain_chat
 from .._plain_chat import LimitExceeded
@@ -33,13 +34,13 @@ cdef extern from "Python.h":
     object PyObject_CallMethodNoArgs(object self, object name)
     object PyObject_CallMethodOneArg(object self, object name, object argument)
 
-cdef enum:
-    USUAL = 65536        # bytes read, and sent, at once where the class does not say
-    NOWHERE = -1         # a terminator is not in what was received,
-    UNKNOWN = -2         # or nobody has looked
+cdef enum:  # places where no terminator begins
+    NOWHERE = -1  # there is none in the input
+    UNKNOWN = -2  # nobody has searched
 
-cdef str ATTRIBUTE = "_cyncore_chat"
-cdef dict OWN = {
+cdef str TRAITS = "_cyncore_chat"              # where a class keeps its ChatTraits
+cdef str DEFAULTS = "_cyncore_chat_defaults"   # marks ChatChannel, whose methods and attributes are the engine's own
+cdef dict METHODS = {
     "recv": OWN_RECV,
     "send": OWN_SEND,
     "initiate_send": OWN_INITIATE,
@@ -48,26 +49,25 @@ cdef dict OWN = {
     "get_terminator": GENERIC,
 }
 cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
-cdef frozenset WATCHED = frozenset(OWN) | {
+cdef frozenset WATCHED = frozenset(METHODS) | {
     "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "max_incoming",
     "max_outgoing", "gather_pushes", "__class__",
 }
+FOLLOWED = (WATCHED | frozenset(BUFFERS) | {"_collect_incoming_data"}) - {"__class__"}
 
 watch(WATCHED)
 
-# Set by _chat, which defines the class that everything is compared with.
-_base = None
+
+cdef object _defaults_of(type kind):
+    """Returns the base of a class that has the engine's own methods and attributes."""
+    for base in kind.__mro__:
+        if DEFAULTS in base.__dict__:
+            return base
+    raise TypeError(f"{kind!r} is not derived from the engine's class of chats")
 
 
-def set_base(base):
-    """Tells which class's own methods and attributes are those that the engine knows."""
-    global _base
-    _base = base
-    follow(base, (WATCHED | frozenset(BUFFERS) | {"_collect_incoming_data"}) - {"__class__"})
-
-
-cdef object _plain(type kind, str name):
-    """A method of the class that may be called with the channel before its arguments, or None: to be looked up."""
+cdef object _plain_function(type kind, str name):
+    """Returns the method of a class if it is a plain function. None: it has to be looked up at every call."""
     for base in kind.__mro__:
         if name in base.__dict__:
             method = base.__dict__[name]
@@ -75,67 +75,86 @@ cdef object _plain(type kind, str name):
     return None
 
 
-cdef Py_ssize_t _size(object value, Py_ssize_t usual) except -2:
-    return usual if value is None else <Py_ssize_t> value
+cdef Py_ssize_t _size(object value, Py_ssize_t default) except -2:
+    return default if value is None else <Py_ssize_t> value
 
 
 cdef class ChatTraits:
-    """What a class defines of its own."""
+    """What a class of chats defines of its own."""
 
     cdef int read_class(self) except -1:
         cdef type kind = self.kind
+        cdef object defaults = _defaults_of(kind)
         cdef unsigned overrides = 0
-        for name, way in OWN.items():
-            if getattr(kind, name) is not getattr(_base, name):
-                overrides |= way
+        for name, flag in METHODS.items():
+            if getattr(kind, name) is not getattr(defaults, name):
+                overrides |= flag
         for name in BUFFERS:
-            if getattr(kind, name) is not getattr(_base, name):
+            if getattr(kind, name) is not getattr(defaults, name):
                 overrides |= GENERIC
-        if getattr(kind, "collect_incoming_data", None) is _base._collect_incoming_data:
+        if getattr(kind, "collect_incoming_data", None) is defaults._collect_incoming_data:
             overrides |= PLAIN_COLLECT
-        self.collect = _plain(kind, "collect_incoming_data")
-        self.found = _plain(kind, "found_terminator")
+        self.collect_function = _plain_function(kind, "collect_incoming_data")
+        self.found_function = _plain_function(kind, "found_terminator")
         sizes = []
-        for name, usual in (
-            ("ac_in_buffer_size", USUAL), ("ac_out_buffer_size", USUAL), ("max_incoming", -1), ("max_outgoing", -1),
+        for name, default in (
+            ("ac_in_buffer_size", DEFAULT_SIZE), ("ac_out_buffer_size", DEFAULT_SIZE),
+            ("max_incoming", -1), ("max_outgoing", -1),
         ):
             value = getattr(kind, name, None)
             if value is not None and not isinstance(value, int):
-                overrides |= INSTANCE_OVERRIDES  # a property, perhaps: each channel is asked
+                overrides |= INSTANCE_OVERRIDES  # perhaps a property, which each channel has to be asked for
                 value = None
-            sizes.append(_size(value, usual))
+            sizes.append(_size(value, default))
         self.in_size, self.out_size, self.max_incoming, self.max_outgoing = sizes
-        gathers = getattr(kind, "gather_pushes", False)
-        if hasattr(type(gathers), "__get__"):
+        gather_pushes = getattr(kind, "gather_pushes", False)
+        if hasattr(type(gather_pushes), "__get__"):
             overrides |= INSTANCE_OVERRIDES
-        elif gathers:
-            overrides |= GATHERS
+        elif gather_pushes:
+            overrides |= GATHER_PUSHES
         self.overrides = overrides
         self.stamp = self.base.stamp
         return 0
 
 
 cdef ChatTraits _traits_of(type kind):
-    cdef ChatTraits traits = kind.__dict__.get(ATTRIBUTE)
-    if traits is None or traits.kind is not kind:  # of a class whose __dict__ was copied to make this one
+    cdef ChatTraits traits = kind.__dict__.get(TRAITS)
+    if traits is None or traits.kind is not kind:  # another class, if this one was made of a copy of its __dict__
         traits = ChatTraits.__new__(ChatTraits)
         traits.kind = kind
         traits.base = traits_of(kind)
         traits.read_class()
-        if kind is not _base:
-            setattr(kind, ATTRIBUTE, traits)
+        if DEFAULTS not in kind.__dict__:  # ChatChannel is an extension type, which takes no new attributes
+            setattr(kind, TRAITS, traits)
     return traits
 
 
-cdef class ChatInput(BufferedChannel):
-    """The engine's part of `asynchat.async_chat` that receives."""
+cdef class PieceOf:
+    """Gives `_plain_chat` access to `piece_size`, as `_plain_chat.Piece`."""
 
-    # What its class, and it itself, define
+    cdef ChatInput channel
+
+    def __cinit__(self, ChatInput channel not None):
+        self.channel = channel
+
+    @property
+    def size(self):
+        return self.channel.piece_size
+
+    @size.setter
+    def size(self, value):
+        self.channel.piece_size = value
+
+
+cdef class ChatInput(BufferedChannel):
+    """The part of `asynchat.async_chat` that receives."""
 
     def __cinit__(self):
-        self.gathers = -1
+        self.gather_override = -1
 
-    cdef int look_again(self) except -1:
+    # What the class, and the channel itself, define
+
+    cdef int read_overrides(self) except -1:
         cdef ChatTraits chat = self.chat
         if chat is None or <void *> chat.kind is not <void *> Py_TYPE(self):
             chat = self.chat = _traits_of(type(self))
@@ -145,37 +164,40 @@ cdef class ChatInput(BufferedChannel):
             chat.read_class()
         if self.overrides_stamp != chat.stamp:
             self.overrides = chat.overrides | (self.overrides & INSTANCE_OVERRIDES)
-            if self.gathers >= 0:
-                self.overrides = self.overrides | GATHERS if self.gathers else self.overrides & ~GATHERS
+            if self.gather_override == 1:
+                self.overrides |= GATHER_PUSHES
+            elif self.gather_override == 0:
+                self.overrides &= ~GATHER_PUSHES
             self.overrides_stamp = chat.stamp
             if self.overrides & INSTANCE_OVERRIDES:
                 own = getattr(self, "__dict__", ())
-                for name, way in OWN.items():
+                for name, flag in METHODS.items():
                     if name in own:
-                        self.overrides |= way
+                        self.overrides |= flag
         self.overrides_version = cyn_version_of_type(<PyTypeObject *> chat.kind)
         return 0
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         BufferedChannel.attribute_changed(self, name, is_set)
         if name in WATCHED:
-            if name == "gather_pushes":  # which costs the channel none of its speed
-                self.gathers = -1
+            if name == "gather_pushes":  # has a field of its own, so that the channel stays on the fast paths
+                self.gather_override = -1
                 if name in getattr(self, "__dict__", ()):
-                    self.gathers = bool(self.gather_pushes)
+                    self.gather_override = bool(self.gather_pushes)
             else:
                 self.overrides |= INSTANCE_OVERRIDES
             self.overrides_stamp = self.overrides_version = 0
-            refresh(self)
+            check_overrides(self)
             if self.loop is not None:
                 self.interest_changed()
         return 0
 
-    cdef Py_ssize_t size_of(self, str name, Py_ssize_t usual) except -2:
+    cdef Py_ssize_t size_setting(self, str name, Py_ssize_t default) except -2:
+        """Looks up a number of bytes. TypeError if it is something else."""
         value = getattr(self, name, None)
         if value is not None and not hasattr(value, "__index__"):
             raise TypeError(f"{type(self).__qualname__}.{name} is {value!r}: a number of bytes is wanted")
-        return _size(value, usual)
+        return _size(value, default)
 
     # Attributes
 
@@ -216,13 +238,14 @@ cdef class ChatInput(BufferedChannel):
             self.terminator_kind = TEXT
         else:
             self.terminator_kind = IMPOSSIBLE
-        if self.collected < 0 and before != value:
-            self.collected = 0  # who has refused a line has found another way to go on
-        return self.look_behind()
+        if self.piece_size == DROPPED and before != value:
+            self.piece_size = 0  # a handler that was told of a long piece sets how the input goes on after it
+        return self.input_changed()
 
     def set_terminator(self, term):
-        """Sets what ends the next piece of input: bytes (and str where `use_encoding` is set); a number of bytes; or,
-        for input without an end, None, 0 or empty bytes. ValueError for a number below zero.
+        """Sets what ends the next piece of input: bytes (or str, where `use_encoding` is set), or a number of bytes.
+
+        None, 0 and empty bytes mean that the input has no end. ValueError for a number below zero.
         """
         if isinstance(term, str) and self.use_encoding:
             term = term.encode(self.encoding)
@@ -231,62 +254,54 @@ cdef class ChatInput(BufferedChannel):
         self.terminator = term
 
     def get_terminator(self):
-        """What `set_terminator` was told; of a number, what is left of it."""
+        """Returns what `set_terminator` was given; of a number of bytes, how many are still to come."""
         return self.terminator
 
     @property
     def ac_in_buffer(self):
-        """Bytes received and not handed on yet."""
-        return b"" if self.in_data is None else _rest(self)
+        """The bytes that were received and not delivered yet."""
+        return b"" if self.in_data is None else _input_left(self)
 
     @ac_in_buffer.setter
     def ac_in_buffer(self, value):
-        _hold(self, bytes(value) if value else None)
-        self.look_behind()
+        _set_input(self, bytes(value) if value else None)
+        self.input_changed()
 
     @property
     def incoming(self):
-        """What `_collect_incoming_data` has collected: a list of bytes."""
-        if self.collecting is None:
-            self.collecting = []
-        return self.collecting
+        """The list of bytes to which `_collect_incoming_data` appends."""
+        if self.parts is None:
+            self.parts = []
+        return self.parts
 
     @incoming.setter
     def incoming(self, value):
-        self.collecting = value
-
-    @property
-    def _collected(self):
-        return self.collected
-
-    @_collected.setter
-    def _collected(self, value):
-        self.collected = value
+        self.parts = value
 
     # Input
 
-    cdef int empty(self) except -1:
+    cdef int forget_input(self) except -1:
         """Forgets what was received and what was collected."""
-        self.collecting = None
-        self.collected = 0
-        return _hold(self, None)
+        self.parts = None
+        self.piece_size = 0
+        return _set_input(self, None)
 
     cdef int on_data(self) except -1:
-        refresh(self)
+        check_overrides(self)
         if self.overrides & OWN_READ:
             return BufferedChannel.on_data(self)
-        return self.take_in()
+        return self.read_input()
 
     def handle_read(self):
-        """Takes what came and hands it on, piece by piece, up to each terminator."""
-        refresh(self)
-        self.take_in()
+        """Receives once, and delivers what came piece by piece."""
+        check_overrides(self)
+        self.read_input()
 
-    cdef object received(self):
-        """Bytes, or None where there were none and it has been said."""
+    cdef object receive(self):
+        """Returns the bytes that came. None: there were none, and the program knows if that was an error."""
         size = self.chat.in_size
         if self.overrides & INSTANCE_OVERRIDES:
-            size = self.size_of("ac_in_buffer_size", USUAL)
+            size = self.size_setting("ac_in_buffer_size", DEFAULT_SIZE)
         try:
             data = self.recv(size) if self.overrides & OWN_RECV else self.recv_some(size)
         except BlockingIOError:
@@ -301,182 +316,183 @@ cdef class ChatInput(BufferedChannel):
             return bytes(data.encode(self.encoding))
         return b"" + data
 
-    cdef int take_in(self) except -1:
-        """Reads once and hands on what can be. What the class defines has just been looked at."""
+    cdef int read_input(self) except -1:
+        """Receives once, and delivers what came. `overrides` has just been checked."""
         if self.overrides & GENERIC:
-            _plain_chat.read(self)
+            _plain_chat.read(self, PieceOf(self))
             return 0
         cdef bint was_open = self.fileno >= 0
-        data = self.received()
+        data = self.receive()
         if data is None:
             return 0
         if self.in_at < self.in_end:
             data = self.in_data[self.in_at:] + data
-        _hold(self, data)
-        self.depth = 0 if self.loop is None else self.loop.depth
-        self.next_at = UNKNOWN
+        _set_input(self, data)
+        self.input_depth = 0 if self.loop is None else self.loop.depth
+        self.next_terminator = UNKNOWN
         try:
-            return _hand_on(self, was_open)
+            return _deliver(self, was_open)
         finally:
-            self.behind = NOTHING
+            self.next_piece = NOT_CALLED
             if self.is_held:
                 self.send_held()
 
-    cdef int look_behind(self) except -1:
-        """What was a whole piece of input when this found_terminator pushed may be none any more."""
-        cdef bint was_piece = self.behind == A_PIECE
-        self.next_at = UNKNOWN
-        if self.behind:
-            self.behind = SOMETHING
-            if was_piece and self.is_held and not piece_follows(self):
+    cdef int input_changed(self) except -1:
+        """Sends what is held back if the piece for which it waits is not complete any more."""
+        cdef bint was_complete = self.next_piece == NEXT_COMPLETE
+        self.next_terminator = UNKNOWN
+        if self.next_piece != NOT_CALLED:
+            self.next_piece = NOT_SEARCHED
+            if was_complete and self.is_held and not piece_follows(self):
                 self.send_held()
         return 0
 
-    cdef int look_ahead(self) noexcept:
-        """Finds out what comes behind the piece whose found_terminator runs."""
-        self.behind = NO_PIECE
+    cdef int find_next_piece(self) noexcept:
+        """Searches the input behind the piece whose found_terminator is running, and sets `next_piece`."""
+        self.next_piece = NEXT_INCOMPLETE
         if self.in_at < self.in_end and not self.overrides & GENERIC:
             if self.terminator_kind == TEXT:
-                self.next_at = _find_next(self)
-                if self.next_at >= 0:
-                    self.behind = A_PIECE
+                self.next_terminator = _find_next(self)
+                if self.next_terminator >= 0:
+                    self.next_piece = NEXT_COMPLETE
             elif self.terminator_kind == COUNTED and 0 < self.terminator_size <= self.in_end - self.in_at:
-                self.behind = A_PIECE
+                self.next_piece = NEXT_COMPLETE
         return 0
 
     cdef int send_held(self) except -1:
-        """What was held back for a piece of input that has come, or does not come any more."""
+        """Sends what was held back for the next found_terminator, which does not come or has returned."""
         return 0
 
-    cdef int too_much(self, str what, Py_ssize_t most) except -1:
+    cdef int limit_exceeded(self, str what, Py_ssize_t limit) except -1:
+        """Calls handle_error with a `LimitExceeded` being handled."""
         try:
-            raise LimitExceeded(f"{self!r} fd {self.fileno}: {what} {most} bytes")
+            raise LimitExceeded(f"{self!r} fd {self.fileno}: {what} {limit} bytes")
         except LimitExceeded:
             self.handle_error()
         return 0
 
     def _collect_incoming_data(self, data):
         """Appends ``data`` to `incoming`."""
-        refresh(self)
+        check_overrides(self)
         if self.overrides & GENERIC:
             self.incoming.append(data)
         else:
             _append(self, data)
 
     def _get_data(self):
-        """What `incoming` holds, joined; it is empty then."""
+        """Empties `incoming`, and returns what was in it, joined."""
         incoming = self.incoming
         data = incoming[0] if len(incoming) == 1 and PyBytes_CheckExact(incoming[0]) else b"".join(incoming)
         del incoming[:]
         return data
 
 
-# Handing on. Every call of a handler may change the channel: its terminator, its buffers, its class; it may close it.
+# Delivery. Every call of a handler may close the channel, or change its terminator, its buffers and its class.
 
 
-cdef int _hand_on(ChatInput self, bint was_open) except -1:
-    """Hands on what can be: until nothing is left but, perhaps, the beginning of a terminator.
+cdef int _deliver(ChatInput self, bint was_open) except -1:
+    """Delivers the input, until nothing is left of it but, perhaps, the beginning of a terminator.
 
-    `was_open`: a channel that is closed now was closed meanwhile, and is told nothing more.
+    `was_open`: the channel was open before. If it is closed now, a handler has closed it, and no other is called.
     """
     while self.in_at < self.in_end:
         if was_open and self.fileno < 0:
             return 0
-        refresh(self)
+        check_overrides(self)
         if self.overrides & GENERIC:
-            _plain_chat.deliver(self, was_open)
+            _plain_chat.deliver(self, PieceOf(self), was_open)
             return 0
         if self.terminator_kind == TEXT:
-            if not _hand_on_line(self, was_open):
+            if not _deliver_line(self, was_open):
                 return 0
         elif self.terminator_kind == COUNTED:
-            if not _hand_on_counted(self, was_open):
+            if not _deliver_counted(self, was_open):
                 return 0
         elif self.terminator_kind == UNSET:
-            self.get_terminator()  # says so
+            self.get_terminator()  # raises the error
         elif self.terminator_kind == IMPOSSIBLE:
             raise TypeError(f"{self!r}: a terminator is bytes, a number or None, not {self.terminator_value!r}")
         else:
-            _collect(self, _rest(self), False)
-            _hold(self, None)
-    _hold(self, None)
+            _collect(self, _input_left(self), False)
+            _set_input(self, None)
+    _set_input(self, None)
     return 0
 
 
-cdef bint _hand_on_line(ChatInput self, bint was_open) except -1:
-    """One step with a terminator of bytes. False: the rest may be the beginning of one."""
+cdef bint _deliver_line(ChatInput self, bint was_open) except -1:
+    """One step of `_deliver` for a terminator of bytes. False: what is left may be the beginning of a terminator."""
     cdef bytes data = self.in_data
     cdef Py_ssize_t begin = self.in_at, length = self.terminator_size, size = self.in_end - begin
-    cdef Py_ssize_t at = self.next_at
+    cdef Py_ssize_t at = self.next_terminator
     cdef char *start = PyBytes_AS_STRING(data) + begin
     if at == UNKNOWN:
         at = _find_next(self)
-    self.next_at = UNKNOWN
+    self.next_terminator = UNKNOWN
     if at >= 0:
         if at:
             _collect(self, PyBytes_FromStringAndSize(start, at), True)
         self.in_at += at + length
         if not was_open or self.fileno >= 0:
-            if self.terminator_kind == TEXT and self.in_at < self.in_end:  # what is found now is not looked for again
-                self.next_at = _find_next(self)
-                _found(self, A_PIECE if self.next_at >= 0 else NO_PIECE)
+            if self.terminator_kind == TEXT and self.in_at < self.in_end:  # the next step takes over what is found here
+                self.next_terminator = _find_next(self)
+                _call_found(self, NEXT_COMPLETE if self.next_terminator >= 0 else NEXT_INCOMPLETE)
             else:
-                _found(self, SOMETHING if self.in_at < self.in_end else NO_PIECE)
+                _call_found(self, NOT_SEARCHED if self.in_at < self.in_end else NEXT_INCOMPLETE)
         return True
     at = _partial(start, size, text_of(<PyObject *> self.terminator_bytes), length)
     if at == 0:
-        _collect(self, _rest(self), True)
-        _hold(self, None)
+        _collect(self, _input_left(self), True)
+        _set_input(self, None)
         return True
     if at != size:
         _collect(self, PyBytes_FromStringAndSize(start, size - at), True)
         if self.in_data is data and self.in_at == begin:
             self.in_at += size - at
-        else:  # changed by that: what is held back are the last bytes, whatever they are now
-            _hold(self, self.ac_in_buffer[-at:])
+        else:  # the handler has changed the input: the same number of bytes at its end waits for more
+            _set_input(self, self.ac_in_buffer[-at:])
     return False
 
 
-cdef bint _hand_on_counted(ChatInput self, bint was_open) except -1:
-    """One step with a number of bytes as the terminator. False: more are needed."""
+cdef bint _deliver_counted(ChatInput self, bint was_open) except -1:
+    """One step of `_deliver` for a terminator that is a number of bytes. False: more bytes have to come."""
     cdef Py_ssize_t length = self.terminator_size, size = self.in_end - self.in_at
     if length < 0:
         raise ValueError(f"{self!r}: a terminator counts bytes, from 0 on: {self.terminator_value!r}")
     if size < length:
-        _collect(self, _rest(self), False)
-        _hold(self, None)
+        _collect(self, _input_left(self), False)
+        _set_input(self, None)
         self.terminator = self.terminator - size
         return False
     if size == length:
-        _collect(self, _rest(self), False)
+        _collect(self, _input_left(self), False)
     else:
         _collect(self, PyBytes_FromStringAndSize(text_of(<PyObject *> self.in_data) + self.in_at, length), False)
     self.in_at += length
     self.terminator = 0
     if not was_open or self.fileno >= 0:
-        _found(self, SOMETHING)
+        _call_found(self, NOT_SEARCHED)
     return True
 
 
-cdef inline int _hold(ChatInput self, bytes data) except -1:
+cdef inline int _set_input(ChatInput self, bytes data) except -1:
     self.in_data = data
     self.in_at = 0
     self.in_end = 0 if data is None else PyBytes_GET_SIZE(data)
     return 0
 
 
-cdef object _rest(ChatInput self):
+cdef object _input_left(ChatInput self):
     return self.in_data[self.in_at:] if self.in_at else self.in_data
 
 
 cdef inline Py_ssize_t _find_next(ChatInput self) noexcept:
-    """Where the terminator begins in what is left, or NOWHERE."""
+    """Returns where the terminator begins, counted from `in_at`, or NOWHERE."""
     cdef char *start = PyBytes_AS_STRING(self.in_data) + self.in_at
     return _find(start, self.in_end - self.in_at, text_of(<PyObject *> self.terminator_bytes), self.terminator_size)
 
 
 cdef inline Py_ssize_t _find(char *data, Py_ssize_t size, char *wanted, Py_ssize_t length) noexcept:
-    """Where the terminator begins, or NOWHERE."""
+    """Returns where `wanted` begins in `data`, or NOWHERE."""
     cdef char *at = data
     cdef char *end = data + size
     if length == 1:
@@ -496,7 +512,7 @@ cdef inline Py_ssize_t _find(char *data, Py_ssize_t size, char *wanted, Py_ssize
 
 
 cdef Py_ssize_t _partial(char *data, Py_ssize_t size, char *wanted, Py_ssize_t length) noexcept:
-    """How many bytes at the end may be the beginning of a terminator."""
+    """Returns how many bytes at the end of `data` may be the beginning of a terminator."""
     cdef char *end = data + size
     cdef char *at = end - min(size, length - 1)
     while at < end:
@@ -509,55 +525,57 @@ cdef Py_ssize_t _partial(char *data, Py_ssize_t size, char *wanted, Py_ssize_t l
     return 0
 
 
-cdef inline int _collect(ChatInput self, object data, bint line) except -1:
-    """`line`: it counts as input that may end with one."""
-    if self.collected < 0 or self.chat.max_incoming >= 0 or self.overrides & INSTANCE_OVERRIDES:
-        return _collect_limited(self, data, line)
-    self.collected = self.collected + PyBytes_GET_SIZE(data) if line else 0
-    return _give(self, data)
+cdef inline int _collect(ChatInput self, object data, bint counts) except -1:
+    """Delivers a part of a piece. `counts`: max_incoming limits the piece, which ends with bytes."""
+    if self.piece_size == DROPPED or self.chat.max_incoming >= 0 or self.overrides & INSTANCE_OVERRIDES:
+        return _collect_limited(self, data, counts)
+    self.piece_size = self.piece_size + PyBytes_GET_SIZE(data) if counts else 0
+    return _call_collect(self, data)
 
 
-cdef int _collect_limited(ChatInput self, object data, bint line) except -1:
-    cdef Py_ssize_t most = self.chat.max_incoming
-    if self.collected < 0:
-        return 0  # the rest of a line that was refused
+cdef int _collect_limited(ChatInput self, object data, bint counts) except -1:
+    cdef Py_ssize_t limit = self.chat.max_incoming
+    if self.piece_size == DROPPED:
+        return 0
     if self.overrides & INSTANCE_OVERRIDES:
-        most = self.size_of("max_incoming", -1)
-    if line and most >= 0 and self.collected + PyBytes_GET_SIZE(data) > most:
-        self.collected = -1
-        if type(self.collecting) is list:
-            self.collecting.clear()
-        return self.too_much("input without a terminator, max_incoming", most)
-    self.collected = self.collected + PyBytes_GET_SIZE(data) if line else 0
-    return _give(self, data)
+        limit = self.size_setting("max_incoming", -1)
+    if counts and limit >= 0 and self.piece_size + PyBytes_GET_SIZE(data) > limit:
+        self.piece_size = DROPPED
+        if type(self.parts) is list:
+            self.parts.clear()
+        return self.limit_exceeded("input without a terminator, max_incoming", limit)
+    self.piece_size = self.piece_size + PyBytes_GET_SIZE(data) if counts else 0
+    return _call_collect(self, data)
 
 
-cdef inline int _give(ChatInput self, object data) except -1:
-    if self.overrides & INSTANCE_OVERRIDES or (self.chat.collect is None and not self.overrides & PLAIN_COLLECT):
+cdef inline int _call_collect(ChatInput self, object data) except -1:
+    cdef object function = self.chat.collect_function
+    if self.overrides & INSTANCE_OVERRIDES or (function is None and not self.overrides & PLAIN_COLLECT):
         PyObject_CallMethodOneArg(self, "collect_incoming_data", data)
     elif self.overrides & PLAIN_COLLECT:
         _append(self, data)
     else:
-        cyn_call_two(self.chat.collect, self, data)
+        cyn_call_two(function, self, data)
     return 0
 
 
-cdef inline int _found(ChatInput self, int behind) except -1:
-    if self.collected < 0:
-        self.collected = 0  # of the line that was refused
+cdef inline int _call_found(ChatInput self, int next_piece) except -1:
+    """Calls found_terminator, unless the piece was longer than max_incoming. `next_piece`: what comes behind it."""
+    if self.piece_size == DROPPED:
+        self.piece_size = 0
         return 0
-    self.collected = 0
-    self.behind = behind
-    if self.overrides & INSTANCE_OVERRIDES or self.chat.found is None:
+    self.piece_size = 0
+    self.next_piece = next_piece
+    if self.overrides & INSTANCE_OVERRIDES or self.chat.found_function is None:
         PyObject_CallMethodNoArgs(self, "found_terminator")
     else:
-        cyn_call_one(self.chat.found, self)
-    self.behind = NOTHING
+        cyn_call_one(self.chat.found_function, self)
+    self.next_piece = NOT_CALLED
     return 0
 
 
 cdef inline int _append(ChatInput self, object data) except -1:
-    if self.collecting is None:
-        self.collecting = []
-    self.collecting.append(data)
+    if self.parts is None:
+        self.parts = []
+    self.parts.append(data)
     return 0

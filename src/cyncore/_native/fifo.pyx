@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Fifo: what a channel has to send, a deque to its users.
+"""Fifo: the queue of what a channel has to send, which behaves as a deque.
 
-Programs append to it, count it and clear it whenever they like, and the channel must know: so it is no deque, which
-tells nobody, but behaves as one. Bytes that were sent of the first item are an offset until a program looks.
+Programs append to it, count it and clear it at any time, and the channel has to know. A deque notifies nobody, so this
+is a class of its own. How much of the first item is sent already is an offset, until a program looks at the item.
 
-What waits is offered to the socket in one system call. Short pieces are copied together for it: the kernel takes longer
-over a list of them than that lasts.
+A *piece* is an item of bytes that is not empty. The pieces at the front are offered to the socket in one system call.
+Short ones are copied into one block for it: the kernel takes longer over a list of them than the copy does.
 """
 
 from collections import deque
@@ -21,13 +21,13 @@ from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msg
 from .internals cimport cyn_list_empty
 
 cdef enum:
-    COMPACT = 64    # places before the front that may stay empty
-    SHORT = 512     # bytes that are sooner copied than listed
-    COPIED = 16384  # bytes copied at once
+    MAX_GAP = 64     # places before the first item that may stay empty, if most of the list is in use
+    SHORT = 512      # the average size of pieces, in bytes, up to which a copy takes less time than a list
+    BLOCK = 16384    # bytes that are copied into one block at most
 
 
 cdef Py_ssize_t _send_copied(int fd, const iovec *pieces, Py_ssize_t count) noexcept:
-    cdef char room[COPIED]
+    cdef char room[BLOCK]
     cdef char *end = room
     cdef Py_ssize_t place
     for place in range(count):
@@ -45,19 +45,19 @@ cdef Py_ssize_t _send_listed(int fd, iovec *pieces, Py_ssize_t count) noexcept:
 
 
 cdef class Fifo:
-    """`producer_fifo`: a deque to its users, of bytes, producers and None (which closes the channel)."""
+    """`producer_fifo`: behaves as a deque of bytes, producers and None (which closes the channel)."""
 
     def __cinit__(self):
         self.items = []
 
     def __dealloc__(self):
-        if self.place is not NULL:
-            self.place[0] = NULL
+        if self.owner_pointer is not NULL:
+            self.owner_pointer[0] = NULL
 
     # For the channel
 
     cdef int drop(self, Py_ssize_t count) except -1:
-        """Takes so many off the front."""
+        """Removes so many items from the front."""
         cdef Py_ssize_t end = self.head + count
         cdef list items = self.items
         self.offset = 0
@@ -68,16 +68,19 @@ cdef class Fifo:
                 self.others -= 1
             items[self.head] = None
             self.head += 1
-        if self.head > COMPACT and self.head * 2 > len(items):
+        if self.head > MAX_GAP and self.head * 2 > len(items):
             del items[:self.head]
             self.head = 0
         return 0
 
     cdef Py_ssize_t offer(self, int fd, Py_ssize_t most, Py_ssize_t *offered) noexcept:
-        """Sends what the socket takes of the bytes at the front, `most` at most: how many it was, -1 with errno set."""
-        cdef iovec pieces[PIECES]
+        """Sends what the socket takes of the pieces at the front, `most` bytes at most.
+
+        Returns how many bytes it took, or -1 with errno set. `offered` is set to how many bytes it was offered.
+        """
+        cdef iovec pieces[MAX_PIECES]
         cdef Py_ssize_t count = 0, total = 0, size, place = self.head, offset = self.offset
-        cdef Py_ssize_t end = min(PyList_GET_SIZE(self.items), self.head + PIECES)
+        cdef Py_ssize_t end = min(PyList_GET_SIZE(self.items), self.head + MAX_PIECES)
         cdef PyObject *item
         while place < end and total < most:
             item = PyList_GET_ITEM(self.items, place)
@@ -93,12 +96,24 @@ cdef class Fifo:
         offered[0] = total
         if count == 1:
             return cyn_send(fd, pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if total <= count * SHORT and total <= COPIED:
+        if total <= count * SHORT and total <= BLOCK:
             return _send_copied(fd, pieces, count)
         return _send_listed(fd, pieces, count)
 
+    cdef bytes join(self, bytes first, Py_ssize_t most):
+        """Returns `first`, the bytes of the first item, with those of the pieces behind it: `most` bytes at most."""
+        cdef list parts = [first]
+        cdef Py_ssize_t place, room = most - len(first)
+        for place in range(self.head + 1, len(self.items)):
+            item = self.items[place]
+            if room <= 0 or not PyBytes_CheckExact(item):
+                break
+            parts.append(item[:room])
+            room -= PyBytes_GET_SIZE(item)
+        return b"".join(parts)
+
     cdef int sent(self, Py_ssize_t count) except -1:
-        """So many bytes of the front are gone."""
+        """Removes so many bytes from the front."""
         cdef Py_ssize_t size, whole = 0, place = self.head
         if count == self.waiting and not self.others:
             return self.wipe()
@@ -118,7 +133,18 @@ cdef class Fifo:
         self.offset = count
         return 0
 
+    cdef Py_ssize_t find_producer(self, Py_ssize_t most) except -2:
+        """Returns the place of the first item that is no piece. -1: `most` bytes, or all there are, come before it."""
+        cdef Py_ssize_t total = -self.offset, at = self.head
+        while at < len(self.items) and at - self.head < MAX_PIECES and total < most:
+            if not is_piece(self.items[at]):
+                return at
+            total += PyBytes_GET_SIZE(self.items[at])
+            at += 1
+        return -1
+
     cdef Py_ssize_t count_waiting(self) except -1:
+        """Returns the bytes in all pieces."""
         cdef Py_ssize_t place
         if self.waiting < 0:
             self.waiting = -self.offset
@@ -131,14 +157,15 @@ cdef class Fifo:
         return self.waiting
 
     cdef int wipe(self) except -1:
+        """Removes everything, without a notification."""
         cdef bint are_pieces = self.waiting >= 0 and self.others == 0 and self.head == 0
         self.head = self.offset = self.waiting = self.others = 0
         if not are_pieces or not cyn_list_empty(self.items):
             self.items.clear()
         return 0
 
-    cdef int put_in_place_of(self, object item, Py_ssize_t at, object data, object rest) except -1:
-        """`data` and then `rest`, those that are not None, instead of `item`, which was at that place."""
+    cdef int replace_item(self, object item, Py_ssize_t at, object data, object rest) except -1:
+        """Puts `data` and then `rest`, if they are not None, in the place of `item`, which was found at `at`."""
         cdef list items = self.items
         cdef Py_ssize_t place
         self.waiting = -1
@@ -146,7 +173,7 @@ cdef class Fifo:
             if items[place] is item:
                 del items[place]
                 break
-        else:  # taken out meanwhile
+        else:  # the program has taken the item out meanwhile
             place = min(max(at, self.head), <Py_ssize_t> len(items))
             rest = None
         if rest is not None:
@@ -157,8 +184,8 @@ cdef class Fifo:
 
     # For its users
 
-    cdef list tidy(self):
-        """What is queued, as a list of just that."""
+    cdef list compact(self):
+        """Returns the list of items, after it was rid of what is sent already."""
         if self.offset:
             self.items[self.head] = self.items[self.head][self.offset:]
             self.offset = 0
@@ -168,18 +195,20 @@ cdef class Fifo:
         return self.items
 
     cdef int changed(self) except -1:
+        """Tells the channel of a change after which the bytes have to be counted again."""
         self.waiting = -1
         return self.notify()
 
     cdef int notify(self) except -1:
+        """Tells the channel of a change."""
         if self.channel is not NULL:
             (<BufferedChannel> self.channel).output_changed()
         return 0
 
     cdef int put_first(self, object item) except -1:
         if self.offset:
-            self.tidy()
-        if self.head == 0:  # room for as many again, so that a program that does this often pays for it once
+            self.compact()
+        if self.head == 0:  # makes room for as many items again: a program that does this often pays for it once
             self.head = len(self.items) + 8
             self.items[0:0] = [None] * self.head
         self.head -= 1
@@ -196,7 +225,7 @@ cdef class Fifo:
 
     @property
     def maxlen(self):
-        """None: it has no bound."""
+        """None: its length has no limit."""
         return None
 
     def __len__(self):
@@ -206,18 +235,18 @@ cdef class Fifo:
         return self.head < len(self.items)
 
     def __iter__(self):
-        return iter(list(self.tidy()))
+        return iter(list(self.compact()))
 
     def __reversed__(self):
-        return reversed(list(self.tidy()))
+        return reversed(list(self.compact()))
 
     def __contains__(self, item):
-        return item in self.tidy()
+        return item in self.compact()
 
     def __getitem__(self, Py_ssize_t at):
         at = self.index_of(at, "producer_fifo")
         if at == 0 and self.offset:
-            self.tidy()
+            self.compact()
         return self.items[self.head + at]
 
     def __setitem__(self, Py_ssize_t at, item):
@@ -233,26 +262,26 @@ cdef class Fifo:
         if at == 0:
             self.drop(1)
         else:
-            items = self.tidy()
+            items = self.compact()
             del items[at]
         self.changed()
 
     def __eq__(self, other):
         if isinstance(other, (Fifo, deque)):
-            return self is other or self.tidy() == list(other)
+            return self is other or self.compact() == list(other)
         return NotImplemented
 
     __hash__ = None
 
     def __repr__(self):
-        return f"Fifo({self.tidy()!r})"
+        return f"Fifo({self.compact()!r})"
 
     def __iadd__(self, other):
         self.extend(other)
         return self
 
     def __copy__(self):
-        return deque(self.tidy())
+        return deque(self.compact())
 
     copy = __copy__
 
@@ -267,8 +296,8 @@ cdef class Fifo:
         self.changed()
 
     def insert(self, at, item):
-        """Puts ``item`` before the place ``at``."""
-        self.tidy().insert(at, item)
+        """Puts ``item`` before the one at ``at``."""
+        self.compact().insert(at, item)
         self.changed()
 
     def extend(self, items):
@@ -277,14 +306,14 @@ cdef class Fifo:
         self.changed()
 
     def extendleft(self, items):
-        """Puts each of ``items`` first, one after the other."""
+        """Puts each of ``items`` first, so that the last one of them is the first in the queue."""
         for item in list(items):
             self.put_first(item)
         self.changed()
 
     def pop(self):
-        """Takes the last out. IndexError where there is none."""
-        cdef list items = self.tidy()
+        """Takes out the last item and returns it. IndexError if the queue is empty."""
+        cdef list items = self.compact()
         cdef Py_ssize_t at = self.index_of(-1, "pop")
         item = items[at]
         del items[at]
@@ -292,7 +321,7 @@ cdef class Fifo:
         return item
 
     def popleft(self):
-        """Takes the first out. IndexError where there is none."""
+        """Takes out the first item and returns it. IndexError if the queue is empty."""
         if self.head >= len(self.items):
             raise IndexError("popleft: the queue is empty")
         item = self.items[self.head]
@@ -308,29 +337,29 @@ cdef class Fifo:
         self.changed()
 
     def remove(self, item):
-        """Takes out the first that equals ``item``. ValueError where there is none."""
-        self.tidy().remove(item)
+        """Takes out the first one that equals ``item``. ValueError if there is none."""
+        self.compact().remove(item)
         self.changed()
 
     def reverse(self):
-        """Turns the order round."""
-        self.tidy().reverse()
+        """Reverses the order."""
+        self.compact().reverse()
         self.changed()
 
     def rotate(self, n=1):
-        """Moves ``n`` from the end to the front; below zero: from the front to the end."""
-        turned = deque(self.tidy())
+        """Moves ``n`` items from the end to the front; if ``n`` is below zero, from the front to the end."""
+        turned = deque(self.compact())
         turned.rotate(n)
         self.items = list(turned)
         self.changed()
 
     def index(self, item, *bounds):
-        """The place of the first that equals ``item``. ValueError where there is none."""
-        return self.tidy().index(item, *bounds)
+        """Returns the place of the first one that equals ``item``. ValueError if there is none."""
+        return self.compact().index(item, *bounds)
 
     def count(self, item):
-        """How many equal ``item``."""
-        return self.tidy().count(item)
+        """Returns how many equal ``item``."""
+        return self.compact().count(item)
 
 
 MutableSequence.register(Fifo)

@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""ChatChannel in plain Python: when what is pushed leaves; the rest is `_plain_chat`'s."""
+"""ChatChannel in plain Python: when what was pushed leaves. The rest is in `_plain_chat`.
+
+The way of an item, from top to bottom: `__put` (which thread queues it), `__put_here` (when it leaves), `__send_queue`
+(why the queue is sent, and whether the channel is closed after that), `_plain_chat.send` (which items leave, and how).
+The compiled `chat_output` has a table of when an item leaves.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import _plain_chat
-from .._plain_chat import size_of
+from .._plain_chat import DROPPED, Piece, Sending, size_of
 from .channel import BufferedChannel
 from .fifo import Fifo
-from .maps import NOT_OURS as ELSEWHERE
-from .maps import SEND_NOW as NOW
-from .maps import SENT_LATER as LATER
+from .maps import NOT_OURS, SEND_NOW, SENT_LATER
+
+# Why the queue is sent.
+PROGRAM: Final = "the program pushes, calls initiate_send, or is told that the socket has room"
+TICK_END: Final = "the handlers of this tick, or of the input that came in one read, have returned"
+BEFORE_ACTION: Final = "the program does something that must not happen before its output has left"
 
 
 class _Made:
@@ -32,24 +40,9 @@ class _Made:
         return made
 
 
-def _tell(channel: Any) -> None:
-    """Calls `found_terminator`, during which more input may be there already."""
-    channel._input_depth = channel._loop._turn.depth if channel._loop is not None else 0
-    channel._held_now = False
-    try:
-        channel.found_terminator()
-    finally:
-        channel._input_depth = 0
-
-
-def _waiting(channel: Any) -> int:
+def _count_waiting(channel: Any) -> int:
     fifo = channel.producer_fifo
-    return fifo.waiting if isinstance(fifo, Fifo) else _plain_chat.waiting(channel)
-
-
-def _queued(channel: Any) -> int:
-    """Bytes that wait, without a look at `producer_fifo`, which sends what is gathered."""
-    return sum(map(size_of, list(channel._fifo or ())))
+    return fifo.waiting if isinstance(fifo, Fifo) else _plain_chat.count_waiting(channel)
 
 
 class ChatChannel(BufferedChannel):
@@ -64,19 +57,27 @@ class ChatChannel(BufferedChannel):
     gather_pushes: Any = False
     ac_out_buffer_size: int
 
-    _collected = 0  # bytes handed on since the last terminator; -1: the rest of the line is dropped
-    _gathered = False  # does output wait for the end of the tick, or for the next piece of input?
-    _held_back = False  # for the latter?
-    _held_now = False  # was some of it pushed by the present found_terminator?
-    _input_depth = 0  # of the tick whose input is being handed on, in a found_terminator
-    _fifo: Any = None
-    _leaving = False
-    _is_sending = False
-    _handed: Any = _Made(deque)  # what other threads have pushed, each with the bytes that were handed over until then
-    _taken = 0  # of these, the bytes that this thread has taken
-    _blocked = False  # did the socket not take all of it the last time?
-    _socket: Any = None
-    _connected = False
+    if TYPE_CHECKING:  # async_chat's
+
+        def found_terminator(self) -> None: ...
+
+    # The names of what follows are private to this class: a program may have methods and attributes of any name.
+
+    __piece: Any = _Made(Piece)
+    __input_depth = 0  # of the tick that delivers input, while a found_terminator is running
+    __is_held = False  # output is held back until the next found_terminator
+    __held_in_call = False  # some of it was pushed by the found_terminator that is running
+
+    __fifo: Any = None  # the queue, or what a program has put in its place
+    __flush_queued = False  # output waits for the end of the tick, or for the next found_terminator
+    __is_sending = False
+    __sending: Any = _Made(Sending)
+
+    __cross_thread_items: Any = _Made(deque)  # what other threads have pushed: (item, bytes pushed until then)
+    __cross_thread_taken = 0  # of these bytes, those that the loop's thread has queued
+
+    __socket: Any = None
+    __connected = False
 
     def _start_buffers(self) -> None:
         self.ac_in_buffer = b""
@@ -87,50 +88,50 @@ class ChatChannel(BufferedChannel):
 
     @property
     def producer_fifo(self) -> Any:
-        if self._gathered:
-            self._flush()
-        if self._fifo is None:
-            self._fifo = Fifo()
-        return self._fifo
+        if self.__flush_queued:
+            self.__flush(BEFORE_ACTION)
+        if self.__fifo is None:
+            self.__fifo = Fifo()
+        return self.__fifo
 
     @producer_fifo.setter
     def producer_fifo(self, value: Any) -> None:
-        if self._unsent():
-            self._flush()
-        self._fifo = value
+        if self.__unsent():
+            self.__flush(BEFORE_ACTION)
+        self.__fifo = value
 
     @property
     def socket(self) -> Any:
-        if self._unsent():
-            self._flush()
-        return self._socket
+        if self.__unsent():
+            self.__flush(BEFORE_ACTION)
+        return self.__socket
 
     @socket.setter
     def socket(self, value: Any) -> None:
-        if self._unsent():
-            self._flush(True)
-        self._socket = value
+        if self.__unsent():
+            self.__flush_leaving()
+        self.__socket = value
 
     @property
     def connected(self) -> bool:
-        return self._connected
+        return self.__connected
 
     @connected.setter
     def connected(self, value: Any) -> None:
-        if self._unsent() and not value:
-            self._flush(True)
-        self._connected = bool(value)
+        if self.__unsent() and not value:
+            self.__flush_leaving()
+        self.__connected = bool(value)
 
     def del_channel(self, map: Any = None) -> None:
-        if self._unsent():
-            self._flush(True)
+        if self.__unsent():
+            self.__flush_leaving()
         super().del_channel(map)
 
     def _plain_socket(self) -> Any:
-        return self._socket if type(self).socket is ChatChannel.socket else self.socket
+        return self.__socket if type(self).socket is ChatChannel.socket else self.socket
 
-    def _has_own_queue(self) -> bool:
-        """Has the class an attribute in the way of `producer_fifo`?"""
+    def __has_own_queue(self) -> bool:
+        """Returns True if the class has a `producer_fifo` of its own."""
         return type(self).producer_fifo is not ChatChannel.producer_fifo
 
     # Input
@@ -143,11 +144,11 @@ class ChatChannel(BufferedChannel):
             term = term.encode(self.encoding)
         elif isinstance(term, int) and term < 0:
             raise ValueError(f"a terminator counts bytes, from 0 on: {term!r}")
-        if self._collected < 0 and term != self.terminator:
-            self._collected = 0  # who has refused a line has found another way to go on
+        if self.__piece.size == DROPPED and term != self.terminator:
+            self.__piece.size = 0  # a handler that was told of a long piece sets how the input goes on after it
         self.terminator = term
-        if self._held_now and self._input_depth and not self._piece_follows():
-            self._send_held()
+        if self.__held_in_call and self.__input_depth and not self.__piece_follows():
+            self.__send_held()
 
     def get_terminator(self) -> Any:
         """What `set_terminator` was told; of a number, what is left of it."""
@@ -156,26 +157,35 @@ class ChatChannel(BufferedChannel):
     def handle_read(self) -> None:
         """Takes what came and hands it on, piece by piece, up to each terminator."""
         try:
-            _plain_chat.read(self, _tell)
+            _plain_chat.read(self, self.__piece, ChatChannel.__call_found)
         finally:
-            if self._held_back:
-                self._send_held()
+            if self.__is_held:
+                self.__send_held()
 
-    def _piece_follows(self) -> bool:
-        """Is it certain that `found_terminator` is called again as soon as the present call of it returns?
+    def __call_found(self) -> None:
+        """Calls `found_terminator`, during which more input may be there already."""
+        self.__input_depth = self._loop._turn.depth if self._loop is not None else 0
+        self.__held_in_call = False
+        try:
+            self.found_terminator()
+        finally:
+            self.__input_depth = 0
 
-        Not in a loop that runs within it, which may last.
+    def __piece_follows(self) -> bool:
+        """Returns True if found_terminator is certain to be called again as soon as the present call returns.
+
+        It is not in a loop that runs inside that call, since such a loop may run for long.
         """
         loop = self._loop
-        if loop is None or not 0 < self._input_depth == loop._turn.depth:
+        if loop is None or not 0 < self.__input_depth == loop._turn.depth:
             return False
         return type(self).get_terminator is ChatChannel.get_terminator and _plain_chat.piece_follows(self)
 
-    def _send_held(self) -> None:
-        """What was held back for a piece of input that has come, or does not come any more."""
-        self._held_back = self._held_now = False
-        if self._gathered and not self.gather_pushes:
-            self._send(True, False)
+    def __send_held(self) -> None:
+        """Sends what was held back for the next found_terminator, which does not come or has returned."""
+        self.__is_held = self.__held_in_call = False
+        if self.__flush_queued and not self.gather_pushes:
+            self.__send_queue(TICK_END)
 
     def _collect_incoming_data(self, data: bytes) -> None:
         """Appends ``data`` to `incoming`."""
@@ -197,11 +207,11 @@ class ChatChannel(BufferedChannel):
 
     @property
     def _output(self) -> bool:  # type: ignore[override]
-        own = self._has_own_queue()  # a plain attribute, perhaps
-        return bool(self.producer_fifo if own else self._fifo) and self._can_write()
+        own = self.__has_own_queue()  # a plain attribute, perhaps
+        return bool(self.producer_fifo if own else self.__fifo) and self.__can_write()
 
-    def _can_write(self) -> bool:
-        """Is there a connection, or one to come, or has the class methods of its own that may make one?"""
+    def __can_write(self) -> bool:
+        """Returns True if there is a connection, or one to come, or a method of the class's own that may make one."""
         return bool(self.connected or self.connecting) or any(
             name in getattr(self, "__dict__", ()) or getattr(type(self), name) is not getattr(ChatChannel, name)
             for name in ("initiate_send", "handle_write", "handle_write_event", "writable")
@@ -216,134 +226,148 @@ class ChatChannel(BufferedChannel):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"push() sends bytes, a bytearray or a memoryview, not {type(data)!r}")
         if len(data):
-            self._put(bytes(data))
+            self.__put(bytes(data))
 
     def push_with_producer(self, producer: Any) -> None:
         """Queues an object whose ``more()`` gives the next bytes to send, and empty ones at its end. Else as `push`."""
-        self._put(producer)
+        self.__put(producer)
 
     def close_when_done(self) -> None:
         """Calls `handle_close` when everything pushed so far is sent."""
-        self._put(None)
+        self.__put(None)
 
-    def _put(self, item: Any) -> None:
+    def __put(self, item: Any) -> None:
+        """Queues an item in the thread that runs the loop."""
         loop = self._loop
-        when = NOW if loop is None else loop._sending()
-        if loop is not None and when == ELSEWHERE:
-            self._hand_over(loop, item)
+        turn = SEND_NOW if loop is None else loop._sending()
+        if loop is not None and turn == NOT_OURS:
+            self.__cross_thread_put(loop, item)
             return
         try:
-            if when == NOW:
-                self._put_handed(when)  # a thread's earlier pushes come before its later ones, wherever the loop is
-            self._put_here(item, when)
+            if turn == SEND_NOW:
+                self.__cross_thread_take(turn)  # what another thread pushed before comes first
+            self.__put_here(item, turn)
         finally:
-            if loop is not None and when == NOW:
+            if loop is not None and turn == SEND_NOW:
                 loop._sent()
 
-    def _put_here(self, item: Any, when: str, gathers: bool = False) -> None:
-        """``gathers``: more may follow, and nobody waits for this."""
+    def __put_here(self, item: Any, turn: str, wait_always: bool = False) -> None:
+        """Queues an item, and sends it unless it is to wait for more output. ``wait_always``: nobody blocks for it."""
         loop = self._loop
-        if not self._fits(item) and not _plain_chat.has_room(self, item, _waiting):
+        if not self.__fits(item) and not _plain_chat.has_room(self, item, _count_waiting):
             return
-        later = when == LATER and self.connected and self._sends_itself() and (gathers or self._is_to_wait(item))
-        (self._fifo if self._gathered else self.producer_fifo).append(item)
-        if loop is None or not later:
+        may_wait = turn == SENT_LATER and self.connected and self.__sends_itself()
+        waits = may_wait and (wait_always or self.__is_to_wait(item))
+        (self.__fifo if self.__flush_queued else self.producer_fifo).append(item)
+        if loop is None or not waits:
             if item is not None:
                 self.initiate_send()
-        elif not self._gathered:
-            self._gathered = True
+        elif not self.__flush_queued:
+            self.__flush_queued = True
             loop._gather(self)
 
-    def _is_to_wait(self, item: Any) -> bool:
-        """Is what a handler of the loop pushes now to wait, for more of it?"""
+    def __is_to_wait(self, item: Any) -> bool:
+        """Returns True if what a handler pushes now waits for more output."""
         size, most = size_of(item), self.ac_out_buffer_size
-        if self._held_back and (not size or _queued(self) + size > most):
-            self._send_held()  # with this it could not leave in one call
-        if 0 < size <= most and (self._gathered or not self._fifo) and self._piece_follows():
-            self._held_back = self._held_now = True
+        if self.__is_held and (not size or self.__queued() + size > most):
+            self.__send_held()  # with this item it could not leave in one call
+        if 0 < size <= most and (self.__flush_queued or not self.__fifo) and self.__piece_follows():
+            self.__is_held = self.__held_in_call = True
             return True
         return bool(self.gather_pushes)
 
-    def _fits(self, item: Any) -> bool:
-        """May it surely be queued? Without a look at `producer_fifo`, which sends what is gathered."""
-        most = self.max_outgoing
-        if most is None or not isinstance(item, bytes):
+    def __fits(self, item: Any) -> bool:
+        """Returns True if the item is certain to have room. Does not read `producer_fifo`, which would send."""
+        limit = self.max_outgoing
+        if limit is None or not isinstance(item, bytes):
             return True
-        return isinstance(self._fifo, Fifo) and self._fifo.waiting + len(item) <= most
+        return isinstance(self.__fifo, Fifo) and self.__fifo.waiting + len(item) <= limit
 
-    def _hand_over(self, loop: Any, item: Any) -> None:
-        """To the thread that runs the loop."""
+    def __queued(self) -> int:
+        """Returns the bytes that wait. Does not read `producer_fifo`, which would send."""
+        return sum(map(size_of, list(self.__fifo or ())))
+
+    def __cross_thread_put(self, loop: Any, item: Any) -> None:
+        """Passes an item to the thread that runs the loop, and wakes it. Called in any other thread."""
         size = size_of(item)
-        most = self.max_outgoing
-        total = self._total()
-        if most is not None and size and total - self._taken + size > most:
-            loop.call_soon_threadsafe(_plain_chat.too_much, self, "output that waits, max_outgoing", most)
+        limit = self.max_outgoing
+        total = self.__cross_thread_total()
+        if limit is not None and size and total - self.__cross_thread_taken + size > limit:
+            loop.call_soon_threadsafe(_plain_chat.limit_exceeded, self, "output that waits, max_outgoing", limit)
             return
-        self._handed.append((item, total + size))
-        loop.call_soon_threadsafe(self._take_handed)
+        self.__cross_thread_items.append((item, total + size))
+        loop.call_soon_threadsafe(self.__take_cross_thread)
 
-    def _total(self) -> int:
+    def __cross_thread_total(self) -> int:
         try:
-            return int(self._handed[-1][1])
+            return int(self.__cross_thread_items[-1][1])
         except IndexError:  # the loop's thread has taken it all
-            return self._taken
+            return self.__cross_thread_taken
 
-    def _take_first(self) -> Any:
-        item, self._taken = self._handed.popleft()
+    def __cross_thread_pop(self) -> Any:
+        item, self.__cross_thread_taken = self.__cross_thread_items.popleft()
         return item
 
-    def _take_handed(self) -> None:
-        """In the loop's thread: what other threads have pushed."""
+    def __take_cross_thread(self) -> None:
+        """Called by the loop, in its thread, after other threads have pushed."""
         loop = self._loop
-        when = NOW if loop is None else loop._sending()
-        if loop is not None and when == ELSEWHERE:
-            loop.call_soon_threadsafe(self._take_handed)
+        turn = SEND_NOW if loop is None else loop._sending()
+        if loop is not None and turn == NOT_OURS:
+            loop.call_soon_threadsafe(self.__take_cross_thread)
             return
         try:
-            self._put_handed(when)
+            self.__cross_thread_take(turn)
         except Exception:  # a producer's, perhaps
             self.handle_error()
         finally:
-            if loop is not None and when == NOW:
+            if loop is not None and turn == SEND_NOW:
                 loop._sent()
 
-    def _put_handed(self, when: str) -> None:
-        while self._handed:
-            self._put_here(self._take_first(), when, True)
+    def __cross_thread_take(self, turn: str) -> None:
+        while self.__cross_thread_items:
+            self.__put_here(self.__cross_thread_pop(), turn, True)
 
-    def _sends_itself(self) -> bool:
+    def __sends_itself(self) -> bool:
+        """Returns True if the engine sends the queue, and no code of the program's takes part in that."""
         own = type(self).initiate_send is not ChatChannel.initiate_send
-        return not own and not self._has_own_queue() and "initiate_send" not in getattr(self, "__dict__", ())
+        return not own and not self.__has_own_queue() and "initiate_send" not in getattr(self, "__dict__", ())
 
-    def _unsent(self) -> bool:
-        return (self._gathered or bool(self._handed)) and not self._is_sending
+    def __unsent(self) -> bool:
+        """Returns True if the engine has put off sending something."""
+        return (self.__flush_queued or bool(self.__cross_thread_items)) and not self.__is_sending
 
-    def _flush(self, leaving: bool = False, at_end: bool = False) -> None:
-        """``leaving``: the channel is being closed, what fails now need not be told. ``at_end``: of the tick."""
-        self._gathered = False
+    def __flush(self, why: str) -> None:
+        """Sends what waits for the end of the tick or comes from other threads."""
+        self.__flush_queued = False
         if self._loop is not None and self._loop._is_copy():
-            self._fifo = None  # the parent sends it
+            self.__fifo = None  # the process was forked, and the parent sends it
             return
-        while self._handed:
-            self.producer_fifo.append(self._take_first())  # `_gathered` is not set here
-        self._leaving = leaving
+        while self.__cross_thread_items:
+            self.producer_fifo.append(self.__cross_thread_pop())  # flush_queued is not set here
+        self.__send_queue(why)
+        while why == BEFORE_ACTION and self.__fifo and self.__fifo[0] is not None and not self.__sending.blocked:
+            before = len(self.__fifo), self.__fifo[0]
+            self.__send_queue(why)
+            if self.__fifo and before == (len(self.__fifo), self.__fifo[0]):
+                break
+
+    def __flush_at_end(self) -> None:
+        """Called by the loop at the end of a tick."""
+        self.__flush(TICK_END)
+
+    def __flush_leaving(self) -> None:
+        """Does `__flush` for a channel that is being closed, so that errors of the socket are not reported."""
+        self.__sending.leaving = True
         try:
-            self._send(True, at_end and bool(self.gather_pushes))
-            while not at_end and self._fifo and self._fifo[0] is not None and not self._blocked:
-                before = len(self._fifo), self._fifo[0]
-                self._send(True, False)  # what the program does next comes after all of it
-                if self._fifo and before == (len(self._fifo), self._fifo[0]):
-                    break
-        except Exception:
-            if not leaving:
-                raise
-            self.handle_error()  # it is closed all the same
+            self.__flush(BEFORE_ACTION)
+        except Exception:  # raised by a producer, perhaps: the channel is closed all the same
+            self.handle_error()
         finally:
-            self._leaving = False
+            self.__sending.leaving = False
 
     def send(self, data: Any) -> int:
         """Sends what the socket takes now of ``data`` (bytes-like), past the queue. Else as `dispatcher.send`."""
-        if not self._leaving:
+        if not self.__sending.leaving:
             return super().send(data)
         try:
             return int(self.socket.send(data))
@@ -355,27 +379,26 @@ class ChatChannel(BufferedChannel):
         self.initiate_send()
 
     def initiate_send(self) -> None:
-        """Sends what the socket takes now of the queue, at most `ac_out_buffer_size` bytes."""
-        self._send(False, True)
+        """Sends what the socket takes now of the queue: at most `ac_out_buffer_size` bytes."""
+        self.__send_queue(PROGRAM)
 
-    def _send(self, connected: bool, closes: bool) -> None:
-        if self._is_sending:
-            return  # called by a `send`, or a producer, of the program's: what is under way goes on
-        self._gathered = False
-        self._is_sending = True
+    def __send_queue(self, why: str) -> None:
+        """Sends the queue, or what one call takes of it, and closes the channel where a None says so."""
+        if self.__is_sending:
+            return  # a send() or a producer of the program's has called this: the call in progress goes on
+        self.__flush_queued = False
+        self.__is_sending = True
+        # What was queued for later was queued while there was a connection, whatever `connected` says now.
+        connected = why != PROGRAM
+        closes = why == PROGRAM or (why == TICK_END and bool(self.gather_pushes))
+        self.__sending.joins = type(self).send is ChatChannel.send and "send" not in getattr(self, "__dict__", ())
         try:
-            self._send_queue(connected, closes)
+            closes = _plain_chat.send(self, self.__sending, connected, closes)
         finally:
-            self._is_sending = False
-
-    def _sending_ends(self) -> None:
-        """What handlers push from here on leaves by itself."""
-        self._is_sending = False
-
-    def _send_queue(self, connected: bool, closes: bool) -> None:
-        own = type(self).send is not ChatChannel.send or "send" in getattr(self, "__dict__", ())
-        _plain_chat.send(self, connected, closes, joined=not own)
+            self.__is_sending = False
+        if closes and not self.__sending.leaving:
+            self.handle_close()
 
     def refill_buffer(self) -> None:
         """Asks the producers at the front of the queue, so that it begins with bytes if there are any."""
-        _plain_chat.refill(self)
+        _plain_chat.refill_step(self)

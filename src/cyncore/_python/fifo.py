@@ -15,11 +15,11 @@ class Fifo(deque[Any]):
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
         super().__init__(items)
-        self._counted: int | None = None  # to be counted
+        self._counted: int | None = None  # None: the bytes have to be counted
 
     @property
     def waiting(self) -> int:
-        """Bytes that wait, what producers have not given excepted."""
+        """The bytes that wait, without those that producers have not given yet."""
         if self._counted is None:
             self._counted = sum(map(size_of, list(self)))
         return self._counted
@@ -28,7 +28,7 @@ class Fifo(deque[Any]):
         if self._counted is not None:
             self._counted += size
 
-    # What a channel does at every push, or send, is counted as it comes; what is rare is counted when somebody asks.
+    # The methods that every push, or send, uses keep the count. After the others the bytes are counted on demand.
 
     def append(self, item: Any) -> None:
         super().append(item)

@@ -385,7 +385,7 @@ class Loop(Registry):
         try:
             while self._gathered:
                 channel = self._gathered.pop(0)
-                if not channel._gathered:
+                if not channel._ChatChannel__flush_queued:
                     continue
                 try:
                     self._flush_one(channel)
@@ -398,7 +398,7 @@ class Loop(Registry):
 
     def _flush_one(self, channel: Any) -> None:
         try:
-            channel._flush(at_end=True)
+            channel._ChatChannel__flush_at_end()
         except EXITS:
             raise
         except BaseException as error:  # as if it had left the handler that wrote
