@@ -230,8 +230,8 @@ def test_nobody_serves_unless_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch
     done: list[str] = []
     monkeypatch.setattr(sys, "argv", ["smtpd", "-c", "Server"])
     monkeypatch.setattr(smtpd, "Server", Server, raising=False)
-    monkeypatch.setattr(program, "install", lambda replace: None)
+    monkeypatch.setattr("cyncore._install.names.install", lambda replace: None)
     monkeypatch.setattr(program, "_become_nobody", lambda: done.append("is nobody"))
-    monkeypatch.setattr(program.asyncore, "loop", lambda: done.append("serves"))
+    monkeypatch.setattr(smtpd.asyncore, "loop", lambda: done.append("serves"))
     program.main(smtpd)
     assert done == ["listens", "is nobody", "serves"]
