@@ -117,6 +117,11 @@ def number(name: str, value: Any) -> float:
         return float("inf") if value > 0 else -float("inf")
 
 
+def rounds(count: Any) -> int:
+    """How many rounds ``while count > 0`` with ``count = count - 1`` makes, as the old loop had it; 0 or more."""
+    return int(min(max(-(-number("count", count) // 1), 0), LAST_DESCRIPTOR))
+
+
 def bad_time(when: float) -> ValueError:
     """The error for a timer at a time that is not finite, or later than `LATEST`."""
     return ValueError(f"the time of a call must be finite, and at most {LATEST:g} seconds, not {when!r}")

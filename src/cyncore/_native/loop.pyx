@@ -287,7 +287,7 @@ cdef class Loop(Registry):
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         cdef bint counted = count is not None, once
-        cdef long left = count if counted else 1
+        cdef long left = 1 if not counted else count if type(count) is int else _rules.rounds(count)
         self.check("run_map")
         once = self.take_stop()
         turn = self.turn
@@ -315,6 +315,7 @@ cdef class Loop(Registry):
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
+        self.take_stop()  # it was meant for a run, and keeps no event from this tick
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:
@@ -617,8 +618,9 @@ cdef class Loop(Registry):
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             delivered = self.dispatch_batch(events, count, number)
-            if count == 0 and self.calls.timers.count and self.calls.next_due() <= tick_time(self):
-                self.run_due()
+            if count == 0 and self.calls.timers.count and not are_queued(self.calls):
+                if self.calls.next_due() <= tick_time(self):
+                    self.run_due()
             return delivered
         finally:
             try:
