@@ -77,16 +77,14 @@ class Calls:
     def __init__(self) -> None:
         self._order = count()  # first come, first served, among equal deadlines too
         self._soon: deque[tuple[int, Handle]] = deque()
+        self.earliest = -math.inf  # in a batch, its time: a timer for the past must not come before the others in it
         self._timers: list[tuple[float, int, TimerHandle]] = []
 
     def add(self, callback: Callable[..., object], args: tuple[object, ...]) -> Handle:
         """TypeError where the callback cannot be called."""
         handle = _make(Handle, callback, args)
-        self._add(handle)
-        return handle
-
-    def _add(self, handle: Handle) -> None:
         self._soon.append((next(self._order), handle))
+        return handle
 
     def add_timer(self, when: float, callback: Callable[..., object], args: tuple[object, ...]) -> TimerHandle:
         """TypeError as `add`; ValueError where no clock ever shows that time."""
@@ -94,19 +92,19 @@ class Calls:
         if not math.isfinite(when) or when > LATEST:
             raise bad_time(when)
         handle._when = when
-        heapq.heappush(self._timers, (when, next(self._order), handle))
+        heapq.heappush(self._timers, (max(when, self.earliest), next(self._order), handle))
         return handle
 
-    def begin(self, now: float) -> int:
-        """Queues the timers that are due behind the calls, and returns the mark at which the batch ends."""
-        while self._timers and self._timers[0][0] <= now:
-            self._add(heapq.heappop(self._timers)[2])
+    def begin(self) -> int:
+        """Begins a batch: what is queued now, and then the timers that are due. Returns the mark at which it ends."""
         return next(self._order)
 
-    def take(self, mark: int) -> Handle | None:
-        """The next call of the batch, or None at its end."""
+    def take(self, mark: int, now: float) -> Handle | None:
+        """The next call of the batch, which began at the time ``now``; None at its end."""
         if self._soon and self._soon[0][0] < mark:
             return self._soon.popleft()[1]
+        if self._timers and self._timers[0][0] <= now and self._timers[0][1] < mark:
+            return heapq.heappop(self._timers)[2]
         return None
 
     def empty(self) -> bool:

@@ -152,7 +152,7 @@ class Channel(Root):
             self._loop._interest_changed(self._fileno)
 
     def _check(self, method: str) -> None:
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.closed:  # closed: it was taken out of the map by hand before that
             self._loop._check(method)
 
     def _state(self) -> tuple[bool, ...]:

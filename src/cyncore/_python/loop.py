@@ -29,6 +29,7 @@ from .._rules import (
     debug_wanted,
     failure,
     number,
+    rounds,
     thread_name,
     wrong_thread,
 )
@@ -60,7 +61,7 @@ class Loop(Registry):
     """
 
     def __init__(self, map: Any = None, *, backend: str | None = None, debug: bool | None = None) -> None:
-        if not getattr(self, "_closed", True):
+        if hasattr(self, "_wake"):
             raise RuntimeError(f"{self!r} is initialised already")
         self._closed = True  # until there is something to close
         self._backend: str = backend_name(backend, BACKENDS) or BACKENDS[0]
@@ -79,6 +80,7 @@ class Loop(Registry):
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self._waiting = False
+        self._woken = False  # did something else than an event, or the time, end the last wait?
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
         with maps.lock:
             if registry_of(map) is not None:
@@ -148,7 +150,7 @@ class Loop(Registry):
         ``count``: at most so many ticks. In a second thread it waits for its turn, at most ``timeout`` seconds a tick.
         """
         seconds = _seconds(timeout)
-        left = math.inf if count is None else number("count", count)
+        left = math.inf if count is None else rounds(count)
         self._check("run_map")
         while self._map and left > 0 and not self._turn.take(seconds):
             left -= 1
@@ -323,34 +325,36 @@ class Loop(Registry):
             if self._gathered:  # a predicate has written
                 self._flush_gathered()
                 self._ask(False)
-            waits = not self._calls.queued()
             self._waiting = True  # what a signal handler pushes leaves at once
             try:
                 events = self._fetch(timeout, alive)
             finally:
                 self._waiting = False
-        if (
-            waits
-            and not events
-            and self._stops == stops
-            and not self._calls.empty()
-            and self._calls.timer_due(self.time())
-        ):
+        delivered = self._dispatch_batch(events, stops)
+        is_idle = not (events or self._woken or self._calls.queued()) and self._stops == stops
+        if is_idle and self._calls.timer_due(self.time()):
             self._run_due(stops)  # what ended the wait need not wait for the next tick
-        return self._dispatch_batch(events, stops)
+        return delivered
 
     def _run_due(self, stops: int) -> None:
         if self._calls.empty():
             return
-        mark = self._calls.begin(self.time())
-        while self._stops == stops and (handle := self._calls.take(mark)) is not None:
-            self._predicates_stale = True
-            try:
-                handle._run()
-            except EXITS:
-                raise
-            except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
-                self.handle_exception(error, handle)
+        calls, mark, now = self._calls, self._calls.begin(), self.time()
+        earliest, calls.earliest = calls.earliest, now
+        try:
+            while self._stops == stops and (handle := calls.take(mark, now)) is not None:
+                self._predicates_stale = True
+                self._run_call(handle)
+        finally:
+            calls.earliest = earliest
+
+    def _run_call(self, handle: Handle) -> None:
+        try:
+            handle._run()
+        except EXITS:
+            raise
+        except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
+            self.handle_exception(error, handle)
 
     # Output that handlers have left to be sent
 
@@ -422,7 +426,8 @@ class Loop(Registry):
         ready, woken = self._ask_kernel(limit)
         if limit != 0.0 and not ready:
             self._predicates_stale = True  # other threads had the time to change what predicates say
-        self._predicates_stale = self._predicates_stale or woken is not None
+        self._woken = woken is not None
+        self._predicates_stale = self._predicates_stale or self._woken
         for fd in pending:
             ready[fd] = ready.get(fd, 0) | READ
         if woken is False and not ready:
@@ -514,11 +519,11 @@ class Loop(Registry):
             return False  # another channel's handler has paused this one
         if ready & READ:
             self._dispatch_read(slot)
-        if ready & WRITE and self._is_live(slot):
+        if ready & WRITE and not slot.gone:
             obj.handle_write_event()
-        if ready & PRI and self._is_live(slot):
+        if ready & PRI and not slot.gone:
             obj.handle_expt_event()
-        if ready & GONE and self._is_live(slot):
+        if ready & GONE and not slot.gone:
             if ready & READ:
                 self._hung_up_reading(slot, was_readable, unread, failed)
             elif not wanted & READ and unread > 0:

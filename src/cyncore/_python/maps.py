@@ -25,6 +25,9 @@ class Serving(Protocol):
     @property
     def map(self) -> Any: ...
 
+    @property
+    def closed(self) -> bool: ...
+
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Any: ...
 
     def _check(self, method: str) -> None:

@@ -39,7 +39,7 @@ class OutboxChannel(BufferedChannel):
 
     @out_buffer.setter
     def out_buffer(self, data: Any) -> None:
-        self._out = bytearray(data)
+        self._out = bytearray(data) if len(data) else bytearray()  # a number has no len(), and is refused
         self._output_waits(bool(self._out))
 
     def _has_own_buffer(self) -> bool:

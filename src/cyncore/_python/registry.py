@@ -142,7 +142,10 @@ class Registry:
                 self._attach(fd, channel)
         for fd in self._slots.keys() - items.keys():
             changed = True
+            gone = self._slots[fd].obj
             self._detach(fd)
+            if isinstance(gone, Channel) and gone._loop is cast(Serving, self):
+                gone._loop = None
         self._taken = list(items), list(items.values())
         return changed
 
