@@ -31,7 +31,8 @@ from errno import errorcode as errorcode
 from ._engine import ExitNow as ExitNow
 from ._engine import Loop
 from ._engine import socket_map as socket_map
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
+from ._rules import DISCONNECTED as _DISCONNECTED
+from ._rules import EXITS as _reraised_exceptions
 from .dispatcher import _strerror as _strerror
 from .dispatcher import compact_traceback as compact_traceback
 from .dispatcher import dispatcher as dispatcher
@@ -48,8 +49,6 @@ if os.name == "posix":
     from .dispatcher import file_wrapper as file_wrapper
 
 _classes = sys.modules[dispatcher.__module__]  # the name in the package is that of the class
-
-_reraised_exceptions = (ExitNow, KeyboardInterrupt, SystemExit)
 
 # Windows has no poll(), so its `select` lacks the flags that readwrite() takes.
 _POLLIN = getattr(select, "POLLIN", 1)

@@ -16,20 +16,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from errno import (
-    EALREADY,
-    EBADF,
-    ECONNABORTED,
-    ECONNRESET,
-    EINPROGRESS,
-    EINVAL,
-    EISCONN,
-    ENOTCONN,
-    EPIPE,
-    ESHUTDOWN,
-    EWOULDBLOCK,
-    errorcode,
-)
+from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from types import TracebackType
 
 from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
@@ -42,8 +29,6 @@ if TYPE_CHECKING:
 else:
     Any = object  # for those who resolve annotations
     _Handler = Callable
-
-_DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 
 # The old names of the modules that classes of these are shown with.
 _SHOWN_AS = {__name__: "asyncore"}

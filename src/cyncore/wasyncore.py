@@ -30,13 +30,13 @@ from errno import ESHUTDOWN as ESHUTDOWN
 from errno import EWOULDBLOCK as EWOULDBLOCK
 
 from . import asyncore as _asyncore
+from ._rules import DISCONNECTED as _DISCONNECTED
+from ._rules import EXITS as _reraised_exceptions
 from .asyncore import _GONE, _POLLIN, _POLLOUT, _POLLPRI
 from .asyncore import ExitNow as ExitNow
 from .asyncore import _exception as _exception
-from .asyncore import _reraised_exceptions as _reraised_exceptions
 from .asyncore import read as read
 from .asyncore import write as write
-from .dispatcher import _DISCONNECTED as _DISCONNECTED
 from .dispatcher import _SHOWN_AS, _unhandled
 from .dispatcher import compact_traceback as compact_traceback
 from .dispatcher import dispatcher as _dispatcher
