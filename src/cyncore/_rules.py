@@ -71,9 +71,6 @@ LOG_INTERVAL = 1.0
 CHUNK = 65536
 """Bytes that `dispatcher_with_send` offers to one send(2): about what a socket buffer takes at once."""
 
-CHAT_BUFFER = 65536
-"""Bytes that an `async_chat` reads, and sends, at once where its class does not say."""
-
 LATEST = 9.2e9
 """The latest time of a timer, in seconds of `Loop.time`: 64 bits of nanoseconds hold 292 years."""
 

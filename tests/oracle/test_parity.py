@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -61,7 +59,7 @@ def check(script: list[Op]) -> None:
     assert native[len(python) :] == python[len(native) :] == []
 
 
-@settings(max_examples=300, deadline=None, derandomize=bool(os.environ.get("CI")))
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(script=_scripts)
 def test_the_engines_leave_the_same_trace(script: list[Op]) -> None:
     check(script)

@@ -138,12 +138,14 @@ class Channel(Root):
         """No more read events until `resume_reading`, whatever `readable` says."""
         self._check("pause_reading")
         self._paused = True
+        self._muted_in = None
         self._interest_changed()
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`."""
         self._check("resume_reading")
         self._paused = False
+        self._muted_in = None
         self._interest_changed()
 
     def _interest_changed(self) -> None:
