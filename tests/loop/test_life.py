@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import cyncore
 from cyncore import BACKENDS, Channel, Loop, dispatcher, socket_map
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder
@@ -62,6 +63,19 @@ def test_the_best_backend_is_taken_where_the_environment_names_none(monkeypatch:
     monkeypatch.setenv("CYNCORE_BACKEND", "")
     with Loop() as loop:
         assert loop.backend == BACKENDS[0]
+
+
+def test_compiled_module_that_is_there_and_does_not_load_is_an_error() -> None:
+    """A fallback would only hide it: the program would be slow, and nobody would know why."""
+    if not cyncore.native:
+        pytest.skip("nothing is compiled here, or nobody asks for it")
+    compiled = cyncore.dispatcher.__mro__[1].__module__
+    run_script(
+        f"import sys; sys.modules[{compiled!r}] = None\n"
+        "try:\n    import cyncore\n"
+        f"except ImportError as error:\n    assert {compiled!r} in str(error), error\n"
+        "else:\n    raise AssertionError(cyncore.fallback_reason)\n"
+    )
 
 
 def test_an_unknown_backend_is_named_and_so_are_the_known(monkeypatch: pytest.MonkeyPatch) -> None:

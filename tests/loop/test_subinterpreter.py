@@ -63,16 +63,3 @@ def test_reason_names_what_kept_the_compiled_engine_out() -> None:
     source = ECHO + "print(cyncore.fallback_reason)"
     said = run_script(f"{ISOLATED}\nrun({source!r})\n_interpreters.destroy(made)")
     assert ("CYNCORE_BACKEND" if not cyncore.native else "interpreter") in said
-
-
-def test_compiled_module_that_is_there_and_does_not_load_is_an_error() -> None:
-    """A fallback would only hide it: the program would be slow, and nobody would know why."""
-    if not cyncore.native:
-        pytest.skip("nothing is compiled here, or nobody asks for it")
-    compiled = cyncore.dispatcher.__mro__[1].__module__
-    run_script(
-        f"import sys; sys.modules[{compiled!r}] = None\n"
-        "try:\n    import cyncore\n"
-        f"except ImportError as error:\n    assert {compiled!r} in str(error), error\n"
-        "else:\n    raise AssertionError(cyncore.fallback_reason)\n"
-    )

@@ -126,7 +126,12 @@ def test_class_of_an_old_module_is_served(tmp_path: Path) -> None:
 
 
 def test_interrupt_ends_it_in_silence() -> None:
-    with _serving("-c", "DebuggingServer") as (_, program):
+    with _serving("-c", "DebuggingServer") as (port, program):
+        client = _send(port)  # whoever is answered finds the loop running
+        client.docmd("QUIT")
+        assert client.sock is not None
+        assert client.sock.recv(1) == b""  # it has closed all that it had open
+        client.close()
         program.send_signal(signal.SIGINT)
         assert program.wait(20) == 0
         assert program.stderr is not None
