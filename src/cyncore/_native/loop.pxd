@@ -23,7 +23,7 @@ cdef class Loop(Dispatch):
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint sweep_all, int need) except -1
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1
-    cdef bint must_look(self) noexcept
+    cdef bint must_poll_first(self) noexcept
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint must_return(self) noexcept
     cdef int flush_answers(self) except -1

@@ -50,7 +50,7 @@ cdef enum:
     WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
     WHILE_ANYTHING = 2  # or a call or a timer
 
-cdef unsigned LOOKED = 16             # one of so many ticks polls without blocking first, whatever the last ones found
+cdef unsigned POLL_FIRST_EVERY = 16   # one tick of so many polls without blocking first, whatever the last ones found
 
 cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
 cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
@@ -489,10 +489,10 @@ cdef class Loop(Dispatch):
         """The events that are there; where there are none, those that it waits for."""
         cdef int count
         cdef unsigned blocks
-        if _elsewhere or (self.waits % LOOKED == 0 and waits_elsewhere()):
+        if _elsewhere or (self.waits % POLL_FIRST_EVERY == 0 and waits_elsewhere()):
             self.wait_elsewhere(0)  # others have their turn, as often as they had it with the old loop
             self.is_calm = False
-        if limit == 0 or not self.is_calm or self.must_look():
+        if limit == 0 or not self.is_calm or self.must_poll_first():
             count = self.take_events(events, BATCH, 0)
             if count > 0 or limit == 0:
                 self.is_calm = False
@@ -508,14 +508,14 @@ cdef class Loop(Dispatch):
             count = self.take_events(events, BATCH, 0)
         return count if count >= 0 else self.wait_failed(count)
 
-    cdef bint must_look(self) noexcept:
+    cdef bint must_poll_first(self) noexcept:
         """Must this tick poll without blocking first? A direct wait saves a system call, but releases the GIL.
 
         Polling keeps the GIL, and under load it finds events. Where many channels have predicates it comes before they
         are asked.
         """
         return (
-            self.waits % LOOKED == 0 or are_queued(self.calls) or (len(self.polled) > FEW and self.is_stale())
+            self.waits % POLL_FIRST_EVERY == 0 or are_queued(self.calls) or (len(self.polled) > FEW and self.is_stale())
         )
 
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1:
