@@ -31,7 +31,7 @@ cdef double LATEST = _rules.LATEST
 
 @cython.no_gc_clear
 cdef class Handle:
-    """A call that was asked for. Made by the loop's ``call_`` methods."""
+    """A call that is queued. The ``call_`` methods of a loop make it."""
 
     def __init__(self):
         raise TypeError(f"{type(self).__name__} is made by a loop's call_ methods")
@@ -42,7 +42,7 @@ cdef class Handle:
         return 0
 
     def cancel(self):
-        """The call is not made, and what it referred to is let go. Does nothing the second time."""
+        """Cancels the call, and drops the callback and its arguments. Does nothing the second time."""
         self.let_go()
 
     cdef int let_go(self) except -1:
@@ -52,7 +52,7 @@ cdef class Handle:
         return 0
 
     def cancelled(self):
-        """Was `cancel` called?"""
+        """Returns True if `cancel` was called."""
         return self.is_cancelled
 
     def __repr__(self):
@@ -62,7 +62,7 @@ cdef class Handle:
 
 @cython.no_gc_clear
 cdef class TimerHandle(Handle):
-    """A call that was asked for at a time."""
+    """A call at a time. ``call_later`` and ``call_at`` of a loop make it."""
 
     def __cinit__(self):
         self.timer.place = CYN_TIMER_IDLE
@@ -73,7 +73,7 @@ cdef class TimerHandle(Handle):
             cyn_timers_cancel(&self.calls.timers, &self.timer)
 
     def cancel(self):
-        """The call is not made, and what it referred to is let go. Does nothing the second time. O(log n)."""
+        """Cancels the call, and drops the callback and its arguments. Does nothing the second time. O(log n)."""
         if self.calls is not None and cyn_timers_cancel(&self.calls.timers, &self.timer) > 0:
             self.calls.forget(self)
         self.let_go()
@@ -99,7 +99,7 @@ cdef class Calls:
         return 0
 
     cdef int begin(self) except -1:
-        """What is queued becomes the batch, behind what an earlier one has left: `next` hands it out."""
+        """Makes what is queued the batch that `next` returns one by one, after what an earlier batch has left."""
         with cython.critical_section(self):
             if self.at < len(self.batch):
                 self.queued = self.batch[self.at:] + self.queued
@@ -141,7 +141,7 @@ cdef class Calls:
         return handle
 
     cdef TimerHandle due(self, int64_t now, uint64_t newer):
-        """The next timer that is due, taken out, or None. One added since the mark `newer` was taken waits."""
+        """Takes out the next timer that is due, or returns None. Timers added after the mark `newer` wait."""
         cdef cyn_timer *timer = cyn_timers_due(&self.timers, now, newer)
         if timer is NULL:
             return None

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Loop: calls that are due, the wait, and the dispatch of events. docs/design.md has the rules that this file follows.
+"""Loop: what its users call, and the tick: due calls, the wait for events, the flush. docs/design.md has the rules.
 
 Any handler may close any channel, change the map, run the loop again, fork, or raise. So nothing that was read from an
 event before a call into Python is trusted after it: the generation of the event and the count of waits are compared
@@ -47,25 +47,25 @@ cdef extern from "Python.h":
     bint PyCFunction_CheckExact(object thing)
 
 cdef enum:
-    WHILE_CHANNELS = 1  # what a tick has to wait for: something in the map,
-    WHILE_ANYTHING = 2  # or a call or a timer
+    WHILE_CHANNELS = 1  # a tick waits only while the map has channels,
+    WHILE_ANYTHING = 2  # or while it has channels, or a call or a timer is left
 
 cdef unsigned POLL_FIRST_EVERY = 16   # one tick of so many polls without blocking first, whatever the last ones found
 
-cdef Py_ssize_t FEW = 256             # channels that are asked faster than it takes to give the GIL away
-cdef int64_t WANTED = 20_000          # ns from a wake-up to the GIL that show that another thread has taken it
+cdef Py_ssize_t FEW = 256             # so many channels are asked in less time than it takes to release the GIL
+cdef int64_t WANTED = 20_000          # ns; if the GIL comes back later after a wake-up, another thread had it
 
 socket_map = {}
 cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good
 
 
 cdef dict _of_select = vars(select)
-cdef unsigned long long _select_version = 0  # of that dict, when it was looked at last
-cdef bint _elsewhere = False                 # what was found
+cdef unsigned long long _select_version = 0  # the version of that dict when it was read last
+cdef bint _elsewhere = False                 # what was found there
 
 
 cdef inline bint waits_elsewhere() except -1:
-    """Has gevent, or its like, put a wait of its own in the place of `select.select`?"""
+    """Returns True if gevent, or its like, has replaced `select.select` by a wait of its own."""
     cdef unsigned long long version = cyn_dict_version(_of_select)
     return look_at_select(version) if version == 0 or version != _select_version else _elsewhere
 
@@ -79,7 +79,7 @@ cdef bint look_at_select(unsigned long long version) except -1:
 
 
 cdef int64_t _nanoseconds(object seconds, str what) except -2:
-    """-1 for None: without end."""
+    """Seconds as nanoseconds; None, which means without end, as -1. ValueError below zero."""
     cdef double value
     if seconds is None:
         return -1
@@ -95,7 +95,7 @@ cdef int _check_map(object map) except -1:
 
 
 cdef inline bint is_owing(Loop loop) noexcept:
-    """Is there output to be sent before the next wait?"""
+    """Returns True if output must be sent before the next wait."""
     return loop.gathered_at < loop.gathered_count
 
 
@@ -129,7 +129,7 @@ cdef class Loop(Dispatch):
         calls = Calls()
         self.late = []
         self.serve(map, backend)
-        self.calls = calls  # nothing in between lets another thread run, which might find it by its map
+        self.calls = calls  # no other thread can run before this, and find a loop that is not finished
         self.is_closed = False
         if map is socket_map:
             _socket_map_loop = self
@@ -242,18 +242,18 @@ cdef class Loop(Dispatch):
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
-        self.take_stop()  # it was meant for a run, and keeps no event from this tick
+        self.take_stop()  # a stop that came before is for `run`, and does not shorten this tick
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:
-                # So that the other loop sees what is wanted now: what handlers have changed of others, too.
+                # Before the other loop waits, the kernel must know what handlers have changed, also of other channels.
                 self.prepare_outside(self.is_stale() and not self.is_asking())
             return delivered
         finally:
             self.leave(turn)
 
     cdef bint take_stop(self) noexcept:
-        """A stop that came before the loop ran allows one tick, which does not wait."""
+        """Takes a stop that came before the loop ran: one tick is made then, which does not wait."""
         cdef bint once = self.stopping and self.depth == 0
         if once:
             self.stopping = False
@@ -303,7 +303,7 @@ cdef class Loop(Dispatch):
         return self.poller_fd()
 
     cdef int prepare_outside(self, bint sweep_all) except -1:
-        """`prepare`, but not as a part of a tick. Predicates run in it, so the loop must not be closed meanwhile."""
+        """Calls `prepare` outside of a tick. Predicates run in it, so the loop cannot be closed meanwhile."""
         self.depth += 1
         self.owner_thread = PyThread_get_thread_ident()
         try:
@@ -359,11 +359,11 @@ cdef class Loop(Dispatch):
         report(ERROR, "%r failed", handle, error=error)
 
     cdef int flush_gathered(self) except -1:
-        """Sends what handlers have left to be sent. One channel's trouble does not keep the others' back."""
+        """Sends what handlers have left to be sent. If one channel fails, the others are flushed all the same."""
         cdef Channel channel
         cdef object leaving = None
         self.now = 0
-        cdef bint within = self.flushing  # a handler of a flush runs the loop, or forks: it goes on with the rest
+        cdef bint within = self.flushing  # a flush may run a handler that runs the loop or forks
         self.flushing = True
         try:
             while is_owing(self):
@@ -380,7 +380,7 @@ cdef class Loop(Dispatch):
                     except BaseException as error:
                         try:
                             channel.failed(error)
-                        except BaseException as error:  # as if it had left the handler that wrote
+                        except BaseException as error:  # as if the handler that wrote had raised it
                             leaving = error
                     if channel.loop is self and channel.polled_index >= 0:
                         channel.ask_soon()
@@ -394,7 +394,7 @@ cdef class Loop(Dispatch):
         cdef Handle handle
         cdef int64_t now
         cdef bint first = True
-        cdef uint64_t newer = cyn_timers_mark(&self.calls.timers)  # what a call adds now waits for the next tick
+        cdef uint64_t newer = cyn_timers_mark(&self.calls.timers)  # timers that a call adds wait for the next tick
         self.runs += 1
         if are_queued(self.calls):
             self.now = 0
@@ -408,7 +408,7 @@ cdef class Loop(Dispatch):
         if has_timers(self.calls):
             now = tick_time(self)
             self.now = 0
-            self.earliest = now  # so that what a call adds for the past does not come before the others
+            self.earliest = now  # a timer that a call adds for the past comes after those that are due
             try:
                 while first or not self.stopping:
                     handle = self.calls.due(now, newer)
@@ -425,14 +425,14 @@ cdef class Loop(Dispatch):
             handle.run()
         except EXITS:
             raise
-        except BaseException as error:  # one callback's trouble is not the loop's
+        except BaseException as error:  # a callback that fails does not end the loop
             self.handle_exception(error, handle)
         return 0
 
     # One tick
 
     cdef bint is_left(self, int need) except -1:
-        """Is there still what the loop was to run for?"""
+        """Returns True if there is still something to run for: `need` says what counts."""
         return map_size(self.map) > 0 or (
             need == WHILE_ANYTHING and (are_queued(self.calls) or has_timers(self.calls))
         )
@@ -442,14 +442,14 @@ cdef class Loop(Dispatch):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
-        cdef void **ticking = ticking_here()  # the thread's, which a greenlet does not leave
+        cdef void **ticking = ticking_here()  # belongs to the thread, and greenlets stay in theirs
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
         if ticking[0] is not NULL:
             outer = <Loop> ticking[0]
             if is_owing(outer):
-                outer.flush_gathered()  # whoever made this tick may wait for the answer
+                outer.flush_gathered()  # the handler that makes this tick may wait for the answer to what it pushed
         self.depth += 1
         self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
@@ -467,7 +467,7 @@ cdef class Loop(Dispatch):
                 self.flush_gathered()
                 self.prepare(False)
             if need and limit != 0 and not self.is_left(need):
-                limit = 0  # nothing to wait for: what was due, or a predicate's, was the last of it
+                limit = 0  # due calls or predicates have closed the last channel: nothing is left to wait for
             self.waits += 1
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
@@ -483,14 +483,14 @@ cdef class Loop(Dispatch):
             finally:
                 self.depth -= 1
                 ticking[0] = <void *> outer if outer is not None and outer.depth else NULL
-                self.now = 0  # a tick around this one has its own time
+                self.now = 0  # a tick around this one must read the clock again
 
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1:
-        """The events that are there; where there are none, those that it waits for."""
+        """Polls for events, or waits for them, and returns how many there are."""
         cdef int count
         cdef unsigned blocks
         if _elsewhere or (self.waits % POLL_FIRST_EVERY == 0 and waits_elsewhere()):
-            self.wait_elsewhere(0)  # others have their turn, as often as they had it with the old loop
+            self.wait_elsewhere(0)  # lets greenlets run as often as the old loop did
             self.is_calm = False
         if limit == 0 or not self.is_calm or self.must_poll_first():
             count = self.take_events(events, BATCH, 0)
@@ -504,7 +504,7 @@ cdef class Loop(Dispatch):
         count = self.wait(events, limit, need)
         if count > 1:
             self.is_calm = False
-        elif count == 0 and self.blocks == blocks:  # a timer or a call kept it from waiting
+        elif count == 0 and self.blocks == blocks:  # a timer or a call was due, so it did not wait
             count = self.take_events(events, BATCH, 0)
         return count if count >= 0 else self.wait_failed(count)
 
@@ -546,19 +546,19 @@ cdef class Loop(Dispatch):
                 break
             if has_timers(self.calls) and self.calls.next_due() <= tick_time(self):
                 break
-        if not self.is_asking():  # else the wait of a predicate would have everyone asked, and so itself, without end
-            self.runs += 1  # whatever happened outside meanwhile, the predicates may know of it
+        if not self.is_asking():  # a predicate that runs the loop must not cause itself to be asked without end
+            self.runs += 1  # predicates may depend on what happened outside meanwhile
         return 0
 
     cdef bint must_return(self) noexcept:
-        """Must a wait end without an event, because of a stop or of a call that is queued?"""
+        """Returns True if a wait must end without an event, because of a stop or of a queued call."""
         return self.stopping or are_queued(self.calls)
 
     cdef int flush_answers(self) except -1:
         """Sends what predicates have written, and tells the kernel what that has changed."""
         self.flush_gathered()
         self.prepare(False)
-        if is_owing(self):  # once more: what it wants of the kernel now is told soon (`dirty`)
+        if is_owing(self):  # once more; a changed interest makes the channel dirty, and is told before the next wait
             self.flush_gathered()
         return 0
 
@@ -576,7 +576,7 @@ cdef class Loop(Dispatch):
         return left
 
     cdef bint prepare_wait(self, bint again) except -1:
-        """Looks at what has changed since the last `prepare`, and asks who must be asked. Was there anything to do?"""
+        """Asks the channels that must be asked before a wait. Returns True if anything has changed since `prepare`."""
         cdef unsigned long known = self.kinds_revision
         cdef bint asked = False, news = False
         if self.kinds_runs != self.runs:
@@ -587,7 +587,8 @@ cdef class Loop(Dispatch):
             if self.recent and self.recent_runs != self.runs:
                 news = self.ask_recent()
                 asked = True
-            if self.is_stale() and not (news and len(self.polled) > FEW):  # what has changed is likely to be ready
+            # Among many channels, one with a new answer is likely to be ready: the wait comes before the sweep.
+            if self.is_stale() and not (news and len(self.polled) > FEW):
                 self.sweep_on(tick_time(self))
                 asked = True
         if again or asked or self.dirty or self.kinds_revision != known or is_map_changed(self):
@@ -596,7 +597,7 @@ cdef class Loop(Dispatch):
         return False
 
     cdef int sweep_on(self, int64_t now) except -1:
-        """A piece of the sweep, while nothing is ready; and, among many channels, some time for other threads."""
+        """Makes a piece of the sweep while nothing is ready. With many channels, it pauses for other threads."""
         if now < self.pause_until:
             return 0
         if self.pieces <= 0 and len(self.polled) > FEW and cyn_has_threads():
@@ -607,7 +608,7 @@ cdef class Loop(Dispatch):
         return self.sweep(PIECE)
 
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1:
-        """`pauses`: in a sweep, which goes on slowly if another thread turns out to want the GIL."""
+        """Waits for at most `left` ns. `pauses`: a sweep is going on; it slows down if another thread takes the GIL."""
         cdef int count
         cdef int64_t woken = 0
         self.blocks += 1
@@ -615,7 +616,7 @@ cdef class Loop(Dispatch):
             self.wait_elsewhere(left)
             pauses = False
             left = 0
-        self.waiting = True  # from here on a change wakes us, one by a signal handler too
+        self.waiting = True  # from here on every change ends the wait, also one that a signal handler makes
         try:
             PyErr_CheckSignals()
             with nogil:
@@ -631,7 +632,7 @@ cdef class Loop(Dispatch):
         return count if count >= 0 else self.wait_failed(count)
 
     cdef int wait_elsewhere(self, int64_t left) except -1:
-        """Waits by what stands in the place of `select`; what is ready is to be looked for afterwards."""
+        """Waits with the function that has replaced `select`. The caller polls afterwards for what is ready."""
         cdef int fd = self.poller_fd()
         cdef dict wants = {}
         cdef unsigned wanted
@@ -648,7 +649,7 @@ cdef class Loop(Dispatch):
             _patched.wait(None if left == INT64_MAX else left / 1e9, wants)
         finally:
             self.waiting = False
-            self.runs += 1  # others have run
+            self.runs += 1  # other greenlets have run
         return 0
 
     cdef int wait_failed(self, int rc) except -1:
@@ -660,7 +661,7 @@ cdef class Loop(Dispatch):
 
 
 def _before_fork():
-    """What the parent has gathered must not leave twice."""
+    """Sends what was gathered, so that parent and child do not both send it."""
     cdef void *ticking = ticking_here()[0]
     if ticking is not NULL and is_owing(<Loop> ticking):
         (<Loop> ticking).flush_gathered()

@@ -26,18 +26,18 @@ from .. import _rules
 cdef Py_ssize_t CHUNK = _rules.CHUNK
 
 
-cdef type _dispatcher = None    # the class whose `send` sends
-cdef unsigned _version = 0      # of `dispatcher` when its send was looked at last
-cdef bint _is_channels = False  # is it Channel's own?
+cdef type _dispatcher = None    # the engine's `dispatcher`, whose `send` is called
+cdef unsigned _version = 0      # version of `dispatcher` when its send was read last
+cdef bint _is_channels = False  # is that send Channel's own?
 
 
 cdef bint _sends_itself() except -1:
-    """Is ``dispatcher.send`` ours? A program may have put another function there."""
+    """Returns True if ``dispatcher.send`` is Channel's. A program may have replaced it."""
     global _dispatcher, _version, _is_channels
     if _dispatcher is None:
         _dispatcher = class_of_role("dispatcher")
         if _dispatcher is None:
-            return True  # nobody derives from that
+            return True  # no class that derives from it was used yet
     if _version == 0 or _version != cyn_type_version(_dispatcher):
         _is_channels = _dispatcher.send is Channel.send
         _version = cyn_type_version(_dispatcher)
@@ -45,14 +45,14 @@ cdef bint _sends_itself() except -1:
 
 
 cdef bytearray _out(BufferedChannel channel):
-    """What waits to be sent. Made at its first use, as the __init__ of a class between may never come here."""
+    """Returns what waits to be sent. It is made here, because a class may never call our __init__."""
     if channel.out is None:
         channel.out = bytearray()
     return channel.out
 
 
 cdef bint _is_own(BufferedChannel channel):
-    """Has the class an attribute in the way of `out_buffer`? That is the buffer then, whose changes nobody tells of."""
+    """Returns True if the class has its own `out_buffer`. That is the buffer then, and its changes are not noticed."""
     if channel.out is not None:
         return False
     return (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT != 0
@@ -142,7 +142,7 @@ cdef class OutboxChannel(BufferedChannel):
         if sent == PyBytes_GET_SIZE(data):
             return
         if sent < 0 and (error == EAGAIN or error == EINTR):
-            _queue(self, data)  # closed, or one with a time-out: its own method does as its mode demands
+            _queue(self, data)  # the socket is closed or has a time-out: its own `send` knows what to do
             return
         out += memoryview(data)[max(sent, 0):]
         self.output_waits(True)
@@ -159,7 +159,7 @@ cdef int _queue(OutboxChannel self, object data) except -1:
     out += data
     try:
         self.initiate_send()
-    finally:  # of the class's own, perhaps, which has left it all
+    finally:  # a class's own initiate_send may have sent nothing
         if out is self.out:
             self.output_waits(PyByteArray_GET_SIZE(out) > 0)
     return 0

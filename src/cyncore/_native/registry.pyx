@@ -61,9 +61,9 @@ from .. import _rules
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
-cdef int64_t RETRY = 100_000_000       # ns until the kernel is asked again for what it had no room for
-ASK_AGAIN = 1_000_000                  # ns until those are asked whom predicates go on making dirty, doubled each time,
-ASK_SELDOM = 1_000_000_000             # up to so many
+cdef int64_t RETRY = 100_000_000       # ns until a change that the kernel refused for want of room is tried again
+ASK_AGAIN = 1_000_000                  # ns until channels are asked that predicates made dirty; doubled each time,
+ASK_SELDOM = 1_000_000_000             # up to this
 
 BACKENDS = ()
 cdef int _at = 0
@@ -74,7 +74,7 @@ while cyn_poller_names[_at] is not NULL:
 # The registry of every map in use, found by the map's address. A channel keeps its loop alive and a loop its map, so an
 # address in here is never that of another dict.
 cdef dict _serving = {}
-cdef void *_last = NULL  # the one that was found last; it takes itself out at its end
+cdef void *_last = NULL  # the one that was found last; its __dealloc__ resets this
 cdef int _watcher = -1
 
 
@@ -83,7 +83,7 @@ cdef object failure(int error, str what):
 
 
 class _KeyedRef(ref):
-    """A reference that knows its key: weakref's own, without the import of that module."""
+    """A weak reference that knows its key, as weakref.KeyedRef does; that module takes long to import."""
 
     __slots__ = ("key",)
 
@@ -109,7 +109,7 @@ cdef object _make_loop = None
 
 
 def make_loops_with(make):
-    """Tells how the loop of a map is made: the class is built on this module, and calls this once."""
+    """Sets the function that makes the loop of a map. `Loop` is built on this module, and calls this once."""
     global _make_loop
     _make_loop = make
 
@@ -167,11 +167,11 @@ cdef class Registry:
         cyn_wake_close(&self.wake_fds)
 
     cdef int serve(self, object map, object backend) except -1:
-        """Opens the poller and takes the map on."""
+        """Opens the poller and becomes the loop of the map. ValueError if the map has one already."""
         global _watcher
         self.open_poller(backend)
         self.map = map
-        # Made before the look, as Python code runs in it: between the look and the entry no other thread has its turn.
+        # Made first, because making it may run Python code: no other thread may run between the check and the entry.
         reference = _KeyedRef(self, _forget_registry)
         reference.key = <size_t> <PyObject *> map
         if registry_of(map) is not None:  # another thread was quicker
@@ -234,13 +234,13 @@ cdef class Registry:
             cyn_wake_signal(&self.wake_fds)
 
     cdef int woken(self, bint lost) except -1:
-        """The wake-up descriptor fired. `lost`: a program that closes what it has not opened has closed it."""
+        """The wake-up descriptor has an event. `lost`: the program has closed it, though it had not opened it."""
         self.wake_pending = False
         if not lost:
             cyn_wake_drain(&self.wake_fds)
             return 0
         cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
-        cyn_wake_forget(&self.wake_fds)  # whose these numbers are now, nobody knows
+        cyn_wake_forget(&self.wake_fds)  # these numbers may belong to somebody else by now
         return self.open_wake()
 
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
@@ -254,7 +254,7 @@ cdef class Registry:
         return cyn_poller_fd(&self.poller)
 
     cdef int set_alarm(self) except -1:
-        """Hosted: our descriptor becomes readable when `poll` has something to do, whether or not there is an event."""
+        """Makes `fileno()` readable, for the loop that hosts this one, when `poll` has work to do without an event."""
         cdef int64_t due = self.calls.next_due() if has_timers(self.calls) else INT64_MAX
         if are_queued(self.calls):
             due = 1  # at once: on the kernel's clock that has passed
@@ -271,7 +271,7 @@ cdef class Registry:
         return 0
 
     cdef int changed(self) except -1:
-        # While the loop waits this is another thread than its own; where it is hosted, its host must poll it.
+        # While the loop waits, only another thread can come here. A loop that is hosted must be polled by its host.
         if self.waiting or (self.hosted and self.depth == 0):
             self.wake()
         return 0
@@ -279,7 +279,7 @@ cdef class Registry:
     # By descriptor
 
     cdef object register(self, int fd, object owner):
-        """Makes ``owner`` the one whose events those of ``fd`` are; returns who was before, or None.
+        """Gives the events of ``fd`` to ``owner``; returns the owner before, or None.
 
         All that may fail for want of memory comes before the slot points to the owner, or is taken back.
         """
@@ -308,7 +308,7 @@ cdef class Registry:
         return before
 
     cdef int renew(self, int fd, object owner) except -1:
-        """There may be another description behind ``fd``: nothing of what the kernel was told counts."""
+        """Forgets what the kernel was told of ``fd``: another open file description may be behind it (epoll(7))."""
         if cyn_poller_add(&self.poller, fd, <void *> owner) < 0:
             raise MemoryError
         return 0
@@ -333,8 +333,8 @@ cdef class Registry:
     # The map
 
     cdef int map_put(self, int fd, object owner) except -1:
-        """A change of ours, which needs no reading of the map."""
-        # Kept until the change is noted: its end may run code that changes the map again.
+        """Puts ``owner`` into the map. The loop knows of this change, and does not read the map for it."""
+        # Kept alive until the change is noted: its finalizer may change the map again.
         _before = self.map.get(fd)
         cdef bint in_step = self.begin_change()
         try:
@@ -353,7 +353,7 @@ cdef class Registry:
         return 0
 
     cdef bint begin_change(self) noexcept:
-        """A change of ours to the map begins. Was the map known up to here?"""
+        """Begins a change that the loop makes to the map. Returns True if no other change was missed before it."""
         self.own_change = self.watched
         return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_dict_version(self.map)
 
@@ -392,17 +392,17 @@ cdef class Registry:
     # Output
 
     cdef int sending(self) except -1:
-        """When is output to leave that this thread has for a channel of ours?"""
+        """Says when output leaves that this thread has for a channel of the loop: SEND_NOW, SENT_LATER or NOT_OURS."""
         self.check_fork()
         cdef bint ticking = cyn_ticking()[0] is <void *> self
         if ticking and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
-            return SENT_LATER  # not in a child that was forked meanwhile, which may never see the end of the tick
+            return SENT_LATER  # but not in the child of a fork, which may never reach the end of this tick
         if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
             return NOT_OURS
         return SEND_NOW
 
     cdef int sent(self) except -1:
-        if self.turn._is_owned():  # in the child of a fork it is another
+        if self.turn._is_owned():  # in the child of a fork it is a new lock, which nobody holds
             self.turn.release()
         return 0
 
@@ -417,7 +417,7 @@ cdef class Registry:
         return 0
 
     cdef bint is_copy(self) noexcept:
-        """Was what is gathered gathered by another thread of the parent, before a fork?"""
+        """Returns True in the child of a fork if the parent gathered what is there: it is the parent's to send."""
         return self.gathered_epoch != cyn_fork_epoch
 
     # Checks
@@ -436,7 +436,7 @@ cdef class Registry:
         return 0
 
     cdef int check_fork(self) except -1:
-        """In the child of a fork: a wake-up of its own. The poller sees to itself, at its first use."""
+        """In the child of a fork, opens a wake-up of its own. The poller reopens itself at its first use."""
         if self.epoch == cyn_fork_epoch:
             return 0
         self.epoch = cyn_fork_epoch
