@@ -63,7 +63,7 @@ cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 
 
 cdef class Channel(Endpoint):
-    """A descriptor in a map, and what is wanted of it. `dispatcher` is the class to derive from."""
+    """A descriptor in a map, with handlers for its events. Programs derive from `dispatcher`."""
 
     _cyncore_role = "channel"
 
@@ -90,7 +90,7 @@ cdef class Channel(Endpoint):
                 return 0
         self.on_data()
         if not self.defines & READS and self.loop is not None:
-            # Nobody takes what came: it would fire again at once, for ever.
+            # Nobody reads the input, so the same event would fire again at once, for ever.
             self.flags |= MUTED
             self.arm()
         return 0
@@ -113,7 +113,7 @@ cdef class Channel(Endpoint):
         return 0
 
     cdef int connect_ended(self) except -1:
-        """Ends a connect in progress. 0 where the channel was closed, or given another socket, by that."""
+        """Ends a connect in progress. Returns 0 if a handler has closed the channel or given it another socket."""
         cdef object sock
         if not self.state(CONNECTED, "connected") and self.state(CONNECTING, "connecting"):
             sock = self.its_socket()
@@ -139,11 +139,11 @@ cdef class Channel(Endpoint):
         return 0
 
     def handle_read_event(self):
-        """Something can be read: a connection to accept, the end of a connect, or data for `handle_read`."""
+        """Called when the socket is readable: accepts, ends a connect, or calls `handle_read`."""
         self.read_default()
 
     def handle_write_event(self):
-        """There is room to write, or a connect has ended; then `handle_write`."""
+        """Called when the socket is writable: ends a connect, and calls `handle_write`."""
         self.write_default()
 
     # Input and output
@@ -157,7 +157,7 @@ cdef class Channel(Endpoint):
         try:
             pair = self.accept_some()
         except TypeError:
-            return None  # as before, for what stands for a socket and has no address to give
+            return None  # as in the old module, for an object that is no socket and whose accept() returns no pair
         except OSError as error:
             if error.errno in LOST_IN_BACKLOG:
                 return None
@@ -216,7 +216,7 @@ cdef class Channel(Endpoint):
                     return b""
                 if error != EAGAIN:
                     raise OSError(error, os.strerror(error))
-                # A socket with a time-out may wait: its own method does as its mode demands.
+                # A socket with a time-out may wait, which its own method does.
         return self.recv_through(buffer_size)
 
     cdef object recv_through(self, object buffer_size):
@@ -237,7 +237,7 @@ cdef class Channel(Endpoint):
         return data
 
     cdef int unmute(self) except -1:
-        """Somebody reads after all."""
+        """Ends MUTED, because somebody reads after all."""
         self.flags &= ~MUTED
         return 0 if self.loop is None else self.interest_changed()
 
@@ -247,7 +247,7 @@ cdef class Channel(Endpoint):
         `handle_close` is called where the connection is lost; OSError for anything else.
         """
         if self.flags & UNSENT:
-            self.flush(False)  # it comes first
+            self.flush(False)  # what was pushed before comes first
         return Channel.send_some(self, data)
 
     cdef object send_some(self, object data):
@@ -297,13 +297,13 @@ cdef class BufferedChannel(Channel):
     _cyncore_role = "buffered"
 
     cdef int output_waits(self, bint waits) except -1:
-        """The buffer holds something to send, or nothing."""
+        """Notes whether the buffer holds something to send."""
         if waits != (self.flags & OUTPUT != 0):
             self.set_state(OUTPUT, waits)
         return 0
 
     def writable(self):
-        """Is there something to send, or a connect to end?"""
+        """Returns True if there is something to send, or a connect to end."""
         return not self.connected or self.has_output()
 
     cdef bint has_output(self) except -1:

@@ -70,7 +70,7 @@ cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
 
-cdef enum:  # what is to be done when an attribute is set; below: it is a handler or predicate, and that is its bit
+cdef enum:  # what to do when an attribute is set; a smaller number is the bit of a handler or predicate
     WATCH_STATE = 32
     WATCH_CLASS = 33
     WATCH_STEPS = 34
@@ -88,7 +88,7 @@ cdef str _MADE_UP = "_cyncore_made_up"  # the attribute for what a mock says its
 
 
 cdef int watch(object names) except -1:
-    """Has `attribute_changed` called when an attribute of such a name is set on a channel, or deleted."""
+    """From now on `attribute_changed` is called when an attribute of one of these names is set or deleted."""
     for name in names:
         cyn_names_add(&_watched, name)
     return 0
@@ -98,7 +98,7 @@ watch(WATCHED_NAMES)
 
 
 cdef object _made_up(object channel):
-    """What stands for a descriptor, or None; not asked of a ``__getattr__`` of the class's."""
+    """Returns what a mock uses as its descriptor, or None, without calling a ``__getattr__`` of the class."""
     try:
         return PyObject_GenericGetAttr(channel, _MADE_UP)
     except AttributeError:
@@ -115,7 +115,7 @@ cdef class Endpoint(Watcher):
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
-            self.dirty_add()  # its predicates may look at that
+            self.dirty_add()  # its predicates may depend on this attribute
         if cyn_names_may_have(&_watched, name):
             self.attribute_changed(name, True)
 
@@ -150,7 +150,7 @@ cdef class Endpoint(Watcher):
         elif watch == WATCH_STEPS:
             self.flags |= OWN_STEPS
         elif self.loop is not None and self.defines & SHADOWS and self.its_socket() is not None:
-            self.renew()  # as the property does it
+            self.renew()  # as the setter of the property does
         return 0
 
     # State
@@ -173,18 +173,18 @@ cdef class Endpoint(Watcher):
 
     @property
     def connected(self):
-        """Is there a connection?"""
+        """True while there is a connection."""
         return self.flags & CONNECTED != 0
 
     @connected.setter
     def connected(self, value):
         if self.flags & UNSENT and not value:
-            self.flush_leaving()  # the program may count on having sent it
+            self.flush_leaving()  # the program may rely on it that what it pushed was sent
         self.set_state(CONNECTED, bool(value))
 
     @property
     def accepting(self):
-        """Is it a listener?"""
+        """True for a listener."""
         return self.flags & ACCEPTING != 0
 
     @accepting.setter
@@ -193,7 +193,7 @@ cdef class Endpoint(Watcher):
 
     @property
     def connecting(self):
-        """Has `connect` started, and not ended?"""
+        """True from `connect` until the connection is made or has failed."""
         return self.flags & CONNECTING != 0
 
     @connecting.setter
@@ -209,8 +209,8 @@ cdef class Endpoint(Watcher):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
-    # A class may have an attribute of its own in the way of these (`SHADOWS`). `sock` and `map` are None then,
-    # `fileno` is -1, and what the attribute says counts.
+    # A class may have attributes of its own with these names (`SHADOWS`). Then `sock` and `map` are None, `fileno` is
+    # -1, and the class's attributes are used.
 
     cdef object its_socket(self):
         if self.sock is None and traits_of(type(self)).flags & SHADOWS:
@@ -230,17 +230,17 @@ cdef class Endpoint(Watcher):
         return method
 
     cdef bint is_as_before(self, object sock) except -1:
-        """Has it this socket still, and is it not closed?"""
+        """Returns True if it still has this socket, and is not closed."""
         return self.its_socket() is sock and (self.fileno >= 0 or self._fileno is not None)
 
     cdef int renew(self) except -1:
-        """It has another socket: nothing of what the kernel was told counts."""
+        """Tells the kernel everything again, after the channel got another socket."""
         self.loop.renew(self.key_fd, self)
         self.flags &= ~(HELD | MUTED)
         return self.interest_changed()
 
     cdef int move_socket(self) except -1:
-        """The class may have got an attribute in the way of `socket`, or lost it, while this one had a socket."""
+        """Moves the socket to where the class keeps it now: its own attribute `socket` was added or removed."""
         cdef object sock = self.sock
         if sock is None and not self.defines & SHADOWS:
             sock = self.__dict__.get("socket")
@@ -252,14 +252,14 @@ cdef class Endpoint(Watcher):
             try:
                 PyObject_GenericSetAttr(self, "socket", sock)
             except AttributeError:
-                pass  # it cannot be set: the class knows a socket of its own
+                pass  # the attribute cannot be set, because the class computes it
         return 0
 
     @property
     def socket(self):
         """The socket, or what stands for one, or None."""
         if self.flags & UNSENT:
-            self.flush(False)  # before whatever the program is about to do to it
+            self.flush(False)  # what was pushed comes before what the program does with the socket
         return self.sock
 
     @socket.setter
@@ -273,7 +273,7 @@ cdef class Endpoint(Watcher):
         else:
             self.flags &= ~DIRECT
         if self.loop is not None and value is not None and value is not before:
-            # Perhaps another description behind the same number: what the kernel was told may be gone.
+            # Another open file description may be behind the same number, of which the kernel was told nothing.
             self.renew()
 
     @property
@@ -287,7 +287,7 @@ cdef class Endpoint(Watcher):
         else:
             self.fileno = -1
         if self.fileno < 0 and (value is not None or _made_up(self) is not None):
-            PyObject_GenericSetAttr(self, _MADE_UP, value)  # of a mock: a key of the map, and no descriptor
+            PyObject_GenericSetAttr(self, _MADE_UP, value)  # a mock's, used as a key of the map
 
     @property
     def _map(self):
@@ -316,7 +316,9 @@ cdef class Endpoint(Watcher):
         self.address = None
 
     def _disconnect(self):
-        """Neither connected nor connecting nor accepting any more. False: to be said in assignments, one by one."""
+        """Clears connected, connecting and accepting. Returns False if the class overrides these attributes: the caller
+        must then assign each of them.
+        """
         if self.loop is None or self.defines & (OWN_SET | STATE):
             return False
         if self.flags & UNSENT:
@@ -332,7 +334,9 @@ cdef class Endpoint(Watcher):
         self.add_channel(map)
 
     def _take(self, sock, map):
-        """Begins with a connected socket, all in one. False: class or socket may have a say in it, go step by step."""
+        """Takes a connected socket in one step. Returns False if the class or the socket may override one of the steps:
+        the caller must then take them one by one.
+        """
         cdef Registry loop
         cdef int found
         if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or traits_of(type(self)).flags & (OWN_SET | STATE):
@@ -445,27 +449,27 @@ cdef class Endpoint(Watcher):
     # What is wanted
 
     def readable(self):
-        """Is there interest in reading? A class that defines it is asked; see docs/design.md for when."""
+        """Returns True if the channel wants to read. A class may define it; docs/design.md says when it is asked."""
         return True
 
     def writable(self):
-        """Is there interest in writing? A class that defines it is asked; see docs/design.md for when."""
+        """Returns True if the channel wants to write. A class may define it; docs/design.md says when it is asked."""
         return True
 
     def pause_reading(self):
-        """No more read events until `resume_reading`; what comes waits in the kernel. Does nothing the second time."""
+        """Stops read events until `resume_reading`; input waits in the kernel. Does nothing the second time."""
         if self.loop is not None:
             self.loop.check("pause_reading")
         self.set_state(PAUSED, True)
 
     def resume_reading(self):
-        """Read events again. Does nothing where reading is not paused."""
+        """Allows read events again. Does nothing if reading is not paused."""
         if self.loop is not None:
             self.loop.check("resume_reading")
         self.set_state(PAUSED, False)
 
     cdef int classify(self) except -1:
-        """Takes over what the class, and the instance, define."""
+        """Reads what the class and the instance define, and joins or leaves the polled channels."""
         if self.loop is None:
             return 0
         self.defines = self.traits.flags
@@ -478,7 +482,7 @@ cdef class Endpoint(Watcher):
         return self.polled_remove()
 
     cdef unsigned ask(self) except? 0xFFFFFFFF:
-        """Only those that the class defines."""
+        """Asks only the predicates that the class or the instance defines."""
         cdef unsigned answers = CYN_READ
         self.flags |= ASKING  # what a predicate sets on its own channel is no reason to ask it again
         try:
@@ -486,7 +490,7 @@ cdef class Endpoint(Watcher):
                 answers = 0
             if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
                 answers |= CYN_WRITE
-            if self.defines & ASK_STATE:  # in bits that no event has: where one changes, what is wanted may change
+            if self.defines & ASK_STATE:  # in bits that no event uses: if one of them changes, interest() may change
                 for at, name in enumerate(("accepting", "connecting", "connected")):
                     answers |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
         finally:
@@ -521,13 +525,13 @@ cdef class Endpoint(Watcher):
     # Its handlers
 
     cdef object call(self, object method, str name):
-        """A handler or predicate, through what `_traits` found in the class unless the instance has its own."""
+        """Calls a handler or predicate: the function that traits has found in the class, or the instance's own."""
         if method is None or self.flags & INSTANCE:
             return PyObject_CallMethodNoArgs(self, name)
         return cyn_call_one(method, self)
 
     cdef int flush(self, bint at_end) except -1:
-        """Sends what was gathered. `at_end`: of the tick, so that what is to follow it may happen, too."""
+        """Sends what was gathered. `at_end`: at the end of a tick, where the channel may also be closed after it."""
         self.flags &= ~FLUSH_QUEUED
         return 0
 
@@ -535,7 +539,7 @@ cdef class Endpoint(Watcher):
         self.flags |= LEAVING
         try:
             self.flush(False)
-        except Exception:  # a producer's, perhaps: the channel is closed all the same
+        except Exception:  # a producer may raise anything; the channel is closed all the same
             self.flags &= ~LEAVING
             self.handle_error()
         finally:

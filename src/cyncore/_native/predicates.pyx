@@ -44,14 +44,14 @@ from .._report import WARNING, report
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
-cdef int AUDIT_COUNT = 64              # descriptors checked at once for having been closed behind our back
-cdef int64_t AUDIT_EVERY = 10_000_000  # ns of activity between two audits
-cdef int64_t SWEEP_SHARE = 19          # under load a piece that took t waits for 19 t: a twentieth of the time
-cdef int64_t PIECE = 50_000            # ns that a piece of a sweep takes, between two looks for events
-cdef int64_t PAUSE = 50_000            # ns that other threads get the GIL for, between the pieces of a sweep
-cdef int PIECES = 8                    # pieces between two such pauses, where nobody was seen to want the GIL
-cdef int SWEEPS_MOST = 8               # within one another: each takes some of the stack
-cdef int DIRTY_ROUNDS = 3              # what predicates touch is asked at once, and what those touch, but no further
+cdef int AUDIT_COUNT = 64              # descriptors that one audit checks
+cdef int64_t AUDIT_EVERY = 10_000_000  # ns between two audits, while there are events
+cdef int64_t SWEEP_SHARE = 19          # under load, a piece that took t is followed by 19 t without one
+cdef int64_t PIECE = 50_000            # ns that a piece of a sweep takes; then the loop polls for events
+cdef int64_t PAUSE = 50_000            # ns that other threads may have the GIL, between the pieces of a sweep
+cdef int PIECES = 8                    # pieces between two such pauses, if no other thread takes the GIL
+cdef int SWEEPS_MOST = 8               # sweeps within one another, because each takes some of the stack
+cdef int DIRTY_ROUNDS = 3              # rounds in which channels are asked that predicates made dirty
 
 
 cdef class Predicates(Registry):
@@ -102,7 +102,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef int ask_dirty(self) except -1:
-        """Asks the channels that had an event or were changed. What that touches waits for the next round."""
+        """Asks the channels that had an event or were changed. What becomes dirty by that waits for the next round."""
         cdef list dirty = self.dirty
         cdef Py_ssize_t at = 0
         cdef Watcher watcher
@@ -129,7 +129,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef bint ask(self, Watcher watcher) except -1:
-        """Asks one watcher, and tells the poller what it wants now. Is its answer another than before?"""
+        """Asks one watcher, and tells the poller what it wants. Returns True if its answer is another than before."""
         cdef unsigned before = watcher.answers
         try:
             if watcher.polled_index >= 0:
@@ -139,20 +139,18 @@ cdef class Predicates(Registry):
                 watcher.arm()
         except EXITS:
             raise
-        except BaseException:  # the old loop died of it; it is one channel's trouble
+        except BaseException:  # a predicate that raises ended the old loop; here it is an error of its channel
             watcher.on_error()
         return watcher.answers != before
 
     cdef int note_active(self, Watcher watcher) except -1:
-        """It had an event or an assignment, or has another answer: it is asked before the others from now on."""
+        """Makes it recent, after an event, an assignment or another answer."""
         if watcher.loop is self and watcher.polled_index >= 0:  # its predicate may have taken it elsewhere
             watcher.recent_add()
         return 0
 
     cdef bint ask_recent(self) except -1:
-        """Asks the channels that were active lately, those that were asked since Python code ran excepted. Has one of
-        them another answer?
-        """
+        """Asks the recent channels, if Python code ran since they were asked. True: one has another answer."""
         cdef Watcher watcher
         cdef Py_ssize_t at = 0
         cdef bint idle = False, news = False
@@ -184,21 +182,21 @@ cdef class Predicates(Registry):
         return news
 
     cdef bint is_stale(self) noexcept:
-        """Is there somebody who was not asked since Python code ran last?"""
+        """Returns True if a channel was not asked since Python code ran last."""
         if self.sweeping >= SWEEPS_MOST or not self.polled:
             return False
         return self.sweep_left > 0 or self.sweep_runs != self.runs
 
     cdef bint is_asking(self) noexcept:
-        """Is a predicate being asked, which runs the loop?"""
+        """Returns True if the loop runs inside a predicate."""
         return self.sweeping > 0 or self.asking_recent or self.asking is not None
 
     cdef int ask_everyone(self) except -1:
-        """A whole sweep, at once."""
+        """Makes a whole sweep at once."""
         if not self.polled:
             return 0
         if not self.is_asking():
-            self.runs += 1  # also those who were asked a moment ago
+            self.runs += 1  # so that channels are asked again that were asked a moment ago
         return self.sweep(-1)
 
     cdef int sweep(self, int64_t most) except -1:
@@ -259,7 +257,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef int check_kinds(self) except -1:
-        """Were methods put into a class of ours, or taken out, since it was read?"""
+        """Reads the classes in use again if they have changed, and classifies the channels anew."""
         cdef Traits traits
         cdef bint unused = False
         for traits in self.kinds:
@@ -280,7 +278,7 @@ cdef class Predicates(Registry):
     # The map
 
     cdef int read_map(self) except -1:
-        """Compares the map with what we know of it, after a change that was not ours."""
+        """Takes over the map after a change that the loop did not make."""
         self.map_changed = False
         if not self.watched and isinstance(self.map, dict):
             self.map_version = cyn_dict_version(self.map)
@@ -295,7 +293,7 @@ cdef class Predicates(Registry):
     cdef int read_entry(self, object key, object obj) except -1:
         cdef Watcher known = None, watcher
         if key is None:
-            return 0  # it was added without a descriptor, and has none yet
+            return 0  # a channel that was added without a descriptor, and has none yet
         if not isinstance(key, int) or key < 0 or key > INT_MAX:
             return self.refuse_entry(key, obj)
         cdef int fd = key
@@ -315,7 +313,7 @@ cdef class Predicates(Registry):
             return self.refuse_entry(key, obj)
 
     cdef int refuse_entry(self, object key, object obj) except -1:
-        """An entry that is not a descriptor costs its object, not the loop."""
+        """Removes an entry that is no descriptor, and calls handle_error of its object. The loop goes on."""
         self.map.pop(key, None)
         try:
             raise failure(EBADF, f"{key!r}, the key of {obj!r} in the map, is no open file descriptor")
@@ -324,7 +322,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef bint is_in_map(self, Watcher watcher) except -1:
-        """Is it still what the map, which is no dict and tells of no change, holds for its descriptor?"""
+        """Returns True if the map still holds it. For a map that is no dict, whose changes nobody tells of."""
         entry = self.map.get(watcher.key_fd)
         return entry is watcher or (watcher.flags & FOREIGN and entry is (<Foreign> watcher).target)
 
@@ -337,7 +335,7 @@ cdef class Predicates(Registry):
     cdef int check_fork(self) except -1:
         if self.epoch == self.fork_epoch():
             return 0
-        if self.owner_thread != PyThread_get_thread_ident():  # nor is the walk that the loop's thread may have been in
+        if self.owner_thread != PyThread_get_thread_ident():  # a walk of the parent's thread does not go on here
             self.sweeping = 0
             self.asking_recent = False
             self.asking = None

@@ -40,11 +40,11 @@ from .internals cimport (
 Root = cyn_root_ready()
 
 cdef cyn_names _followed  # the names of _all_names
-cdef unsigned long _class_epoch = 1  # moves on when one of them changes in a dict that is watched
+cdef unsigned long _class_epoch = 1  # counts the changes of these names in watched dicts
 
 
 cdef int _class_changes(cyn_dict_event event, PyObject *dict, PyObject *key, PyObject *value) noexcept:
-    """A watched dict of a class is about to change. Without a key all of it does."""
+    """Called when a watched dict of a class is about to change; without a key, all of the dict changes."""
     global _class_epoch
     if event == CYN_DICT_FREED:
         return 0
@@ -72,7 +72,7 @@ cdef dict _HANDLERS = {
     "handle_expt_event": URGENT,
     "handle_accept": ACCEPTS,
 }
-# What a channel may carry itself, and what each of these comes to.
+# What an instance may define itself, and the flags that each of these stands for.
 OWN_NAMES = (*_HANDLERS, "readable", "writable")
 cdef enum:
     _OWN_COUNT = 9
@@ -118,7 +118,7 @@ _begin()
 
 
 cdef int follow(type base, object names) except -1:
-    """What derives from `base` is read again, too, when one of these names has changed."""
+    """Classes that derive from `base` are also read again when one of these names has changed."""
     global _extra_base, _all_names
     _extra_base = base
     _all_names = (*_NAMES, *(name for name in names if name not in _places))
@@ -129,7 +129,7 @@ cdef int follow(type base, object names) except -1:
 
 
 cdef int _find_roles(tuple mro) except -1:
-    """Takes note of the engine's own classes among these."""
+    """Remembers the engine's own classes among these, by the roles that they name."""
     global _unknown_roles, _base, _usual, _buffered_writable, _outbox, _outbox_buffer
     for kind in mro:
         role = cyn_type_dict(<type> kind).get(_ROLE)
@@ -148,12 +148,12 @@ cdef int _find_roles(tuple mro) except -1:
 
 
 cdef type class_of_role(str role):
-    """The engine's class that says so of itself, or None where no class was read yet that derives from it."""
+    """Returns the engine's class with that role, or None if no class that derives from it was read yet."""
     return _roles[role]
 
 
 cdef unsigned long revision() noexcept:
-    """Moves on whenever a class that was read before has changed."""
+    """Counts how often a class that was read before has changed."""
     return _revision
 
 
@@ -166,7 +166,7 @@ cdef bint _is_default(object method, object usual):
 
 
 cdef object _plain(object method):
-    """A method that may be called with the channel as its one argument without looking it up again, or None."""
+    """Returns the method if it may be called with the channel as its argument, without a look-up; else None."""
     return method if type(method) is FunctionType else None
 
 
@@ -175,12 +175,12 @@ cdef class Traits:
         free(self.versions)
 
     cdef int read_class(self) except -1:
-        """Takes over what `read_names` has found, as it is: a staticmethod or a descriptor is left to be looked up."""
+        """Makes the flags from what `read_names` has found. Descriptors but functions are looked up at each call."""
         cdef unsigned flags = 0
         cdef Py_ssize_t at
         cdef list found = self.found
         cdef Traits base = self.base
-        if base is not None:  # it has nothing of its own
+        if base is not None:  # the class has nothing of its own
             self.flags = base.flags
             self.readable, self.writable = base.readable, base.writable
             self.handle_read, self.handle_write = base.handle_read, base.handle_write
@@ -213,7 +213,7 @@ cdef class Traits:
         return 0
 
     cdef int read_names(self) except -1:
-        """Remembers what the classes have under the names that matter; what the next one has is known already."""
+        """Remembers what the class and its bases have under the names that matter. What the next base has is known."""
         cdef type kind = self.kind
         cdef Py_ssize_t at
         cdef Traits base = None
@@ -250,7 +250,7 @@ cdef class Traits:
         return self.note_version()
 
     cdef int take_base(self, Traits base) except -1:
-        """What the class has is what its base has, but for the few names that are in its own dict."""
+        """Takes over what the base has, but for the few names that are in the class's own dict."""
         cdef dict own = cyn_type_dict(self.kind)
         cdef list held = base.nothing
         self.found = base.found
@@ -273,7 +273,7 @@ cdef class Traits:
         return 0
 
     cdef bint is_same(self) except -1:
-        """Has the class still what was read? Where it has, `is_current` knows that from now on."""
+        """Returns True if the class has still what was read; then `is_current` is True until the next change."""
         cdef Py_ssize_t at
         cdef uint64_t version
         if <void *> self.mro is not cyn_type_mro(self.kind):
@@ -292,7 +292,7 @@ cdef class Traits:
         try:
             self.read_names()  # first: what changes while the class is read is noticed at the next check
             self.read_class()
-        except BaseException:  # a metaclass of the program's, perhaps: it is asked again
+        except BaseException:  # a metaclass may raise; the class is read again at its next use
             self.mro = None
             self.version = self.epoch = 0
             raise
@@ -310,7 +310,7 @@ cdef class Traits:
 
 
 cdef bint _is_computed(object attribute):
-    """May it say something else though nobody has set it? A slot may not."""
+    """Returns True if the attribute may change without an assignment. A slot may not."""
     return hasattr(type(attribute), "__get__") and type(attribute) is not MemberDescriptorType
 
 
@@ -335,7 +335,7 @@ cdef Traits traits_of(type kind):
         elif CYN_FREE_THREADS:
             setattr(kind, _ATTRIBUTE, traits)
         else:
-            own[_ATTRIBUTE] = traits  # no other name changes: Python need forget nothing
+            own[_ATTRIBUTE] = traits  # not through setattr: no other name changes, so Python's caches stay valid
         traits.read()
         return traits
     traits = <Traits> kept
@@ -344,7 +344,7 @@ cdef Traits traits_of(type kind):
 
 
 cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept:
-    """`flags` of the channel's class, corrected by what the channel itself defines: a bit for each of `OWN_NAMES`."""
+    """Returns the class's `flags` with those of the handlers in `own`, which has a bit for each of `OWN_NAMES`."""
     cdef int at
     for at in range(_OWN_COUNT):
         if own >> at & 1:

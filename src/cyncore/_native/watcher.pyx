@@ -23,14 +23,14 @@ cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
 cdef Py_ssize_t RECENT_MOST = 64       # watchers that are asked before all others
-RECENT_PASSES = 100      # that one stays among them, without an event or another answer
+RECENT_PASSES = 100                    # times that one of them is asked without another answer, before it leaves
 
 DISCONNECTED = _rules.DISCONNECTED
 EXITS = _rules.EXITS
 
 
 cdef class Watcher(Root):
-    """What has events of a descriptor delivered to it; by itself, an object with the methods of a dispatcher."""
+    """The owner of a descriptor, to which its events go. It calls the methods of a dispatcher on its `subject`."""
 
     def __cinit__(self):
         self.key_fd = self.fileno = -1
@@ -39,7 +39,7 @@ cdef class Watcher(Root):
     # In a loop, and out of it
 
     cdef int enter(self, Registry loop, int fd) except -1:
-        """Becomes the owner of ``fd``, or raises and is in no loop."""
+        """Becomes the owner of ``fd`` in that loop. If it raises, the watcher is in no loop."""
         cdef Traits traits = traits_of(type(self))
         loop.note_kind(traits)
         before = loop.register(fd, self)
@@ -49,7 +49,7 @@ cdef class Watcher(Root):
         self.key_fd = fd
         self.answers = 0
         self.polled_run = loop.runs - 1
-        if before is not self:  # what an earlier loop had promised is lost with it
+        if before is not self:  # events that an earlier loop has queued do not come any more
             if self.flags & PENDING:
                 self.flags |= PENDING_LATER
             self.flags &= ~(BACKED_OFF | PENDING | RECV_EAGAIN | ACCEPT_EMFILE)
@@ -67,7 +67,7 @@ cdef class Watcher(Root):
         return detach(self.loop, self.key_fd)
 
     cdef int leave_lists(self) except -1:
-        """Its descriptor is somebody else's now, or nobody's."""
+        """Leaves the lists of the loop, after its descriptor was given to another owner or to nobody."""
         if self.flags & DIRTY:
             self.dirty_remove()
         if self.flags & RECENT:
@@ -79,11 +79,11 @@ cdef class Watcher(Root):
         return 0
 
     cdef int put(self, Registry loop, int fd) except -1:
-        """Into the loop and into its map. OSError where ``fd`` is not open, RuntimeError where the loop is closed."""
+        """Joins the loop and its map. OSError if ``fd`` is not open, RuntimeError if the loop is closed."""
         loop.check("add_channel")
         loop.check_fork()
         if self.its_socket() is None or (self.flags & DIRECT and fileno_of(self.sock) != fd):
-            if cyn_fcntl(fd, F_GETFD) < 0:  # what stands for a socket may have made its number up
+            if cyn_fcntl(fd, F_GETFD) < 0:  # an object that is no socket may have any number
                 raise failure(errno, f"{self!r} fd {fd} cannot be added")
         if self.key_fd >= 0 and self.key_fd != fd:
             if loop.map.get(self.key_fd) is self:
@@ -94,7 +94,7 @@ cdef class Watcher(Root):
         return loop.map_put(fd, self)
 
     cdef int reclass(self) except -1:
-        """It is of another class now."""
+        """Reads its class again, because it has another one."""
         self.traits.users -= 1
         self.traits = traits_of(type(self))
         self.traits.users += 1
@@ -103,7 +103,7 @@ cdef class Watcher(Root):
         return self.interest_changed()
 
     cdef int classify(self) except -1:
-        """Finds out whether it must be asked: unless something says what it wants, it must."""
+        """Decides whether its predicates must be asked. They must, unless a subclass knows what it wants."""
         return self.polled_add()
 
     # The lists of the loop
@@ -133,7 +133,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int dirty_add(self) except -1:
-        """It is asked before the next wait. A wait in progress goes on: an assignment never ended one."""
+        """Has it asked before the next wait. A wait in progress goes on, as it did on the old loop."""
         cdef Registry loop = self.loop
         if CYN_FREE_THREADS and loop.owner_thread != PyThread_get_thread_ident() and loop.depth:
             return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
@@ -145,7 +145,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int dirty_remove(self) except -1:
-        """It has left the map: where somebody else polls that, no tick would ever let go of it."""
+        """Takes it off the list at once: if only other code polls the map, no tick would ever drop it."""
         cdef Registry loop = self.loop
         cdef Py_ssize_t at = self.dirty_index
         self.flags &= ~DIRTY
@@ -159,7 +159,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int recent_add(self) except -1:
-        """It was active: an event, an assignment, another answer than before."""
+        """Puts it among the recent ones, after an event, an assignment or another answer."""
         cdef Registry loop = self.loop
         cdef Watcher other
         cdef int _tries
@@ -201,17 +201,14 @@ cdef class Watcher(Root):
     # What is wanted
 
     cdef object subject(self):
-        """The object whose methods are called."""
+        """Returns the object whose methods are called."""
         return self
 
     cdef object its_socket(self):
         return self.sock
 
     cdef unsigned ask(self) except? 0xFFFFFFFF:
-        """Asks the predicates; what they raise is the caller's to handle. Returns their answers, as `answers` has them.
-
-        By themselves they are a mask of what is wanted.
-        """
+        """Asks the predicates, and returns their answers, which are the mask that is wanted. Raises what they raise."""
         subject = self.subject()
         cdef unsigned answers = 0
         if subject.readable():
@@ -221,11 +218,11 @@ cdef class Watcher(Root):
         return answers
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:
-        """The mask that is wanted of the kernel now, by the last answers of the predicates."""
+        """Returns the mask that is wanted now, by the last answers of the predicates."""
         return self.answers
 
     cdef int arm(self) except -1:
-        """Tells the poller what is wanted. No system call."""
+        """Tells the poller what is wanted. It makes no system call."""
         cdef Registry loop = self.loop
         cdef unsigned wanted
         if loop is None:
@@ -240,7 +237,7 @@ cdef class Watcher(Root):
             self.flags &= ~PENDING_LATER
             self.deliver_pending()
         if self.loop is not loop:
-            return 0  # the program's code was asked on the way, and has closed it
+            return 0  # code of the program was called on the way, and has closed it
         return loop.want(self.key_fd, wanted)
 
     cdef int answered(self, unsigned answers) except -1:
@@ -248,13 +245,13 @@ cdef class Watcher(Root):
         return self.arm()
 
     cdef int ask_soon(self) except -1:
-        """Its predicates are asked before the next wait, and a wait that is in progress ends."""
+        """Has it asked before the next wait, and ends a wait that is in progress."""
         if not self.flags & DIRTY:
             self.dirty_add()
         return self.loop.changed()
 
     cdef int interest_changed(self) except -1:
-        """Something has changed: what is wanted follows, at once or when the predicates have been asked."""
+        """Called when its state has changed: tells the poller at once, or has the predicates asked first."""
         if self.loop is not None and self.polled_index >= 0:
             return self.ask_soon()
         return self.arm()
@@ -282,7 +279,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int failed(self, object error) except -1:
-        """``error`` has left a handler of it, and is the exception being handled."""
+        """Called with what a handler raised, while that is being handled."""
         if isinstance(error, OSError):
             if self.flags & ACCEPT_EMFILE:
                 return 0  # out of descriptors: the listener has backed off
@@ -292,10 +289,10 @@ cdef class Watcher(Root):
                 return self.on_close()
         return self.on_error()
 
-    # Bytes that a TLS socket has read from the kernel already, and of which no event will tell
+    # A TLS socket may hold bytes that it has read from the kernel already. No event tells of them.
 
     cdef int pending(self) except -1:
-        """How many bytes the socket, or what behaves like one, has read and not given out."""
+        """Returns how many bytes the socket object has read and not given out yet."""
         pending = getattr(self.its_socket(), "pending", None)
         if not callable(pending):
             return 0
@@ -303,7 +300,7 @@ cdef class Watcher(Root):
         return count if isinstance(count, int) and count > 0 else 0
 
     cdef int deliver_pending(self) except -1:
-        """Where there are such bytes, the next tick delivers another read event."""
+        """Queues another read event for the next tick, if there are such bytes."""
         if self.key_fd >= 0 and not self.flags & PENDING and self.pending() > 0:
             self.flags |= PENDING
             self.loop.queue(_read_pending, (self, self.its_socket()))
@@ -342,7 +339,7 @@ cdef class Foreign(Watcher):
 
 
 cdef int detach(Registry loop, int fd) except -1:
-    """Whoever owns ``fd`` leaves the loop, and stays in the map."""
+    """Takes the owner of ``fd`` out of the loop, and leaves it in the map."""
     before = loop.unregister(fd)
     if before is not None:
         (<Watcher> before).leave_lists()
@@ -350,14 +347,14 @@ cdef int detach(Registry loop, int fd) except -1:
 
 
 cdef int take_out(Registry loop, int fd) except -1:
-    """Out of the loop and out of its map."""
+    """Takes the owner of ``fd`` out of the loop and out of its map."""
     _before = loop.map.get(fd)
     detach(loop, fd)
     return loop.map_remove(fd)
 
 
 cdef int close_polled(Registry loop) except -1:
-    """After a sweep: closes the gaps that those have left who went meanwhile."""
+    """Closes the gaps that watchers left which went during a sweep."""
     cdef Py_ssize_t at
     if loop.polled_gaps:
         loop.polled = [watcher for watcher in loop.polled if watcher is not None]
@@ -365,12 +362,12 @@ cdef int close_polled(Registry loop) except -1:
         for at in range(len(loop.polled)):
             (<Watcher> loop.polled[at]).polled_index = <int> at
         if loop.sweep_left > 0:
-            loop.sweep_left = len(loop.polled)  # places have changed: once round from here
+            loop.sweep_left = len(loop.polled)  # places have changed, so the sweep makes a whole round from here
     return 0
 
 
 cdef int close_recent(Registry loop) except -1:
-    """Drops those that have left, and those that were idle for long."""
+    """Drops the watchers that have left, and those that were idle for long."""
     cdef Watcher watcher
     cdef list kept = [
         entry for entry in loop.recent if entry is not None and (<Watcher> entry).idle_passes <= RECENT_PASSES
