@@ -561,6 +561,7 @@ class Loop(Registry):
         slot.accepted()
         if not accepts and not obj._last_recv and not reads(obj):
             obj._muted_in = obj._state()
+        slot.pending = False  # also where asking fails, which is told once
         slot.pending = slot.pending_bytes() > 0
 
     def _back_off(self, slot: Slot, error: int) -> None:

@@ -186,15 +186,12 @@ class Slot:
 
     def pending_bytes(self) -> int:
         """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
-        if not isinstance(self.obj, Channel):
+        if self.gone or not isinstance(self.obj, Channel):
             return 0
-        try:
-            pending = getattr(self.obj._plain_socket(), "pending", None)
-            if not callable(pending):
-                return 0
-            count = pending()
-        except (OSError, ValueError):  # shut down meanwhile: nothing is held
+        pending = getattr(self.obj._plain_socket(), "pending", None)
+        if not callable(pending):
             return 0
+        count = pending()
         return count if isinstance(count, int) else 0
 
     # A listener that is out of descriptors
