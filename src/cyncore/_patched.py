@@ -24,7 +24,7 @@ _LONGEST = 1_000_000.0  # seconds
 def plain_socket() -> type | None:
     """Python's own class of sockets, whatever the name of it in ``socket`` holds by now. None: there is none."""
     if not all(type(vars(_socket.socket).get(name)) is MethodDescriptorType for name in _IN_C):
-        return None
+        return None  # pragma: no cover - PyPy, whose sockets are written in Python
     return next(filter(_is_pythons, type.__subclasses__(_socket.socket)), None)
 
 

@@ -116,7 +116,7 @@ def number(name: str, value: Any) -> float:
 
 def rounds(count: Any) -> int:
     """How many rounds ``while count > 0`` with ``count = count - 1`` makes, as the old loop had it; 0 or more."""
-    return int(min(max(-(-number("count", count) // 1), 0), LAST_DESCRIPTOR))
+    return int(-(-min(max(0, number("count", count)), LAST_DESCRIPTOR) // 1))
 
 
 def bad_time(when: float) -> ValueError:

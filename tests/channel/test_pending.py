@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -43,6 +44,34 @@ def test_what_a_socket_holds_is_read_without_another_event(loop: Loop, peers: Pe
         loop.poll()
     assert channel.got == b"abcdef"
     assert channel.seen == ["read"] * 6 + ["read", "close"] * hang_up
+
+
+@pytest.mark.parametrize("raised", [ValueError, OSError])
+def test_what_pending_raises_is_told_once(loop: Loop, peers: Peers, raised: type[Exception]) -> None:
+    class Failing(Holding):
+        fails = False
+
+        def recv(self, size: int) -> bytes:
+            self.fails = True
+            return Holding.recv(self, size)
+
+        def pending(self) -> int:
+            if self.fails:
+                raise raised("pending")
+            return 0
+
+    class Told(Recorder):
+        def handle_error(self) -> None:
+            self.seen.append(type(sys.exc_info()[1]).__name__)
+
+    ours, theirs = peers.pair()
+    channel = Told(Failing(ours), loop.map)
+    theirs.send(b"abc")
+    for _ in range(5):
+        loop.poll()
+    assert channel.seen == ["read", raised.__name__]
+    theirs.send(b"def")
+    poll_until(loop, lambda: channel.got == b"abcdef")
 
 
 def test_what_a_socket_holds_ends_no_pause(loop: Loop, peers: Peers) -> None:

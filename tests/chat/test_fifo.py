@@ -63,6 +63,19 @@ def test_queue_may_be_edited_like_a_deque() -> None:
     assert list(queue) == []
 
 
+def test_queue_is_repeated_in_place_as_a_deque_is(loop: Loop, peers: Peers) -> None:
+    channel, far = peers.channel(Lines, loop.map)
+    queue = channel.producer_fifo
+    queue.extend([b"da", b"ta"])
+    channel.producer_fifo *= 2
+    assert channel.producer_fifo is queue
+    assert list(queue) == [b"da", b"ta", b"da", b"ta"]
+    assert receive(loop, far, 8) == b"datadata"
+    queue.append(b"gone")
+    channel.producer_fifo *= 0
+    assert list(queue) == []
+
+
 @pytest.mark.parametrize("misuse", [
     lambda queue: queue[0], lambda queue: queue[-1], lambda queue: queue.pop(), lambda queue: queue.popleft(),
     lambda queue: queue.__delitem__(0), lambda queue: queue.__setitem__(0, b"x"),

@@ -14,7 +14,7 @@ import pytest
 
 import cyncore
 from cyncore import BACKENDS, Channel, Loop, dispatcher, socket_map
-from tests.support.loops import every_backend
+from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder
 from tests.support.script import run_script
 
@@ -253,11 +253,28 @@ def test_a_running_loop_refuses_to_be_closed(loop: Loop) -> None:
 # Bad arguments
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.001, math.nan])
+@pytest.mark.parametrize("timeout", [-1, -0.001, -(10**400), math.nan])
 @pytest.mark.parametrize("method", ["poll", "run_map"])
 def test_a_timeout_below_zero_is_refused(loop: Loop, method: str, timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout"):
         getattr(loop, method)(timeout)
+
+
+@pytest.mark.parametrize("count", [10**400, math.inf])
+def test_a_count_above_all_others_is_no_limit(loop: Loop, peers: Peers, count: Any) -> None:
+    channel, far = peers.channel(Recorder, loop.map)
+    far.close()
+    with ends_by_itself(loop):
+        loop.run_map(5, count)
+    assert "close" in channel.seen
+
+
+@pytest.mark.parametrize("count", [-(10**400), -math.inf, math.nan])
+def test_a_count_below_all_others_is_no_round(loop: Loop, peers: Peers, count: Any) -> None:
+    channel, far = peers.channel(Recorder, loop.map)
+    far.send(b"data")
+    loop.run_map(0, count)
+    assert channel.seen == []
 
 
 @pytest.mark.parametrize("method", ["poll", "run_map"])

@@ -240,3 +240,15 @@ def test_nobody_serves_unless_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(smtpd.asyncore, "loop", lambda: done.append("serves"))
     program.main(smtpd)
     assert done == ["listens", "is nobody", "serves"]
+
+
+def test_interrupt_before_it_serves_ends_it_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Server(smtpd.DebuggingServer):
+        def __init__(self, *args: object, **more: object) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "argv", ["smtpd", "-n", "-c", "Server"])
+    monkeypatch.setattr(smtpd, "Server", Server, raising=False)
+    monkeypatch.setattr("cyncore._install.names.install", lambda replace: None)
+    monkeypatch.setattr(smtpd.asyncore, "loop", lambda: pytest.fail("serves"))
+    program.main(smtpd)

@@ -271,7 +271,7 @@ def _copy_of(module: Module) -> str:
 
 def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     count = 0
-    for left, right in zip(one, other, strict=False):
+    for left, right in zip(one, other, strict=False):  # pragma: no branch - else one path is the start of the other
         if left != right:
             break
         count += 1

@@ -90,7 +90,7 @@ def parse(data: bytes, path: str) -> ast.Module:
             raise Unread("CYN002", f"cannot be parsed: {error.msg}", line) from None
         except (RecursionError, MemoryError):
             raise Unread("CYN002", "cannot be parsed: it is nested too deeply", 1) from None
-        except ValueError as error:  # null bytes, before Python 3.12
+        except ValueError as error:  # pragma: no cover - null bytes, in the first releases of Python 3.10 and 3.11
             raise Unread("CYN002", f"cannot be parsed: {error}", 1) from None
 
 

@@ -280,6 +280,12 @@ cdef class Fifo:
         self.extend(other)
         return self
 
+    def __imul__(self, count):
+        cdef list items = self.compact()
+        items *= count
+        self.changed()
+        return self
+
     def __copy__(self):
         return deque(self.compact())
 

@@ -13,8 +13,10 @@ from _thread import TIMEOUT_MAX
 
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR
+from libc.limits cimport LONG_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -81,12 +83,27 @@ cdef bint look_at_select(unsigned long long version) except -1:
 cdef int64_t _nanoseconds(object seconds, str what) except -2:
     """Seconds as nanoseconds; None, which means without end, as -1. ValueError below zero."""
     cdef double value
+    cdef int beyond = 0  # is it an integer above (1) or below (-1) those of C?
     if seconds is None:
         return -1
-    value = seconds if type(seconds) is float or type(seconds) is int else _rules.number(what, seconds)
+    if type(seconds) is int:
+        value = PyLong_AsLongAndOverflow(seconds, &beyond)
+        if beyond > 0:
+            return -1
+    else:
+        value = seconds if type(seconds) is float else _rules.number(what, seconds)
     if not value >= 0.0:
         raise ValueError(f"{what} must not be below zero: {seconds!r}")
     return <int64_t> (value * 1e9) if value < 9e9 else -1
+
+
+cdef long _rounds(object count) except? -1:
+    cdef int beyond = 0
+    cdef long left
+    if type(count) is not int:
+        return _rules.rounds(count)
+    left = PyLong_AsLongAndOverflow(count, &beyond)
+    return LONG_MAX if beyond > 0 else left
 
 
 cdef int _check_map(object map) except -1:
@@ -214,7 +231,7 @@ cdef class Loop(Dispatch):
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
         cdef bint counted = count is not None, once
-        cdef long left = 1 if not counted else count if type(count) is int else _rules.rounds(count)
+        cdef long left = _rounds(count) if counted else 1
         self.check("run_map")
         once = self.take_stop()
         turn = self.turn

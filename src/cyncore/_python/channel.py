@@ -233,14 +233,6 @@ class Channel(Root):
         if not self.accepting and self._connect_ended():
             self.handle_write()
 
-    @default
-    def handle_expt_event(self) -> None:
-        """Urgent data calls `handle_expt`; an error found in SO_ERROR calls `handle_close`."""
-        if self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
-            self.handle_close()
-        else:
-            self.handle_expt()
-
     def _connect_ended(self) -> bool:
         """Reports the end of a connect, if there was one. False: the channel was closed meanwhile."""
         if self.connected or not self.connecting:
@@ -269,7 +261,6 @@ class Channel(Root):
         def handle_close(self) -> None: ...
         def handle_connect_event(self) -> None: ...
         def handle_error(self) -> None: ...
-        def handle_expt(self) -> None: ...
         def handle_read(self) -> None: ...
         def handle_write(self) -> None: ...
 
@@ -279,10 +270,6 @@ class BufferedChannel(Channel):
 
     _tells_output = True
     _output = False
-
-    def _output_waits(self, waits: bool) -> None:
-        self._output = waits
-        self._interest_changed()
 
     @default
     def writable(self) -> bool:

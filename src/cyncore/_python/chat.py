@@ -312,7 +312,7 @@ class ChatChannel(BufferedChannel):
         """Called by the loop, in its thread, after other threads have pushed."""
         loop = self._loop
         turn = SEND_NOW if loop is None else loop._sending()
-        if loop is not None and turn == NOT_OURS:
+        if loop is not None and turn == NOT_OURS:  # pragma: no cover - it has moved to a loop that another thread runs
             loop.call_soon_threadsafe(self.__take_cross_thread)
             return
         try:
@@ -320,7 +320,7 @@ class ChatChannel(BufferedChannel):
         except Exception:  # a producer's, perhaps
             self.handle_error()
         finally:
-            if loop is not None and turn == SEND_NOW:
+            if loop is not None and turn == SEND_NOW:  # pragma: no cover - takes a loop that runs inside a flush
                 loop._sent()
 
     def __cross_thread_take(self, turn: str) -> None:
@@ -339,7 +339,7 @@ class ChatChannel(BufferedChannel):
     def __flush(self, why: str) -> None:
         """Sends what waits for the end of the tick or comes from other threads."""
         self.__flush_queued = False
-        if self._loop is not None and self._loop._is_copy():
+        if self._loop is not None and self._loop._is_copy():  # pragma: no cover - a thread forks while another serves
             self.__fifo = None  # the process was forked, and the parent sends it
             return
         while self.__cross_thread_items:

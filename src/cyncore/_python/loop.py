@@ -270,7 +270,7 @@ class Loop(Registry):
 
     def _enter(self) -> None:
         """The turn is ours: from here to `_leave` the loop runs."""
-        if self._closed:  # while we waited for our turn
+        if self._closed:  # pragma: no cover - another thread has closed it while we waited for our turn
             self._turn.give_back()
             raise RuntimeError(f"{self!r} is closed")
         self._turn.enter()
@@ -432,7 +432,7 @@ class Loop(Registry):
             ready[fd] = ready.get(fd, 0) | READ
         if woken is False and not ready:
             return None
-        for fd in ready.keys() - slots.keys():  # another thread has taken it out meanwhile
+        for fd in ready.keys() - slots.keys():  # pragma: no cover - another thread has taken it out at this moment
             self._wants.put(fd, 0)
             del ready[fd]
         return [(slots[fd], mask) for fd, mask in ready.items()]
@@ -561,6 +561,7 @@ class Loop(Registry):
         slot.accepted()
         if not accepts and not obj._last_recv and not reads(obj):
             obj._muted_in = obj._state()
+        slot.pending = False  # also where asking fails, which is told once
         slot.pending = slot.pending_bytes() > 0
 
     def _back_off(self, slot: Slot, error: int) -> None:

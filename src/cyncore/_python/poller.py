@@ -91,7 +91,7 @@ def by_poll(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
         else:
             poller.register(fd, _flags(mask))
             known[fd] = mask
-    if isinstance(wants, Wants):
+    if isinstance(wants, Wants):  # pragma: no branch - a loop always gives its `Wants`
         wants.seen_by = poller
         _registered.last = wants
     _registered.busy = True
@@ -128,7 +128,7 @@ def by_select(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
         return _select(wants, timeout)
     except (OSError, ValueError):  # EBADF, or a number that select(2) has no bit for
         ready = {fd: NVAL for fd in wants if not _selectable(fd)}
-        if not ready:
+        if not ready:  # pragma: no cover - whatever it was, it is gone when each descriptor is tried by itself
             raise
         return ready
 
@@ -170,7 +170,7 @@ def gone_now(fd: int) -> bool:
 def _ready_now(fd: int, interest: int) -> int:
     """What is ready of one descriptor. Not by the thread's poll object, which would have to forget all others."""
     if not hasattr(select, "poll"):
-        return by_select({fd: interest}, 0.0).get(fd, 0)
+        return by_select({fd: interest}, 0.0).get(fd, 0)  # pragma: no cover - where there is no poll(2)
     poller = select.poll()
     poller.register(fd, _flags(interest))
     return sum(_mask(flags) for _, flags in poller.poll(0))
@@ -190,8 +190,8 @@ class Wake:
             self._ends = os.pipe()
             for end in self._ends:
                 os.set_blocking(end, False)
-        else:
-            pair = socket.socketpair()  # select() on Windows takes nothing but sockets
+        else:  # pragma: no cover - Windows, where select() takes nothing but sockets
+            pair = socket.socketpair()
             for sock in pair:
                 sock.setblocking(False)
             self._ends = pair
@@ -206,7 +206,7 @@ class Wake:
         try:
             if isinstance(end, int):
                 os.write(end, b"\0")  # no signal has that number
-            else:
+            else:  # pragma: no cover - a socket, on Windows
                 end.send(b"\0")
         except BlockingIOError:  # full: it is readable already
             pass
@@ -237,13 +237,13 @@ class Wake:
 
     def close(self) -> None:
         ends, self._ends = getattr(self, "_ends", ()), ()
-        if ends and self._inside:  # in the child of a fork
+        if ends and self._inside:  # pragma: no cover - in the child of a fork that a handler made during the wait
             with suppress(ValueError):  # another thread than the one that is told
                 signal.set_wakeup_fd(-1)
         for end in ends:
             if isinstance(end, int):
                 os.close(end)
-            else:
+            else:  # pragma: no cover - a socket, on Windows
                 end.close()
 
 

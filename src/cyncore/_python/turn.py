@@ -21,7 +21,7 @@ class Turn:
     def take_first(self) -> bool:
         """Takes the turn if nobody is running, not even this thread."""
         while not self._lock.acquire(timeout=0.01):  # a thread that pushes holds it for a moment
-            if self.depth:
+            if self.depth:  # pragma: no branch - takes a push of another thread that lasts so long
                 return False
         if self.depth:
             self._lock.release()

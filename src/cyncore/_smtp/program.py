@@ -87,7 +87,7 @@ def _take(options: Options, name: str, value: str) -> None:
         options.debug = True
     elif name in ("-u", "--smtputf8"):
         options.enable_SMTPUTF8 = True
-    elif name in ("-s", "--size"):
+    else:  # -s, --size
         try:
             options.size_limit = int(value)
         except ValueError:
@@ -148,15 +148,15 @@ def main(smtpd: ModuleType) -> None:
     install(replace=True)
     kind = _server_class(options.classname, smtpd)
     size = settings.DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit
-    kind(
-        (options.localhost, options.localport),
-        (options.remotehost, options.remoteport),
-        size,
-        enable_SMTPUTF8=options.enable_SMTPUTF8,
-    )
-    if options.setuid:
-        _become_nobody()
     try:
+        kind(
+            (options.localhost, options.localport),
+            (options.remotehost, options.remoteport),
+            size,
+            enable_SMTPUTF8=options.enable_SMTPUTF8,
+        )
+        if options.setuid:
+            _become_nobody()
         smtpd.asyncore.loop()
     except KeyboardInterrupt:
         pass

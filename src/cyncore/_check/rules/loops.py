@@ -18,10 +18,9 @@ _PATCHED = frozenset({"recv", "recv_into", "send", "accept", "getsockopt", "file
 
 def check(program: Program, module: Module, report: Report) -> None:
     _imports(module, report)
-    scopes = [module.tree, *(one.node for same in module.classes.values() for one in same), *module.scopes]
-    for scope in scopes:
-        if scope is not None:
-            _Turns(program, module, scope, report).check()
+    assert module.tree is not None  # a module without one is not checked
+    for scope in (module.tree, *(one.node for same in module.classes.values() for one in same), *module.scopes):
+        _Turns(program, module, scope, report).check()
 
 
 class _Turns:

@@ -80,8 +80,8 @@ class _Threads:
 
     def _places(self) -> Iterator[_Place]:
         """The file itself, and every function in it."""
-        if self.module.tree is not None:
-            yield self._place(self.module.tree, None)
+        assert self.module.tree is not None  # a module without one is not checked
+        yield self._place(self.module.tree, None)
         owners = {
             function: cls for same in self.module.classes.values() for cls in same for function in cls.methods.values()
         }
