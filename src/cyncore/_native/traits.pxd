@@ -4,20 +4,20 @@ from libc.stdint cimport uint64_t
 from .internals cimport cyn_type_mro, cyn_type_version
 
 cdef enum:
-    ASK_READ = 1 << 0    # defines readable
-    ASK_WRITE = 1 << 1   # defines writable
-    BUFFERED = 1 << 2    # has a buffer that tells whether it wants to write
-    READS = 1 << 3       # defines handle_read or handle_read_event
-    WRITES = 1 << 4      # defines handle_write or handle_write_event
-    URGENT = 1 << 5      # defines handle_expt or handle_expt_event
-    READ_EVENT = 1 << 6  # defines handle_read_event
-    WRITE_EVENT = 1 << 7 # defines handle_write_event
-    ACCEPTS = 1 << 8     # defines handle_accept
-    STATE = 1 << 9       # has one of the state attributes at class level
-    OWN_SET = 1 << 10    # overrides how a channel gets its socket, or an attribute of it
-    SHADOWS = 1 << 11    # has its own `socket`, `_fileno` or `_map`, which are used then
-    ASK_STATE = 1 << 12  # computes a state attribute
-    OWN_OUT = 1 << 13    # has its own `out_buffer`
+    ASK_READ = 1 << 0     # defines readable
+    ASK_WRITE = 1 << 1    # defines writable
+    BUFFERED = 1 << 2     # has a buffer that tells whether it wants to write
+    READS = 1 << 3        # defines handle_read or handle_read_event
+    WRITES = 1 << 4       # defines handle_write or handle_write_event
+    URGENT = 1 << 5       # defines handle_expt or handle_expt_event
+    READ_EVENT = 1 << 6   # defines handle_read_event
+    WRITE_EVENT = 1 << 7  # defines handle_write_event
+    ACCEPTS = 1 << 8      # defines handle_accept
+    STATE = 1 << 9        # has one of the state attributes at class level
+    OWN_SET = 1 << 10     # overrides how a channel gets its socket, or an attribute of it
+    SHADOWS = 1 << 11     # has its own `socket`, `_fileno` or `_map`, which are used then
+    ASK_STATE = 1 << 12   # computes a state attribute
+    OWN_OUT = 1 << 13     # has its own `out_buffer`
 
 
 cdef class Traits:
