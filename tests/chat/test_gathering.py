@@ -564,12 +564,12 @@ def test_what_two_channels_push_around_a_read_of_a_third_is_one_send(loop: Loop,
             read.append(self)
 
     read: list[Lines] = []
-    first, first_far = peers.channel(Answering, loop.map)
-    near, far = peers.pair()
+    # in the order of their descriptors, in which poll and select report them
+    pairs = sorted((peers.pair() for _ in range(3)), key=lambda pair: int(pair[0].fileno()))
+    (first_near, first_far), (near, far), (last_near, last_far) = pairs
     counted = Counting(fileno=near.detach())
     peers.keep(counted)
-    answered = Read(counted, loop.map)
-    last, last_far = peers.channel(Answering, loop.map)
+    first, answered, last = Answering(first_near, loop.map), Read(counted, loop.map), Answering(last_near, loop.map)
     for peer in first_far, far, last_far:
         peer.sendall(b"line\n")
     loop.poll(0)
