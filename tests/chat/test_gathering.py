@@ -555,27 +555,29 @@ def test_what_two_channels_push_around_a_read_of_a_third_is_one_send(loop: Loop,
     class Answering(Lines):
         def on_end(self) -> None:
             read.append(self)
-            answered.push(b"x")
-
-    class Read(Lines):
-        gather_pushes = True
-
-        def on_end(self) -> None:
-            read.append(self)
+            if third and self is not third[0]:
+                third[0].push(b"x")
 
     read: list[Lines] = []
-    # in the order of their descriptors, in which poll and select report them
-    pairs = sorted((peers.pair() for _ in range(3)), key=lambda pair: int(pair[0].fileno()))
-    (first_near, first_far), (near, far), (last_near, last_far) = pairs
-    counted = Counting(fileno=near.detach())
-    peers.keep(counted)
-    first, answered, last = Answering(first_near, loop.map), Read(counted, loop.map), Answering(last_near, loop.map)
-    for peer in first_far, far, last_far:
+    third: list[Lines] = []
+    far: dict[Lines, socket.socket] = {}
+    for _ in range(3):
+        near, other = peers.pair()
+        counted = Counting(fileno=near.detach())
+        peers.keep(counted)
+        far[Answering(counted, loop.map)] = other
+    for peer in far.values():
         peer.sendall(b"line\n")
     loop.poll(0)
-    assert read == [first, answered, last]
-    assert (waiting(far), counted.sends) == (b"xx", 1)
-    for channel in first, answered, last:
+    order = list(read)  # in which the poller reports them
+    third.append(order[1])
+    third[0].gather_pushes = True
+    for channel in order:
+        far[channel].sendall(b"line\n")
+    loop.poll(0)
+    assert read[3:] == order
+    assert (waiting(far[third[0]]), third[0].socket.sends) == (b"xx", 1)
+    for channel in order:
         channel.close()
 
 
