@@ -220,12 +220,12 @@ cdef class Traits:
         cdef tuple mro = kind.__mro__
         self.epoch_now = &_class_epoch if _watcher >= 0 else NULL
         self.stamp += 1
-        if _unknown_roles:
-            _find_roles(mro[:-1])
         if _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base):
             base = traits_of(<type> mro[1])
             if base.mro != mro[1:]:
                 base = None
+        if _unknown_roles:
+            _find_roles(mro[:-1] if base is None else (kind,))  # the bases were read before
         self.names = _NAMES if _extra_base is None or not issubclass(kind, _extra_base) else _all_names
         self.base = None
         if base is not None and base.names is self.names:
