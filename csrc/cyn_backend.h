@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a backend must supply: one kernel interface, translated. It decides nothing; cyn_poller.c does.
+ * What a backend must supply: the translation of one kernel interface. It makes no decisions; cyn_poller.c makes them.
  */
 #ifndef CYN_BACKEND_H
 #define CYN_BACKEND_H
@@ -11,28 +11,31 @@
 #include "cyn_poller.h"
 
 enum {
-    CYN_UNKNOWN = 64, /* as an armed mask: anything or nothing may be registered, under any generation */
+    CYN_UNKNOWN = 64, /* as an armed mask: the descriptor may be registered or not, with any mask and generation */
 };
 
 struct cyn_backend {
     const char *name;
-    int reports_closed; /* does it tell (CYN_NVAL) when a registered descriptor was closed behind our back? */
+    int reports_closed; /* 1 if a wait reports a registered descriptor that was closed without us (CYN_NVAL) */
 
     int (*open)(struct cyn_poller *p); /* sets p->state */
     void (*close)(struct cyn_poller *p);
 
-    /* Makes room where wanted is not 0, so it belongs to the thread that applies; with 0 it also runs beside a wait that blocks.
-     * Takes the kernel from `armed` to `wanted` (0: not registered). `armed` may be wrong, in either direction, after a
-     * descriptor was closed or duplicated behind our back: the backend repairs what it can (ENOENT, EEXIST).
-     * -EPERM: the kernel does not watch this kind of file because it is always ready. -ENOMEM, -ENOSPC: nothing or half of it
-     * was done, and the poller tries again with CYN_UNKNOWN. */
+    /* Changes the registration in the kernel from `armed` to `wanted` (0: not registered). After a descriptor was
+     * closed or duplicated without us, the kernel may have more or less than `armed`. The backend handles the errors
+     * of that (ENOENT, EEXIST). -EPERM: the kernel does not watch this kind of file, because it is always ready.
+     * -ENOMEM, -ENOSPC: nothing or a part was done, and the poller tries again with CYN_UNKNOWN.
+     *
+     * With wanted 0 it may run in another thread while a wait blocks. Otherwise arrays may grow, so it is called only
+     * in the thread that applies and waits. */
     int (*set)(struct cyn_poller *p, int fd, unsigned armed, unsigned wanted, uint32_t generation);
 
-    /* As cyn_poller_wait; touches no slot. What is reported with CYN_NVAL is no longer watched. An alarm that has fired is
-     * no event: it is taken, and p->alarm is CYN_NEVER again. */
+    /* Does what cyn_poller_wait does, and reads no slot. A descriptor that is reported with CYN_NVAL is not watched any
+     * more. An alarm that has fired is not reported as an event; p->alarm is then CYN_NEVER again. */
     int (*wait)(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout);
 
-    /* Sets the one alarm, or none (CYN_NEVER); `when` is above 0. After a failure it may be either. NULL: cannot. */
+    /* Sets the alarm to `when`, above 0, or removes it (CYN_NEVER). After a failure the old or the new one may be
+     * set. The pointer is NULL if the backend has no alarm. */
     int (*alarm)(struct cyn_poller *p, int64_t when);
 
     int (*fd)(const struct cyn_poller *p);
@@ -40,14 +43,15 @@ struct cyn_backend {
 
 extern const struct cyn_backend cyn_epoll_backend, cyn_kqueue_backend, cyn_poll_backend, cyn_select_backend;
 
-/* An array with room for `need` items of `size` bytes, the new ones zero, or NULL: the old one is untouched then. */
+/* Returns the array with room for `need` items of `size` bytes, the new ones zero. NULL: no memory; the old one
+ * stays. */
 void *cyn_grow(void *array, int *room, int need, size_t size);
 
-/* The flags of poll(2) in terms of ours, which select uses too; and back. */
+/* Translates the flags of poll(2) to CYN_ flags, and back. select uses them too. */
 unsigned cyn_from_poll(int revents);
 short cyn_to_poll(unsigned mask);
 
-/* A kernel takes no number of seconds beyond this for granted: three years, after which a wait ends early. */
+/* Not every kernel accepts more seconds than this, three years. A longer wait ends early. */
 enum { CYN_MOST_SECONDS = 100000000 };
 
 static inline struct timespec cyn_to_timespec(int64_t nanoseconds) {
@@ -56,7 +60,7 @@ static inline struct timespec cyn_to_timespec(int64_t nanoseconds) {
     return (struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)(nanoseconds % CYN_SECOND)};
 }
 
-/* Rounded up, so that no wait ends before its time; 0 and -1 stay. */
+/* Rounds up, so that no wait ends early. 0 and -1 stay as they are. */
 static inline int cyn_to_milliseconds(int64_t nanoseconds) {
     int64_t whole = nanoseconds > 0 ? (nanoseconds - 1) / 1000000 + 1 : nanoseconds;
     return whole < INT_MAX ? (int)whole : INT_MAX;

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * epoll(7), translated.
+ * The backend for epoll(7).
  *
  * Facts:
- * - A registration belongs to the pair of descriptor number and open file description. It ends by itself when the last
- *   descriptor of that description is closed, not when the registered number is: a dup keeps it firing, and once
- *   the number is closed EPOLL_CTL_DEL answers EBADF, or ENOENT where it means another file by then (epoll(7), Q6).
- * - EPOLLERR and EPOLLHUP are reported whatever the mask, also an empty one (epoll_ctl(2)).
+ * - A registration belongs to a descriptor number and an open file description. It ends when the last descriptor of
+ *   that description is closed, not when the registered number is. So a duplicate keeps its events coming, while
+ *   EPOLL_CTL_DEL of the closed number fails with EBADF, or with ENOENT if the number is another file by then
+ *   (epoll(7), Q6).
+ * - EPOLLERR and EPOLLHUP are reported with any mask, also an empty one (epoll_ctl(2)).
  * - Files that are always ready, such as regular ones, are refused with EPERM (epoll_ctl(2)).
- * - A forked child shares the parent's instance: what it changes, the parent sees changed.
- * - The kernel goes round the ready list: where more is ready than there is room, the next call begins with the rest.
- * - epoll_wait(2) counts in milliseconds. epoll_pwait2(2) counts in nanoseconds, from Linux 5.11 on; a sandbox that does not
- *   list it answers ENOSYS or EPERM.
- * - A timerfd is readable from its moment on until it is read. A forked child shares it too.
+ * - A forked child shares the parent's instance, so its changes would be the parent's too.
+ * - If more descriptors are ready than there is room for, the next call begins with the rest.
+ * - epoll_wait(2) counts in milliseconds. epoll_pwait2(2) counts in nanoseconds, from Linux 5.11 on. A sandbox may
+ *   refuse it with ENOSYS or EPERM.
+ * - A timerfd is readable from its time on until it is read. A forked child shares it too.
  *
  * Consequences:
- * - What we believe armed may be gone or may be there still: ENOENT turns MOD into ADD, EEXIST turns ADD into MOD.
- * - An empty mask is not registered at all.
- * - The event data carries the slot's generation beside the number, so the poller can tell whose event it is. The alarm's
- *   has -1 in the place of the number.
- * - The alarm's timerfd belongs to the instance: who opens another one, as after a fork, never reads that of the first.
+ * - The armed mask may be wrong. After ENOENT a MOD is repeated as an ADD, and after EEXIST an ADD as a MOD.
+ * - A descriptor with an empty mask is not registered.
+ * - The data of an event are the descriptor and the generation of its slot, so that the poller knows its owner. The
+ *   data of the alarm are ALARM.
+ * - Each epoll instance has a timerfd of its own for the alarm. After a fork the child never reads the parent's.
  */
 #include "cyn_backend.h"
 
@@ -35,7 +36,7 @@
 struct epoll_state {
     int fd;
     int timer_fd;  /* -1: no alarm yet */
-    int is_coarse; /* there is no epoll_pwait2 */
+    int is_coarse; /* epoll_pwait2 is not available */
 };
 
 static int epoll_open(struct cyn_poller *p) {
@@ -78,7 +79,7 @@ static int control(const struct cyn_poller *p, int op, int fd, struct epoll_even
 static int epoll_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wanted, uint32_t generation) {
     struct epoll_event event = {.events = to_epoll(wanted), .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd};
     if (!wanted) {
-        int rc = control(p, EPOLL_CTL_DEL, fd, &event); /* Linux before 2.6.9 wanted an event here too */
+        int rc = control(p, EPOLL_CTL_DEL, fd, &event); /* Linux before 2.6.9 does not take NULL */
         return rc == -ENOENT || rc == -EBADF || rc == -EPERM ? 0 : rc;
     }
     int rc = control(p, armed & CYN_INTEREST ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
@@ -89,11 +90,11 @@ static int epoll_set(struct cyn_poller *p, int fd, unsigned armed, unsigned want
     return rc;
 }
 
-/* The kernel writes its events where ours will be: ours are no smaller, so translating from the last to the first
- * overwrites only what has been read, and no second buffer is needed. */
+/* The kernel writes its events into the array of our events, to save a second buffer. Ours are no smaller, so
+ * translating from the last to the first overwrites only events that have been read. */
 _Static_assert(sizeof(struct epoll_event) <= sizeof(struct cyn_event), "translated in place");
 
-/* Apart, as a look is what a busy loop does all the time. */
+/* Not inlined, because a busy loop mostly waits with timeout 0, which does not come here. */
 __attribute__((noinline)) static int wait_timed(struct epoll_state *s, void *out, int room, int64_t timeout) {
     if (!s->is_coarse) {
         const struct timespec limit = cyn_to_timespec(timeout);
@@ -105,7 +106,7 @@ __attribute__((noinline)) static int wait_timed(struct epoll_state *s, void *out
     return CYN_SYS(epoll_wait)(s->fd, out, room, cyn_to_milliseconds(timeout));
 }
 
-/* Takes the alarm, which is at `at`, out of n events; returns how many are left. */
+/* Removes the alarm, which is at `at`, from n events. Returns how many are left. */
 static int take_alarm(struct cyn_poller *p, struct cyn_event *out, int n, int at) {
     const struct epoll_state *s = p->state;
     uint64_t times;
@@ -151,7 +152,7 @@ static int open_timer(struct cyn_poller *p) {
 
 static int epoll_alarm(struct cyn_poller *p, int64_t when) {
     const struct epoll_state *s = p->state;
-    struct itimerspec spec = {0}; /* all zero takes the alarm back, and what has fired with it */
+    struct itimerspec spec = {0}; /* all zero removes the alarm, also one that has fired */
     int rc = s->timer_fd < 0 ? open_timer(p) : 0;
     if (rc < 0)
         return rc;

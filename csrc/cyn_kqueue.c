@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * kqueue(2), translated.
+ * The backend for kqueue(2).
  *
  * Facts:
- * - Reading and writing are two filters of a descriptor, registered apart and reported apart.
- * - EV_ADD of what is there modifies it, its udata too. EV_DELETE of what is not there says ENOENT.
- * - Closing the descriptor ends its registrations, whether or not a dup lives on; nothing is reported.
- * - EV_RECEIPT makes each change answer in the event list, errno in `data`. Where it is not known, pending events may come
- *   back in those places: they are level-triggered, so a later call reports them again.
+ * - Reading and writing are two filters of a descriptor, which are registered and reported separately.
+ * - EV_ADD of a filter that is registered modifies it, and its udata. EV_DELETE of one that is not fails with ENOENT.
+ * - Closing a descriptor ends its registrations, even if it was duplicated, and nothing is reported.
+ * - With EV_RECEIPT the event list has the result of each change, with an errno in `data`. A system without it may
+ *   return pending events there. They are level-triggered, so that a later call reports them again.
  * - A call that fails with EINTR has made its changes.
- * - The queue is not inherited by a forked child: there the number is free, or somebody else's.
- * - EVFILT_READ reports a regular file only while it is not at its end, where poll says ready always.
- * - EV_EOF comes per direction: the peer has sent all (READ), or nobody will take what we send (WRITE). The error of the
- *   socket, if any, is in `fflags`.
- * - A timer is a filter whose idents are no descriptors. Adding one that is there does not start it anew everywhere, nor can
- *   every system say nanoseconds; once read, a one-shot timer is gone.
+ * - A forked child does not inherit the queue. In it the number is free, or is another file.
+ * - EVFILT_READ reports a regular file only while it is not at its end. poll(2) reports it always.
+ * - EV_EOF comes for each direction: the peer sends no more (READ), or reads no more (WRITE). If the socket has an
+ *   error, it is in `fflags`.
+ * - A timer is a filter whose ident is no descriptor. Adding a timer that is registered does not restart it on all
+ *   systems, and not all of them count in nanoseconds. A one-shot timer is removed when it is reported.
  * - Urgent data is a filter of its own (EVFILT_EXCEPT) on macOS and OpenBSD, and cannot be watched elsewhere.
  *
  * Consequences:
- * - Each change names every filter that is wanted, not only the new ones, so one that vanished with a closed descriptor
- *   comes back and the generation in udata is always this one's.
- * - The filters of one descriptor are merged into one event, found through an array indexed by descriptor.
- * - Regular files are called always ready (EPERM), as epoll does.
- * - HUP is what both directions say.
+ * - Each change adds all filters that are wanted, not only the new ones. So a filter that ended when its descriptor was
+ *   closed is registered again, and the generation in udata is always that of the slot.
+ * - The filters of one descriptor are merged into one event, which is found by an array indexed by descriptor.
+ * - Regular files are refused as always ready (EPERM), as epoll does.
+ * - CYN_HUP is reported when both directions have EV_EOF.
  */
 #include "cyn_backend.h"
 
@@ -53,8 +53,8 @@ static const struct {
 enum { FILTERS = sizeof filters / sizeof *filters };
 
 struct place {
-    int at;        /* in the events of the wait going on: a guess, right if that event is of this descriptor */
-    unsigned ends; /* the directions that said EV_EOF, of that event */
+    int at;        /* in the events of this wait; valid only if the event there is of this descriptor */
+    unsigned ends; /* the directions of that event that had EV_EOF */
 };
 
 struct kqueue_state {
@@ -99,7 +99,7 @@ static int is_regular(int fd) {
     return CYN_SYS(fstat)(fd, &about) == 0 && S_ISREG(about.st_mode);
 }
 
-/* Removing what is not there is no failure. */
+/* Returns the first error of the changes, or 0. It is no failure if what was to be removed was not registered. */
 static int first_error(const struct kevent *receipts, int count, unsigned wanted) {
     for (int i = 0; i < count; i++) {
         int error = receipts[i].flags & EV_ERROR ? (int)receipts[i].data : 0;
@@ -110,7 +110,7 @@ static int first_error(const struct kevent *receipts, int count, unsigned wanted
     return 0;
 }
 
-/* What to say of each filter: add all that are wanted, delete those that are not and may be there. */
+/* Lists the changes: adds all filters that are wanted, and deletes the others that may be registered. */
 static int list_changes(struct kevent *changes, int fd, unsigned armed, unsigned wanted, uint32_t generation) {
     int count = 0;
     for (int k = 0; k < FILTERS; k++) {
@@ -149,7 +149,7 @@ static int kqueue_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wan
     return first_error(receipts, n, wanted);
 }
 
-/* Merges one kernel event into the n events so far; returns how many there are now. */
+/* Merges one event of the kernel into the n events so far. Returns how many there are now. */
 static int merge(struct kqueue_state *s, const struct kevent *event, struct cyn_event *out, int n) {
     int fd = (int)event->ident;
     uint32_t generation = (uint32_t)(uintptr_t)event->udata;
@@ -193,7 +193,7 @@ static int kqueue_alarm(struct cyn_poller *p, int64_t when) {
     EV_SET(&changes[0], 0, EVFILT_TIMER, EV_DELETE | EV_RECEIPT, 0, 0, 0);
     if (when != CYN_NEVER) {
         int64_t left = when - cyn_clock();
-        left = left < 1 ? 1 : left; /* a system may take 0 for no timer, or for its shortest */
+        left = left < 1 ? 1 : left; /* to some systems 0 means no timer */
 #ifdef NOTE_NSECONDS
         EV_SET(&changes[count++], 0, EVFILT_TIMER, EV_ADD | EV_ONESHOT | EV_RECEIPT, NOTE_NSECONDS, left, 0);
 #else

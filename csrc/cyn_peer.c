@@ -48,7 +48,7 @@ int cyn_peer_accept(int fd, struct cyn_peer *peer) {
 #else
     (void)fd;
     int made = -1;
-    errno = ENOSYS; /* a socket that inherits O_NONBLOCK is no gain */
+    errno = ENOSYS; /* without accept4 a socket may inherit O_NONBLOCK, and clearing it costs what is gained */
 #endif
     if (made < 0)
         return -errno;
@@ -56,7 +56,7 @@ int cyn_peer_accept(int fd, struct cyn_peer *peer) {
     return made;
 }
 
-/* inet_ntop() goes through the whole of printf for four small numbers. */
+/* Faster than inet_ntop(), which calls printf for four small numbers. */
 static int four_text(const uint8_t host[4], char *text) {
     char *at = text;
     for (int i = 0; i < 4; i++) {

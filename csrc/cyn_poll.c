@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * poll(2), translated.
+ * The backend for poll(2).
  *
  * Facts:
- * - The kernel remembers nothing: every call passes all descriptors, so an entry must cost little and lie dense.
- * - POLLERR, POLLHUP and POLLNVAL are reported whatever `events` asks, also an empty mask (poll(2)).
- * - A closed descriptor is told: POLLNVAL.
- * - It reports all that is ready, in the order of the array.
- * - It counts in milliseconds; ppoll(2), which macOS does not have, in nanoseconds.
+ * - The kernel keeps no registrations: every call passes all descriptors, in one array without gaps.
+ * - POLLERR, POLLHUP and POLLNVAL are reported with any mask, also an empty one (poll(2)).
+ * - A closed descriptor is reported, by POLLNVAL.
+ * - All descriptors that are ready are reported, in the order of the array.
+ * - poll(2) counts in milliseconds. ppoll(2), which macOS does not have, counts in nanoseconds.
  *
  * Consequences:
- * - The entries lie dense and an index by descriptor finds them; an entry is removed by moving the last into its place.
- * - A wait works on a copy, because another thread may remove entries meanwhile; the lock guards only the copying.
- * - Generations are written by apply alone, whose thread is the one that waits: they need no copy.
- * - Where there is no room for all that is ready, the next wait starts looking where this one stopped.
+ * - An index by descriptor finds the entries of the array. An entry is removed by moving the last one into its place.
+ * - A wait works on a copy, because another thread may remove entries meanwhile. The lock guards the array, not the
+ *   wait.
+ * - Only apply writes generations. It runs in the thread that waits, so that they need no copy.
+ * - If there is no room for all that is ready, the next wait begins to look where this one has stopped.
  */
 #include "cyn_sys.h" /* first, for ppoll */
 
@@ -23,7 +24,7 @@
 #include "cyn_backend.h"
 
 struct place {
-    int at; /* in `watched`, from 1; 0: not there */
+    int at; /* place in `watched`, counted from 1; 0: none */
     uint32_t generation;
 };
 
@@ -55,7 +56,7 @@ static int poll_open(struct cyn_poller *p) {
     return 0;
 }
 
-/* The lock is not looked at: in the child of a fork it may be held for good by a thread that is not there. */
+/* The lock is not taken: in the child of a fork, a thread that is not there may hold it for ever. */
 static void poll_close(struct cyn_poller *p) {
     struct poll_state *s = p->state;
     CYN_SYS(free)(s->watched);
@@ -109,7 +110,7 @@ static int poll_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wante
     return 0;
 }
 
-/* Translates `ready` of the `count` entries copied, as many as there is room for. */
+/* Translates the entries of the copy that are ready: `ready` of `count`, or as many as there is room for. */
 static int collect(struct poll_state *s, int count, int ready, struct cyn_event *out, int room) {
     int n = 0, at = s->start < count ? s->start : 0;
     for (int seen = 0; seen < count && n < ready && n < room; seen++) {

@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * The fd map, and the difference between what owners want and what the kernel was told. No kernel interface is named here.
+ * The slots, and the differences between what their owners want and what the kernel was given. The kernel interfaces
+ * are in the backends.
  *
  * Facts:
- * - A descriptor number is reused at once after close(2), and events of its former life may still be on the way.
- * - A registration can end without us (the descriptor was closed) or go on without us (it was duplicated).
- * - A process can fork at any moment; what the child may still use of the parent's is nothing.
- * - A kernel out of memory, or a user who has all the watches that one may have, is a state that passes.
+ * - A descriptor number may be reused right after close(2), when events of the closed descriptor are still queued.
+ * - A registration may end without us (the descriptor was closed) or stay without us (it was duplicated before).
+ * - A process may fork at any time, and the child must not use the parent's registrations.
+ * - The kernel may be out of memory, or the user may have used up all watches. Both may pass.
  *
  * Consequences:
- * - The generation of a slot moves on whenever its owner changes, and every event carries the one it was registered with.
- * - `armed` is a belief. It is CYN_UNKNOWN after a takeover or a failure, which differs from every mask, so the next apply
- *   that has the descriptor on its list speaks to the kernel whatever is wanted.
- * - What was refused for such a want stays on the dirty list, its `armed` unknown, and a wait is short until it went through.
- * - A descriptor is on the dirty list at most once (a flag says so) and the list has room for every slot, so only the map's
- *   growing can fail for want of memory.
- * - A slot on the always-ready list has armed == wanted, but the kernel knows nothing of it.
- * - An event that no slot knows although nothing was removed since is a ghost: a registration that outlived its descriptor
- *   number. The only way to be rid of it is a new backend, as after a fork.
- * - `always` and `failed` are changed by apply and wait only, and hold copies, so that a wait that blocks in another thread
- *   needs no slot.
+ * - The generation of a slot grows whenever its owner changes, and every event has the generation of its registration.
+ * - `armed` may be wrong. After a takeover or a failure it is CYN_UNKNOWN, which no wanted mask equals, so that the
+ *   next apply gives the kernel the wanted mask in any case.
+ * - A change that failed for want of memory or watches stays on the dirty list with an unknown `armed`, and waits are
+ *   short until it is made.
+ * - A descriptor is on the dirty list at most once, by a flag, and the list has room for all slots. So memory can
+ *   only be missing when the array of slots grows.
+ * - A slot on the always-ready list has armed == wanted, although it is not registered in the kernel.
+ * - A ghost is an event that no slot has registered: its registration has outlived the descriptor number. Only a new
+ *   backend ends it, as after a fork.
+ * - Only apply and wait change `always` and `failed`, which hold copies of events. So a wait that blocks reads no slot.
  */
 #include "cyn_poller.h"
 
@@ -117,7 +118,7 @@ static void mark_dirty(struct cyn_poller *p, int fd) {
     p->dirty[p->dirty_count++] = fd;
 }
 
-/* Both arrays or neither counts: a first try may have had memory for the slots alone. */
+/* Checks both arrays, since an earlier call may have had memory for the slots only. */
 static int grow_map(struct cyn_poller *p, int fd) {
     if (fd < p->slot_count && p->slot_count <= p->dirty_room)
         return 0;
@@ -179,8 +180,9 @@ int cyn_poller_remove(struct cyn_poller *p, int fd) {
     return 0;
 }
 
-/* A backend of our own that knows nothing yet but the alarm; the old one is given up once that is there. A slot that wants
- * something but has nothing armed was reported as closed: it is not tried again. */
+/* Opens a new backend with the alarm set, closes the old one, and marks all slots to be registered by apply. If it
+ * fails, the old backend stays. A slot that wants something but has nothing armed was reported as closed, and is left
+ * out. */
 static int reopen(struct cyn_poller *p) {
     struct cyn_poller old = *p;
     int rc = open_backend(p);
@@ -235,7 +237,7 @@ static int note_always(struct cyn_poller *p, int fd, struct cyn_slot *slot) {
     return 0;
 }
 
-/* 1: a change was made; 0: there was none to make, or its failure was noted; -errno: it is still to do. */
+/* 1: the change was made; 0: there was none, or it failed and the next wait reports that; -errno: to be tried again. */
 static int apply(struct cyn_poller *p, int fd) {
     struct cyn_slot *slot = cyn_slot_at(p, fd);
     if (!slot || slot->wanted == slot->armed)
@@ -270,7 +272,7 @@ static int apply_dirty(struct cyn_poller *p) {
     return changes;
 }
 
-/* What is still dirty was refused: its next try tells. */
+/* Looks for closed descriptors. A dirty one is left out: the next try to register it shows whether it is open. */
 static void check_open(struct cyn_poller *p, int audit) {
     for (int seen = 0; seen < p->slot_count && audit > 0; seen++) {
         int fd = p->audit_at < p->slot_count ? p->audit_at : 0;
@@ -280,11 +282,11 @@ static void check_open(struct cyn_poller *p, int audit) {
             continue;
         audit--;
         if (CYN_SYS(fcntl)(fd, F_GETFD) < 0 && errno == EBADF)
-            note_failed(p, fd, slot, -EBADF); /* without memory for it: found again in the next round */
+            note_failed(p, fd, slot, -EBADF); /* if there is no memory to note it, a later audit finds it again */
     }
 }
 
-/* Brings the copies up to date and drops those whose slot has changed hands, wants nothing or was found closed. */
+/* Updates the copies. Drops those whose slot has another owner, wants nothing, or was found closed. */
 static void refresh_always(struct cyn_poller *p) {
     int kept = 0;
     for (int i = 0; i < p->always_count; i++) {
@@ -307,7 +309,7 @@ int cyn_poller_apply(struct cyn_poller *p, int audit) {
     if (p->epoch != cyn_fork_epoch || p->ghosts) {
         int rc = reopen(p);
         if (rc < 0 && p->epoch != cyn_fork_epoch)
-            return rc; /* with a ghost alone the old one still serves, and the next apply tries again */
+            return rc; /* if only a ghost is the reason, the old backend goes on, and the next apply tries again */
     }
     int changes = p->dirty_count ? apply_dirty(p) : 0;
     if (audit && !p->backend->reports_closed)
@@ -336,7 +338,8 @@ static int take_always(struct cyn_poller *p, struct cyn_event *out, int room) {
     return n;
 }
 
-/* A takeover that no apply has seen yet also leaves events of nobody: those are expected. */
+/* A slot that was taken over has an unknown `armed` until the next apply. Its events of the older generation are no
+ * ghosts. */
 static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events, int count) {
     for (int i = 0; i < count; i++) {
         const struct cyn_slot *slot = cyn_slot_at(p, events[i].fd);
@@ -362,7 +365,7 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64
     int failed = take_failed(p, out, room);
     out += failed;
     room -= failed;
-    /* Neither side may fill the batch for ever: always-ready has half of it for sure, and what the kernel leaves. */
+    /* Always-ready events get half of the batch, and what the kernel leaves of the other half. So neither starves. */
     int half = p->always_count ? (room + (int)(p->turn++ & 1)) / 2 : 0;
     int kept = p->always_count < half ? p->always_count : half;
     int busy = failed || p->always_count, n = 0;
@@ -385,11 +388,11 @@ const char *cyn_poller_backend(const struct cyn_poller *p) {
 int cyn_poller_alarm(struct cyn_poller *p, int64_t when) {
     if (!p->backend->alarm)
         return -ENOTSUP;
-    /* From what every kernel takes for a moment, to what a time_t of 32 bits holds. */
+    /* To a kernel, 0 may mean no alarm. A time_t of 32 bits holds INT32_MAX seconds at most. */
     when = when < 1 ? 1 : when / CYN_SECOND < INT32_MAX ? when : CYN_NEVER;
     if (when == p->alarm)
         return 0;
-    /* The parent's is not touched: reopening sets this one. */
+    /* In the child of a fork the parent's alarm stays as it is, and reopen sets this one. */
     int rc = p->epoch == cyn_fork_epoch ? p->backend->alarm(p, when) : 0;
     p->alarm = rc < 0 ? 0 : when;
     return rc;

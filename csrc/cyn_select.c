@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * select(2), translated.
+ * The backend for select(2).
  *
  * Facts:
- * - The kernel takes bit arrays of any length; only the C library's fd_set ends at FD_SETSIZE, and its FD_SET aborts
- *   beyond it in a fortified build. Linux and the BSDs take a larger nfds; macOS does with _DARWIN_UNLIMITED_SELECT.
- * - The sets are overwritten with the answer.
- * - An error or a hang-up makes a descriptor "readable" and "writable"; which it was is not said (select(2), Notes).
- * - One closed descriptor fails the whole call with EBADF and is not named.
- * - The arrays are of words in the machine's byte order, so the word must be the kernel's where bytes are big-endian.
+ * - The kernel accepts bit arrays of any length. Only fd_set of the C library ends at FD_SETSIZE, and its FD_SET aborts
+ *   beyond that in a fortified build. Linux and the BSDs accept a larger nfds, macOS with _DARWIN_UNLIMITED_SELECT.
+ * - The kernel overwrites the sets with its answer.
+ * - A descriptor with an error or a hang-up is reported as readable and writable, and not as either (select(2), Notes).
+ * - If one descriptor is closed, the whole call fails with EBADF, which does not say which one it is.
+ * - The arrays consist of words in the byte order of the machine. So on a big-endian machine our word must have the
+ *   size of the kernel's.
  *
  * Consequences:
- * - Own bit arrays; a wait works on a copy, which also lets another thread remove bits meanwhile (the lock).
- * - The few descriptors said to be ready are asked again with poll(2), which tells errors and hang-ups apart. Where poll
- *   knows less (devices on macOS), select's word stands.
- * - After EBADF each descriptor is tested; the closed ones are reported and taken out.
+ * - The backend has bit arrays of its own. A wait works on a copy, so that another thread may remove bits meanwhile.
+ *   The lock guards the arrays, not the wait.
+ * - The descriptors that are reported are passed to poll(2), which distinguishes errors and hang-ups. If poll reports
+ *   nothing for one of them, as for devices on macOS, the answer of select is used.
+ * - After EBADF each descriptor is tested, and the closed ones are reported and removed.
  */
 #include "cyn_backend.h"
 
@@ -30,17 +32,17 @@ typedef unsigned long word;
 typedef uint32_t word;
 #endif
 
-/* Sixty-four bits at least: a kernel may read whole longs. */
+/* A block has 64 bits, since a kernel may read whole longs. */
 enum { WORD_BITS = sizeof(word) * CHAR_BIT, BLOCK_BITS = 64, SETS = 3, BATCH = 64 };
 
 static const unsigned interest[SETS] = {CYN_READ, CYN_WRITE, CYN_PRI};
 
 struct select_state {
     pthread_mutex_t lock;
-    word *watched[SETS], *copy[SETS]; /* in one block, which `watched[0]` begins */
-    int bits;                         /* in each */
-    int end;                          /* above the highest descriptor ever watched */
-    uint32_t *generations;            /* by descriptor; written by apply alone */
+    word *watched[SETS], *copy[SETS]; /* in one block of memory, which begins at watched[0] */
+    int bits;                         /* in each array */
+    int end;                          /* one more than the highest descriptor that was ever watched */
+    uint32_t *generations;            /* by descriptor; only apply writes them */
     int generation_room;
     int start; /* where the next wait begins to look */
 };
@@ -54,7 +56,7 @@ static int select_open(struct cyn_poller *p) {
     return 0;
 }
 
-/* The lock is not looked at: in the child of a fork it may be held for good by a thread that is not there. */
+/* The lock is not taken: in the child of a fork, a thread that is not there may hold it for ever. */
 static void select_close(struct cyn_poller *p) {
     struct select_state *s = p->state;
     CYN_SYS(free)(s->watched[0]);
@@ -126,7 +128,7 @@ static int select_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wan
     return 0;
 }
 
-/* The next descriptor from `fd` on that is in one of the sets copied, or `end`. */
+/* Returns the next descriptor from `fd` on that is in one of the copied sets, or `end`. */
 static int next_of(const struct select_state *s, int fd, int end) {
     while (fd < end) {
         if (fd % WORD_BITS == 0) {
@@ -143,7 +145,7 @@ static int next_of(const struct select_state *s, int fd, int end) {
     return end;
 }
 
-/* After EBADF, which left the copies as they were: finds the closed descriptors, whichever have room. */
+/* Reports the closed descriptors after EBADF, as many as there is room for. EBADF has left the copies as they were. */
 static int pin_closed(struct select_state *s, struct cyn_event *out, int room) {
     int n = 0;
     for (int fd = next_of(s, 0, s->end); fd < s->end && n < room; fd = next_of(s, fd + 1, s->end)) {
@@ -155,7 +157,8 @@ static int pin_closed(struct select_state *s, struct cyn_event *out, int room) {
     return n;
 }
 
-/* Turns descriptors into events: what select says of them, made precise by one poll where it knows more. */
+/* Makes events of descriptors that select has reported, with the flags of one poll(2), or those of select if it has
+ * none. */
 static int ask_again(const struct select_state *s, struct pollfd *asked, int count, struct cyn_event *out) {
     int told = CYN_SYS(poll)(asked, (nfds_t)count, 0);
     for (int i = 0; i < count; i++) {
@@ -168,7 +171,8 @@ static int ask_again(const struct select_state *s, struct pollfd *asked, int cou
     return count;
 }
 
-/* Descriptors from..end that are in the answer, as many as there is room for; sets where to go on. */
+/* Reports descriptors between `from` and `end` that are in the answer, as many as there is room for, and sets
+ * `start`. */
 static int collect(struct select_state *s, int from, int end, struct cyn_event *out, int room) {
     struct pollfd asked[BATCH];
     int n = 0, count = 0, fd = next_of(s, from, end);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The fd-to-channel map: an array indexed by fd. The kernel hands out the lowest free number, so it stays dense, and
- * sixteen bytes a slot put four neighbours on a cache line.
+ * The slots: an array indexed by fd, with the owner of each descriptor. It stays dense, because the kernel always gives
+ * the lowest free number. A slot has sixteen bytes, so that four share a cache line.
  */
 #ifndef CYN_SLOTS_H
 #define CYN_SLOTS_H
@@ -10,14 +10,14 @@
 
 enum {
     CYN_SLOT_DIRTY = 1,  /* on the poller's dirty list */
-    CYN_SLOT_ALWAYS = 2, /* on the always-ready list: not in the kernel */
+    CYN_SLOT_ALWAYS = 2, /* on the always-ready list, and not registered in the kernel */
 };
 
 struct cyn_slot {
     void *owner;         /* NULL: free */
-    uint32_t generation; /* moves on at every add and remove */
-    uint8_t wanted;      /* what the owner asks for */
-    uint8_t armed;       /* what the kernel was told, or CYN_UNKNOWN */
+    uint32_t generation; /* grows with every add and remove */
+    uint8_t wanted;      /* the interest of the owner */
+    uint8_t armed;       /* the mask that the kernel was given, or CYN_UNKNOWN */
     uint8_t flags;
 };
 
@@ -25,13 +25,13 @@ static inline struct cyn_slot *cyn_slot_at(const struct cyn_poller *p, int fd) {
     return fd >= 0 && fd < p->slot_count && p->slots[fd].owner ? &p->slots[fd] : NULL;
 }
 
-/* The owner that an event belongs to, or NULL where its slot was removed or reused since. */
+/* Returns the owner of an event, or NULL if its slot was removed or has another owner since. */
 static inline void *cyn_poller_owner(const struct cyn_poller *p, const struct cyn_event *event) {
     const struct cyn_slot *slot = cyn_slot_at(p, event->fd);
     return slot && slot->generation == event->generation ? slot->owner : NULL;
 }
 
-/* The mask that cyn_poller_want was told last; 0 also where fd is not registered. */
+/* Returns the interest mask that was set last; 0 also if fd is not registered. */
 static inline unsigned cyn_poller_wanted(const struct cyn_poller *p, int fd) {
     const struct cyn_slot *slot = cyn_slot_at(p, fd);
     return slot ? slot->wanted : 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of system calls of a -DCYN_SYS_TABLE build as it starts out: the C library itself.
+ * The table of system calls of a -DCYN_SYS_TABLE build, with the functions of the C library.
  */
 #include "cyn_sys.h"
 
@@ -47,5 +47,5 @@ struct cyn_sys cyn_sys = {
 #endif
 };
 #else
-typedef int cyn_sys_is_the_c_library; /* ISO C wants a declaration */
+typedef int cyn_sys_is_the_c_library; /* ISO C does not allow an empty translation unit */
 #endif

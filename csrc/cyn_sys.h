@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The one table of system calls that csrc and the extension modules go through.
+ * The system calls of csrc and the extension modules, which a test can replace.
  *
- * A release build calls the C library directly. A build with -DCYN_SYS_TABLE calls through `cyn_sys`, whose
- * members start as the C library's functions and which a test replaces to make any call fail at will. Every
- * caller writes CYN_SYS(recv)(fd, ...), so neither build can reach the kernel past this file.
+ * Every caller writes CYN_SYS(recv)(fd, ...). In a release build this is the function of the C library. In a build with
+ * -DCYN_SYS_TABLE it is a member of the table `cyn_sys`. The members are the C library's functions at first, and a test
+ * replaces one to make that call fail.
  */
 #ifndef CYN_SYS_H
 #define CYN_SYS_H
 
 #ifdef __linux__
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1 /* for accept4 and ppoll: who calls them includes this file first */
+#define _GNU_SOURCE 1 /* for accept4 and ppoll; a file that calls them includes this one first */
 #endif
-#define CYN_HAVE_ACCEPT4 1 /* and a socket that it makes does not inherit O_NONBLOCK */
+#define CYN_HAVE_ACCEPT4 1 /* and an accepted socket does not inherit O_NONBLOCK */
 #else
 #define CYN_HAVE_ACCEPT4 0
 #endif
 #ifdef __APPLE__
-#define _DARWIN_UNLIMITED_SELECT 1 /* or select refuses descriptors from FD_SETSIZE on */
+#define _DARWIN_UNLIMITED_SELECT 1 /* without it select refuses descriptors from FD_SETSIZE on */
 #endif
 
 #include <errno.h>
@@ -55,8 +55,9 @@
 #endif
 
 #ifdef CYN_HAVE_EPOLL
-/* The C library has it from glibc 2.35 on, and the headers that wheels are built with may lack even its number, which is
- * one for all but a few old machines. Its timespec has 64 bits everywhere. Android kills who calls what it does not list. */
+/* glibc has the function only from 2.35 on, and the headers that wheels are built with may lack its number, which is
+ * 441 on all but a few old machines. Its timespec has members of 64 bits everywhere. Android kills a process that
+ * makes a system call which is not on its list. */
 #if !defined(__NR_epoll_pwait2) && (defined(__LP64__) || defined(__i386__) || defined(__arm__)) &&                     \
     !defined(__alpha__) && !defined(__mips__) && !defined(__ia64__)
 #define __NR_epoll_pwait2 441
@@ -111,7 +112,7 @@ struct cyn_sys {
 #ifdef CYN_HAVE_KQUEUE
     int (*kqueue)(void);
     int (*fstat)(int, struct stat *);
-    __typeof__(kevent) *kevent; /* NetBSD has counts of its own type */
+    __typeof__(kevent) *kevent; /* on NetBSD the counts have another type */
 #endif
 };
 extern struct cyn_sys cyn_sys;

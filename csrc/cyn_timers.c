@@ -3,9 +3,9 @@
  * Deadlines in a 4-ary heap.
  *
  * Facts:
- * - Four children lie in 32 bytes of pointers, half a cache line, and the heap is half as deep as a binary one: adding
- *   (the common case, mostly at the end) compares half as often, taking out compares about as often.
- * - A heap forgets the order of equals, so each timer carries the number of its adding.
+ * - The four children of a node take 32 bytes, half a cache line, and the heap is half as deep as a binary one. Adding
+ *   compares half as often as there, taking out about as often.
+ * - A heap does not keep the order of equals, so each timer has a number that grows with every add.
  * - CLOCK_MONOTONIC does not go back and does not jump with the wall clock (clock_gettime(2)).
  */
 #include "cyn_timers.h"
@@ -36,7 +36,7 @@ static void move_up(struct cyn_timers *ts, size_t place, struct cyn_timer *t) {
     put(ts, place, t);
 }
 
-/* The earliest child of `place`, or `place` itself where it has none. */
+/* Returns the earliest child of `place`, or `place` itself if it has none. */
 static size_t earliest_child(const struct cyn_timers *ts, size_t place) {
     size_t first = place * ARITY + 1;
     if (first >= ts->count)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Deadlines in a 4-ary heap: add and cancel in O(log n), the earliest in O(1), equal deadlines in the order of their adding.
- * The caller owns the timers; the heap holds pointers and tells each timer its place, so that a cancel needs no search.
+ * Deadlines in a 4-ary heap. Add and cancel take O(log n), reading the earliest O(1). Equal deadlines keep the order
+ * in which they were added. The caller owns the timers. The heap holds pointers to them and writes its place into
+ * each timer, so that a cancel needs no search.
  */
 #ifndef CYN_TIMERS_H
 #define CYN_TIMERS_H
@@ -23,15 +24,15 @@ struct cyn_timers {
     uint64_t next_order;
 };
 
-/* All zero is an empty heap; set place = CYN_TIMER_IDLE in a new timer. */
+/* A struct cyn_timers of all zero is an empty heap. In a new timer, set place = CYN_TIMER_IDLE. */
 
-/* -ENOMEM; -EBUSY where the timer is in a heap already. */
+/* Adds a timer and returns 0. -ENOMEM; -EBUSY: the timer is in a heap already. */
 int cyn_timers_add(struct cyn_timers *ts, struct cyn_timer *t, int64_t due);
 
-/* 1: it was waiting and is out now; 0: it was not waiting. */
+/* Takes a timer out and returns 1. 0: it was not in the heap. */
 int cyn_timers_cancel(struct cyn_timers *ts, struct cyn_timer *t);
 
-/* Where the timers that are added from now on begin, for cyn_timers_due. */
+/* Returns a mark for cyn_timers_due, which tells timers that were added before from those added after it. */
 static inline uint64_t cyn_timers_mark(const struct cyn_timers *ts) {
     return ts->next_order;
 }
@@ -40,17 +41,17 @@ static inline size_t cyn_timers_count(const struct cyn_timers *ts) {
     return ts->count;
 }
 
-/* Takes out and returns the earliest timer if it is due at `now` and was added before `mark` was taken (UINT64_MAX: at any
- * time), else NULL. */
+/* Takes out and returns the earliest timer, if it is due at `now` and was added before the mark (UINT64_MAX: whenever
+ * it was added). Else NULL. */
 struct cyn_timer *cyn_timers_due(struct cyn_timers *ts, int64_t now, uint64_t mark);
 
-/* The earliest deadline, INT64_MAX where there is none. */
+/* Returns the earliest deadline, or INT64_MAX if there is none. */
 int64_t cyn_timers_next(const struct cyn_timers *ts);
 
-/* Frees the heap, not the timers: each is marked idle. */
+/* Frees the heap, and marks each timer in it as idle. */
 void cyn_timers_free(struct cyn_timers *ts);
 
-/* Now, on the monotonic clock, in nanoseconds. */
+/* Returns the time now, in nanoseconds of the monotonic clock. */
 int64_t cyn_clock(void);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ends another thread's wait by making a descriptor readable.
+ * Makes a descriptor readable, to end the wait of another thread.
  *
  * Facts:
- * - An eventfd is one counter behind one descriptor: a write adds, a read of eight bytes takes it all (eventfd(2)). A
- *   write that would overflow the counter says EAGAIN.
- * - A full pipe says EAGAIN too; a pipe is read in pieces.
- * - A sandbox may know no eventfd (ENOSYS), so the pipe is a fallback at run time, not only elsewhere.
+ * - An eventfd is a counter with one descriptor. A write adds to it, and a read of eight bytes sets it to 0. A write
+ *   that would overflow it fails with EAGAIN (eventfd(2)).
+ * - A write to a full pipe fails with EAGAIN too. A pipe may take several reads until it is empty.
+ * - A sandbox may have no eventfd (ENOSYS), so that the pipe is also needed on Linux.
  * - write(2) is async-signal-safe, but it sets errno, which the interrupted code may be about to read.
  * - After fork both processes hold the same counter: the child opens a wake of its own.
  */

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The compiled engine: one module a noun, over the C of csrc/."""
+"""The compiled engine: extension modules, each named for one noun, over the poller and timers in csrc/."""

@@ -21,10 +21,10 @@ cdef class TimerHandle(Handle):
 
 cdef class Calls:
     cdef list queued
-    cdef list batch       # of the tick in progress, taken from `queued`
-    cdef Py_ssize_t at    # how much of it was handed out
+    cdef list batch       # the calls of the tick in progress, taken from `queued`
+    cdef Py_ssize_t at    # the place in it of the next call
     cdef list kept
-    cdef Py_ssize_t kept_count  # handles in it; None follows
+    cdef Py_ssize_t kept_count  # handles in it; the places after them are None
     cdef cyn_timers timers
     cdef int add(self, Handle handle) except -1
     cdef int begin(self) except -1

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Calls to be made: soon, from another thread, or at a time.
+"""Calls: the queued calls and the timers of a loop.
 
-The queue is one list, so that calls keep the order in which they were asked for, whichever thread asked. A tick takes
-the list as it stands; under the GIL an append and that swap are atomic, and in a free-threaded build a critical section
-makes them so. The timer heap holds plain C pointers, which the garbage collector cannot see: `kept` holds the same
-handles in a list that it can, each knowing its place there. The list keeps its length when timers go, as one that
-shrinks and grows by one allocates each time: None fills it up.
+Queued calls are in one list, so that they are made in the order in which they were queued, by any thread. A tick takes
+the whole list and leaves an empty one. The GIL makes this atomic; in a build without it, a critical section does.
+
+The timer heap of csrc holds C pointers, which the garbage collector cannot see. So the list `kept` holds the handles
+too, and each handle knows its place in it. When a timer goes, the list keeps its length and is filled up with None,
+because a list that shrinks and grows by one allocates memory each time.
 """
 
 import cython
@@ -31,7 +32,7 @@ cdef double LATEST = _rules.LATEST
 
 @cython.no_gc_clear
 cdef class Handle:
-    """A call that is queued. The ``call_`` methods of a loop make it."""
+    """A queued call, as returned by `Loop.call_soon` and `Loop.call_soon_threadsafe`."""
 
     def __init__(self):
         raise TypeError(f"{type(self).__name__} is made by a loop's call_ methods")
@@ -62,13 +63,14 @@ cdef class Handle:
 
 @cython.no_gc_clear
 cdef class TimerHandle(Handle):
-    """A call at a time. ``call_later`` and ``call_at`` of a loop make it."""
+    """A timer, as returned by `Loop.call_later` and `Loop.call_at`."""
 
     def __cinit__(self):
         self.timer.place = CYN_TIMER_IDLE
 
     def __dealloc__(self):
-        # The collector may empty `kept` first. With no_gc_clear, `calls` is still there: the heap must not point here.
+        # The heap must not point here any more. Even if the collector has emptied `kept` before, no_gc_clear has kept
+        # `calls`.
         if self.calls is not None:
             cyn_timers_cancel(&self.calls.timers, &self.timer)
 
@@ -79,12 +81,14 @@ cdef class TimerHandle(Handle):
         self.let_go()
 
     def when(self):
-        """The time of the call, in seconds of `Loop.time`."""
+        """Returns when the call is due, in seconds of `Loop.time`."""
         return self.at
 
 
 @cython.no_gc_clear
 cdef class Calls:
+    """The queued calls and the timers of one loop. The loop takes out those that are due, and makes them."""
+
     def __cinit__(self):
         self.queued = []
         self.batch = []
@@ -99,7 +103,7 @@ cdef class Calls:
         return 0
 
     cdef int begin(self) except -1:
-        """Makes what is queued the batch that `next` returns one by one, after what an earlier batch has left."""
+        """Begins a batch of all queued calls, for `next`. Calls that are left of the last batch come first."""
         with cython.critical_section(self):
             if self.at < len(self.batch):
                 self.queued = self.batch[self.at:] + self.queued
@@ -109,7 +113,7 @@ cdef class Calls:
         return 0
 
     cdef Handle next(self):
-        """The next call of the batch, or None. A loop that runs inside a call begins a batch of its own."""
+        """Takes out the next call of the batch, or returns None. A loop that runs inside a call begins a new batch."""
         if self.at >= len(self.batch):
             return None
         cdef Handle handle = <Handle> self.batch[self.at]
@@ -125,7 +129,7 @@ cdef class Calls:
         handle.args = args
         handle.calls = self
         handle.at = when
-        # The first nanosecond at which Loop.time() has reached `when`: rounding must not make a timer early.
+        # The first nanosecond at which Loop.time() has reached `when`: rounding must not make a timer due early.
         cdef int64_t due = <int64_t> ceil(max(when, 0.0) * 1e9)
         while due / 1e9 < when:
             due += 1
@@ -141,11 +145,11 @@ cdef class Calls:
         return handle
 
     cdef TimerHandle due(self, int64_t now, uint64_t newer):
-        """Takes out the next timer that is due, or returns None. Timers added after the mark `newer` wait."""
+        """Takes out the next timer that is due, or returns None. Timers added after the mark `newer` are left out."""
         cdef cyn_timer *timer = cyn_timers_due(&self.timers, now, newer)
         if timer is NULL:
             return None
-        # The timer is a member of its handle, and `kept` holds the handle: step back from one to the other.
+        # The timer is a member of its handle. The distance between the two is that in any handle, such as the first.
         cdef TimerHandle probe = <TimerHandle> self.kept[0]
         cdef Py_ssize_t offset = <char *> &probe.timer - <char *> <void *> probe
         cdef TimerHandle handle = <TimerHandle> <void *> (<char *> timer - offset)
@@ -153,16 +157,16 @@ cdef class Calls:
         return handle
 
     cdef int forget(self, TimerHandle handle) except -1:
-        """Takes a handle out of `kept`; the last one moves to its place."""
+        """Takes a handle out of `kept`, and moves the last one to its place."""
         cdef Py_ssize_t size = len(self.kept)
         if handle.kept_at >= size:
-            return 0  # emptied by the collector
+            return 0  # the collector has emptied the list
         self.kept_count -= 1
         cdef TimerHandle last = <TimerHandle> self.kept[self.kept_count]
         self.kept[handle.kept_at] = last
         last.kept_at = handle.kept_at
         self.kept[self.kept_count] = None
-        if size >= 64 and self.kept_count <= size >> 2:  # what a crowd of timers has left behind
+        if size >= 64 and self.kept_count <= size >> 2:  # gives back memory when most of many timers are gone
             del self.kept[size >> 1:]
         return 0
 

@@ -3,7 +3,7 @@ from .endpoint cimport Endpoint
 
 
 cdef class Channel(Endpoint):
-    cdef unsigned backoff             # milliseconds that a listener without descriptors waited last
+    cdef unsigned backoff             # the last pause of a listener that ran out of descriptors, in ms
 
     cdef int on_accept(self) except -1
     cdef int on_data(self) except -1
@@ -20,7 +20,7 @@ cdef class Channel(Endpoint):
 
 
 cdef class BufferedChannel(Channel):
-    cdef bytearray out  # of OutboxChannel; here, so that a class may derive from that and from another kind of these
+    cdef bytearray out  # the buffer of OutboxChannel; here, so that a class may derive from it and from a chat
     cdef bint has_output(self) except -1
     cdef int output_waits(self, bint waits) except -1
     cdef int output_changed(self) except -1

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Channel: what an endpoint does with its events, and its input and output: accept, recv, send.
+"""Channel: an endpoint that handles its events, and its accept, recv and send.
 
-A handler may close its own channel or give it another socket. After every call into Python the socket is compared.
+On a plain socket it makes the system calls itself; on any other it calls the methods of the socket. A handler may close
+its own channel or give it another socket, so the socket is compared after every call into Python.
 """
 
 import os
@@ -63,7 +64,11 @@ cdef double _logged_at = -1.0  # when running out of descriptors was logged last
 
 
 cdef class Channel(Endpoint):
-    """A descriptor in a map, with handlers for its events. Programs derive from `dispatcher`."""
+    """A descriptor in a map, with handlers for its events. Programs derive from `dispatcher`, which adds the rest.
+
+    It turns read and write events into calls of the handlers, and implements accept, recv and send. `Endpoint`, its
+    base, has the socket and the state.
+    """
 
     _cyncore_role = "channel"
 
@@ -90,7 +95,7 @@ cdef class Channel(Endpoint):
                 return 0
         self.on_data()
         if not self.defines & READS and self.loop is not None:
-            # Nobody reads the input, so the same event would fire again at once, for ever.
+            # Readiness is level-triggered: nobody reads the input, so the same event would be reported for ever.
             self.flags |= MUTED
             self.arm()
         return 0
@@ -149,15 +154,15 @@ cdef class Channel(Endpoint):
     # Input and output
 
     def accept(self):
-        """Accepts a connection: ``(socket, address)``, or None where there was none, or it was lost again.
+        """Accepts a connection: ``(socket, address)``, or None if none is there, or it was lost in the backlog.
 
-        OSError for anything else. Out of descriptors (EMFILE and its like), the listener in a loop pauses too: 100 ms
-        first, doubling to 1 s while it lasts.
+        OSError for anything else. If that is EMFILE or another lack of descriptors, a listener in a loop also pauses:
+        for 100 ms first, then for twice as long each time, up to 1 s.
         """
         try:
             pair = self.accept_some()
         except TypeError:
-            return None  # as in the old module, for an object that is no socket and whose accept() returns no pair
+            return None  # as in the old module: accept() of what stands for a socket returned no pair
         except OSError as error:
             if error.errno in LOST_IN_BACKLOG:
                 return None
@@ -188,10 +193,10 @@ cdef class Channel(Endpoint):
         return 0
 
     def recv(self, buffer_size):
-        """Reads at most ``buffer_size`` bytes. At the end of the stream, or of the connection, `handle_close` is
-        called and the answer is ``b""``.
+        """Reads at most ``buffer_size`` bytes. At the end of the stream, or if the connection is lost, it calls
+        `handle_close` and returns ``b""``.
 
-        BlockingIOError where there is nothing to read yet; OSError for what does not mean a lost connection.
+        BlockingIOError if there is nothing to read yet; OSError for any error but a lost connection.
         """
         return Channel.recv_some(self, buffer_size)
 
@@ -216,7 +221,7 @@ cdef class Channel(Endpoint):
                     return b""
                 if error != EAGAIN:
                     raise OSError(error, os.strerror(error))
-                # A socket with a time-out may wait, which its own method does.
+                # The method decides what EAGAIN means: a socket with a timeout waits.
         return self.recv_through(buffer_size)
 
     cdef object recv_through(self, object buffer_size):
@@ -237,14 +242,14 @@ cdef class Channel(Endpoint):
         return data
 
     cdef int unmute(self) except -1:
-        """Ends MUTED, because somebody reads after all."""
+        """Clears MUTED, because the program reads after all."""
         self.flags &= ~MUTED
         return 0 if self.loop is None else self.interest_changed()
 
     def send(self, data):
         """Sends what the socket takes now of ``data`` (bytes-like) and returns how many bytes that was, perhaps 0.
 
-        `handle_close` is called where the connection is lost; OSError for anything else.
+        If the connection is lost, it calls `handle_close` and returns 0. OSError for any other error.
         """
         if self.flags & UNSENT:
             self.flush(False)  # what was pushed before comes first
@@ -292,7 +297,10 @@ def _accept_again(Channel listener):
 
 
 cdef class BufferedChannel(Channel):
-    """A channel that knows from its own buffer whether it has something to send, and is not asked."""
+    """A channel with an output buffer, whose interest in writing follows from the buffer and not from a predicate.
+
+    `OutboxChannel` and `ChatOutput` derive from it, and call `output_waits` or set OUTPUT when their buffer changes.
+    """
 
     _cyncore_role = "buffered"
 

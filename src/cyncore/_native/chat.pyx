@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""ChatChannel: the class that `asynchat.async_chat` is derived from, made of `ChatInput` and `ChatOutput`.
+"""ChatChannel: the base of `asynchat.async_chat`. It joins `ChatInput` and `ChatOutput`.
 
-Here is what needs both of them: the buffers as a whole, and which events the channel wants.
+This module has what needs both of them: emptying the buffers, and the interest of the channel.
 """
 
 from collections import deque
@@ -16,9 +16,9 @@ from .watcher cimport CONNECTED, CONNECTING
 
 
 cdef class ChatChannel(ChatOutput):
-    """The engine's part of `asynchat.async_chat`."""
+    """The engine's part of `asynchat.async_chat`: both buffers, and the interest that follows from them."""
 
-    _cyncore_chat_defaults = True  # chat_input compares every class with the one that has this in its own dict
+    _cyncore_chat_defaults = True  # marks the class with which chat_input compares all others
 
     # The buffers
 
@@ -41,7 +41,7 @@ cdef class ChatChannel(ChatOutput):
         del self.incoming[:]
         self.producer_fifo.clear()
 
-    # Which events it wants
+    # Interest
 
     cdef int classify(self) except -1:
         BufferedChannel.classify(self)
@@ -59,7 +59,7 @@ cdef class ChatChannel(ChatOutput):
         return wanted
 
     cdef bint can_write(self) except -1:
-        """Returns True if there is a connection, or one to come, or a method of the class's own that may make one."""
+        """Returns True if there is a connection, or a connect or a method of the class's own may make one."""
         if self.defines & STATE and (self.state(CONNECTED, "connected") or self.state(CONNECTING, "connecting")):
             return True
         check_overrides(self)

@@ -48,12 +48,12 @@ cdef class ChatTraits:
     """What a class of chats defines of its own."""
 
     cdef type kind
-    cdef Traits base               # of the same class: they notice when it has to be read again
+    cdef Traits base               # the traits of the same class, which notice when it has changed
     cdef unsigned long stamp       # of `base` when the class was read; 0: never
     cdef unsigned overrides
     cdef object collect_function   # collect_incoming_data and found_terminator, if they are plain functions
-    cdef object found_function     # None: to be looked up at every call
-    cdef object in_size            # ac_in_buffer_size: an int object, since recv takes one
+    cdef object found_function     # None: they are looked up at every call
+    cdef object in_size            # ac_in_buffer_size, as an int object for recv
     cdef Py_ssize_t out_size       # ac_out_buffer_size
     cdef Py_ssize_t max_incoming   # -1: no limit
     cdef Py_ssize_t max_outgoing   # -1: no limit

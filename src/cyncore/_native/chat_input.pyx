@@ -103,7 +103,7 @@ cdef class ChatTraits:
         ):
             value = getattr(kind, name, None)
             if value is not None and not isinstance(value, int):
-                overrides |= INSTANCE_OVERRIDES  # perhaps a property, which each channel has to be asked for
+                overrides |= INSTANCE_OVERRIDES  # perhaps a property, which is read from each channel
                 value = None
             sizes.append(_size(value, default))
         self.in_size, self.out_size, self.max_incoming, self.max_outgoing = sizes
@@ -180,7 +180,7 @@ cdef class ChatInput(BufferedChannel):
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         BufferedChannel.attribute_changed(self, name, is_set)
         if name in WATCHED:
-            if name == "gather_pushes":  # has a field of its own, so that the channel stays on the fast paths
+            if name == "gather_pushes":  # it has a field of its own, so that the channel stays on the fast paths
                 self.gather_override = -1
                 if name in getattr(self, "__dict__", ()):
                     self.gather_override = bool(self.gather_pushes)
@@ -239,7 +239,7 @@ cdef class ChatInput(BufferedChannel):
         else:
             self.terminator_kind = IMPOSSIBLE
         if self.piece_size == DROPPED and before != value:
-            self.piece_size = 0  # a handler that was told of a long piece sets how the input goes on after it
+            self.piece_size = 0  # after LimitExceeded, a new terminator begins a new piece
         return self.input_changed()
 
     def set_terminator(self, term):
@@ -254,7 +254,7 @@ cdef class ChatInput(BufferedChannel):
         self.terminator = term
 
     def get_terminator(self):
-        """Returns what `set_terminator` was given; of a number of bytes, how many are still to come."""
+        """Returns what `set_terminator` was given. A number of bytes is reduced by those that have come."""
         return self.terminator
 
     @property
@@ -298,7 +298,7 @@ cdef class ChatInput(BufferedChannel):
         self.read_input()
 
     cdef object receive(self):
-        """Returns the bytes that came. None: there were none, and the program knows if that was an error."""
+        """Receives once and returns the bytes, or None if there were none. An error was passed to handle_error then."""
         size = self.chat.in_size
         if self.overrides & INSTANCE_OVERRIDES:
             size = self.size_setting("ac_in_buffer_size", DEFAULT_SIZE)

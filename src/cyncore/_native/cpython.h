@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every place where the engine relies on how CPython works inside, and what is done where it works otherwise.
+ * Everything in which the engine relies on how CPython works inside, and what it does in builds that work differently.
  *
  * Each function names what it relies on, who guarantees that, and what other builds get instead:
  * - "documented": a part of the C API, which no release takes away without a warning. It needs no substitute.
- * - "header": a member of a struct that CPython's public headers show but nobody promises. It is used in the versions for
- *   which CYN_INTERNALS is 1, where it was looked up in the headers and is exercised by the tests.
- * - "layout": nobody shows it. The engine compares it with the documented way at run time before it believes it.
+ * - "header": a member of a struct in CPython's public headers, which no document promises. It is used in the versions
+ *   for which CYN_INTERNALS is 1: those whose headers were read and for which the tests run.
+ * - "layout": it is in no public header. The engine compares it with the documented way at run time before it is used.
  *
- * In a later version of CPython, and with -DCYN_NO_INTERNALS, each "header" and "layout" function has a substitute out of
- * the documented API: the answer is then "not known" or "perhaps", and the caller takes the longer way. Sockets are then
- * used through their methods, so what the engine does only for sockets that it knows, such as accepting several
- * connections for one event, is not done. `CFLAGS=-DCYN_NO_INTERNALS python -m pip install -e .` builds that.
+ * In a later version of CPython, and with -DCYN_NO_INTERNALS, each "header" and "layout" function uses the documented
+ * API instead, or returns "not known" or "perhaps", for which its caller has a slower way. All sockets are then used
+ * through their methods, and what the engine does for plain sockets only, such as accepting several connections for
+ * one event, is not done. `CFLAGS=-DCYN_NO_INTERNALS python -m pip install -e .` builds that.
  *
  * The functions keep no state: what one module has to remember is a variable of that module, and is passed in. The one
  * exception is the variable of a thread at the end.
@@ -37,7 +37,7 @@
 
 /* --- classes --- */
 
-/* A number that changes whenever the class or a base of it does; 0: not known, so look again.
+/* A number that changes whenever the class or a base of it does; 0: not known.
  *
  * Header: tp_version_tag, 3.10 to 3.15. A class has a number once something was looked up in it; after a change it has
  * none until the next look-up, and 3.12 and later give a class that changes very often none at all. 3.10 leaves the old
@@ -53,17 +53,17 @@ static inline unsigned cyn_type_version(PyTypeObject *kind) {
 #endif
 }
 
-/* The tuple of the class and its bases, borrowed, to be compared with one that the caller holds. A change of `__bases__`
- * makes a new tuple. Documented: tp_mro. */
+/* The tuple of the class and its bases, borrowed, to be compared with one that the caller holds. A change of
+ * `__bases__` makes a new tuple. Documented: tp_mro. */
 static inline void *cyn_type_mro(PyTypeObject *kind) {
     return kind->tp_mro;
 }
 
 /* The dict of the class itself, to be read. TypeError where it has none that is a plain dict.
  *
- * Documented: PyType_GetDict from 3.12 on, tp_dict before. One use goes beyond that: traits.pyx also puts an entry of its
- * own there, past the class's cache of what was looked up. Nothing but that dict is ever asked for that name, so the
- * cache cannot be wrong about it. Not in a build without a GIL, where such a dict has a lock. */
+ * Documented: PyType_GetDict from 3.12 on, tp_dict before. One use goes beyond that: traits.pyx also stores an entry
+ * of its own in the dict, which does not update the cache of look-ups in the class. This is safe because the entry is
+ * never looked up through the class. It is not done in a build without a GIL, where such a dict has a lock. */
 static inline PyObject *cyn_type_dict(PyTypeObject *kind) {
 #if PY_VERSION_HEX >= 0x030C0000
     PyObject *dict = PyType_GetDict(kind);
@@ -106,14 +106,15 @@ static inline PyObject *cyn_root_ready(void) {
     return (PyObject *)&root;
 }
 
-/* `kind.__init__(made, *arguments)` of a class that is written in C, without looking `__init__` up. Documented: tp_init. */
+/* `kind.__init__(made, *arguments)` of a class that is written in C, without looking `__init__` up. Documented:
+ * tp_init. */
 static inline int cyn_initialise(PyTypeObject *kind, PyObject *made, PyObject *arguments) {
     return kind->tp_init(made, arguments, NULL);
 }
 
 /* --- dicts --- */
 
-/* Does a dict have a number that changes with every change of the dict? */
+/* 1 if a dict has a number that changes with every change of the dict. */
 #if CYN_INTERNALS && PY_VERSION_HEX < 0x030C0000
 #define CYN_DICTS_HAVE_VERSIONS 1
 #else
@@ -131,8 +132,8 @@ static inline uint64_t cyn_dict_version(PyObject *dict) {
 }
 
 /* Watchers: a function that is called with (event, dict, key, new value) before a watched dict changes. A process can
- * have eight. Documented: from 3.12 on. Before, and where all eight are taken, there is none (-1), and who asked for one
- * compares versions or contents instead. */
+ * have eight. Documented: from 3.12 on. Before, and if all eight are taken, the answer is -1, and the caller compares
+ * version numbers or contents instead. */
 #if PY_VERSION_HEX >= 0x030C0000
 typedef PyDict_WatchEvent cyn_dict_event;
 #define CYN_DICT_FREED PyDict_EVENT_DEALLOCATED
@@ -171,8 +172,8 @@ static inline void cyn_unwatch(int watcher, PyObject *dict) {
 }
 #endif
 
-/* Does `dict` have, under each of `names`, the very object in `held`? `missing` there means that the name is not in the
- * dict. -1 with an exception. Documented; it is C because Cython would count references to every one of them. */
+/* 1 if `dict` has, under each of `names`, the same object as `held`; else 0. `missing` in `held` means that the name is
+ * not in the dict. -1 with an exception. Documented; it is C because Cython would count references to each object. */
 static inline int cyn_dict_holds(PyObject *dict, PyObject *names, PyObject *held, PyObject *missing) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         PyObject *found = PyDict_GetItemWithError(dict, PyTuple_GET_ITEM(names, i));
@@ -186,14 +187,15 @@ static inline int cyn_dict_holds(PyObject *dict, PyObject *names, PyObject *held
 
 /* --- names --- */
 
-/* A set of attribute names that answers "surely not" or "perhaps", from the low bits of a name's hash. With some 30 names
- * in it, 3 % of all others are taken for one of them. All zero is the empty set. */
+/* A set of attribute names that answers "surely not" or "perhaps", from the low bits of a name's hash. With some 30
+ * names in it, 3 % of all others are taken for one of them. All zero is the empty set. */
 enum { CYN_NAMES = 1024 };
 struct cyn_names {
     char has[CYN_NAMES];
 };
 
-/* -1 with an exception. -1 is also the hash that a str has which was never asked for it: it may be any name. */
+/* -1 with an exception. A str whose hash was not computed yet shows -1 as its hash, and may be any name. So the place
+ * of -1 is always in the set. */
 static inline int cyn_names_add(struct cyn_names *names, PyObject *name) {
     Py_hash_t hash = PyObject_Hash(name);
     if (hash == -1)
@@ -217,10 +219,10 @@ static inline int cyn_names_may_have(const struct cyn_names *names, PyObject *na
 
 /* --- functions --- */
 
-/* Calls a function of type FunctionType. `room` has one place more than arguments, before them.
+/* Calls a function of type FunctionType. `room` holds the arguments, after one free place.
  *
- * Header: the member `vectorcall` of PyFunctionObject, 3.10 to 3.15, which the interpreter itself calls. Using it saves
- * finding out that it is a function. Elsewhere: PyObject_Vectorcall, which is documented. */
+ * Header: the member `vectorcall` of PyFunctionObject, 3.10 to 3.15, which the interpreter itself calls. Calling it
+ * directly saves looking up how the object is called. Elsewhere: PyObject_Vectorcall, which is documented. */
 static inline PyObject *cyn_call(PyObject *function, PyObject **room, size_t count) {
 #if CYN_INTERNALS
     return ((PyFunctionObject *)function)->vectorcall(function, room + 1, count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
@@ -239,7 +241,7 @@ static inline PyObject *cyn_call_two(PyObject *function, PyObject *first, PyObje
     return cyn_call(function, room, 2);
 }
 
-/* May a function of type FunctionType have attributes? Header: func_dict, 3.10 to 3.15. Elsewhere: perhaps. */
+/* 0 if a function of type FunctionType certainly has no attributes. Header: func_dict, 3.10 to 3.15. Elsewhere: 1. */
 static inline int cyn_may_have_attributes(PyObject *function) {
 #if CYN_INTERNALS
     return ((PyFunctionObject *)function)->func_dict != NULL;
@@ -251,11 +253,11 @@ static inline int cyn_may_have_attributes(PyObject *function) {
 
 /* --- lists --- */
 
-/* Takes everything out of a list of bytes and keeps its memory, which clear() would return only to ask for it again in
- * the next tick. 0: nothing was done, as the list has more memory than an idle channel should keep.
+/* Empties a list of bytes but keeps its memory, which clear() would free and the next tick allocate again. 1: done;
+ * 0: nothing was done, because the list has more memory than an idle channel should keep.
  *
- * Header: `allocated` of PyListObject, 3.10 to 3.15, and that a list's size may be set with Py_SET_SIZE while `allocated`
- * stays. Nobody else may look at the list meanwhile, so never in a build without a GIL. Elsewhere: always 0. */
+ * Header: `allocated` of PyListObject, 3.10 to 3.15, and that Py_SET_SIZE may set the size of a list and leave
+ * `allocated`. No other thread may read the list meanwhile, so a build without a GIL does not do it. Elsewhere: 0. */
 static inline int cyn_list_empty(PyObject *list) {
 #if CYN_INTERNALS && !CYN_FREE_THREADS
     enum { MOST_KEPT = 16 }; /* places, as many as a short queue takes */
@@ -292,11 +294,11 @@ static inline int cyn_socket_fd(PyObject *sock) {
 
 /* --- threads --- */
 
-/* Does another thread of this interpreter perhaps wait for the GIL?
+/* 1 if this interpreter has another thread, which may wait for the GIL; else 0.
  *
- * Documented: the functions, as those of debuggers, which stop all threads first. Internal: with the GIL held a thread that
- * is the first of the list does not end, so asking for its successor is safe. In a build without a GIL it is not safe,
- * and nobody waits: 0. */
+ * Documented: the functions, for debuggers, which stop all threads first. Internal: while the GIL is held, the first
+ * thread of the list does not end, so that reading its successor is safe. In a build without a GIL that is not safe,
+ * and no thread waits for one: always 0. */
 static inline int cyn_has_threads(void) {
 #if CYN_FREE_THREADS
     return 0;
@@ -305,8 +307,9 @@ static inline int cyn_has_threads(void) {
 #endif
 }
 
-/* Where a thread keeps the loop whose tick is in progress in it, the innermost: NULL where there is none. Nothing of
- * CPython's: it is here because Cython has no words for a variable of a thread. Each module that asks has its own. */
+/* Where a thread keeps the loop whose tick is in progress in it, the innermost one; NULL if there is none. It uses
+ * nothing of CPython: it is here because Cython cannot declare a thread-local variable. Each module that includes
+ * this file has a variable of its own, so only registry.pyx uses it. */
 static inline void **cyn_ticking(void) {
     static __thread void *loop;
     return &loop;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The names of csrc that the extension modules use: mirrors its headers.
+# Declares what the extension modules use of csrc. Its headers describe each.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 

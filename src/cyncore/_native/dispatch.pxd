@@ -6,12 +6,12 @@ from .predicates cimport Predicates
 from .watcher cimport Watcher
 
 cdef enum:
-    BATCH = 256         # events taken from the kernel at once
+    BATCH = 256         # events that one wait returns at most
 
 
 cdef class Dispatch(Predicates):
     cdef bint stopping
-    cdef list late               # failures that a batch cut short has left: (fd, generation, errno)
+    cdef list late               # failures from a batch that ended early: (fd, generation, errno)
 
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int take_late(self, cyn_event *events) except -1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Dispatch: a batch of the kernel's events, each to its watcher. docs/design.md, "Dispatch", has the rules.
+"""Dispatch: delivers a batch of events, each to its watcher. The rules are in docs/design.md, "Dispatch".
 
 Any handler may close any watcher, change the map, run the loop again, fork, or raise. So nothing that was read from an
 event before a call into Python is trusted after it: the generation of the event and the count of waits are compared
@@ -47,7 +47,11 @@ from .watcher cimport (
 
 
 cdef class Dispatch(Predicates):
-    """A registry that delivers events."""
+    """A registry that delivers the events of a wait to their watchers.
+
+    `dispatch_batch` is called once in a tick. It relies on the poller to drop events whose descriptor has another owner
+    by now, and on `Watcher` to call the handlers.
+    """
 
     def __cinit__(self):
         self.late = []
@@ -58,11 +62,11 @@ cdef class Dispatch(Predicates):
         cdef void *owner
         cdef Watcher watcher
         try:
-            # A nested tick has served, or will be told again, whatever is left of this batch.
+            # After a nested tick the rest of this batch is stale. Readiness is level-triggered: it is reported again.
             while at < count and number == self.waits and not (self.stopping and at):
                 event = &events[at]
                 at += 1
-                if is_map_changed(self):  # by hand, in a handler of this batch
+                if is_map_changed(self):  # a handler of this batch has changed it by hand
                     self.read_map()
                 owner = cyn_poller_owner(&self.poller, event)
                 if owner is NULL:
@@ -71,11 +75,11 @@ cdef class Dispatch(Predicates):
                 if owner is <void *> self:
                     self.woken(event.ready & CYN_NVAL)
                     continue
-                watcher = <Watcher> owner  # held: a handler may drop the last reference to it
+                watcher = <Watcher> owner  # holds a reference: a handler may drop the last other one
                 if not self.tells:
                     if not self.is_in_map(watcher):
                         continue
-                    if not self.is_live(watcher, event):  # the map's own code has run
+                    if not self.is_live(watcher, event):  # the map is the program's class, and its code has run
                         continue
                 if (
                     event.ready == CYN_READ
@@ -90,13 +94,13 @@ cdef class Dispatch(Predicates):
                     delivered += self.dispatch_event(watcher, event)
         finally:
             while at < count:
-                if events[at].ready & CYN_NVAL:  # told once only, by the kernel as by the poller
+                if events[at].ready & CYN_NVAL:  # a failure is not level-triggered: it is reported once
                     self.late.append((events[at].fd, events[at].generation, events[at].error))
                 at += 1
         return delivered
 
     cdef int take_late(self, cyn_event *events) except -1:
-        """Failures that a batch cut short has left."""
+        """Puts the failures in `late` into `events`, and returns how many there are."""
         cdef int count = 0
         while self.late and count < BATCH:
             events[count].ready = CYN_NVAL
@@ -108,7 +112,7 @@ cdef class Dispatch(Predicates):
         return cyn_poller_owner(&self.poller, event) is <void *> watcher
 
     cdef int dispatch_read(self, Watcher watcher, cyn_event *event) except -1:
-        """`dispatch_event` in the usual case: a connection on a plain socket, which wants to read, can be read."""
+        """Does what `dispatch_event` does, for a read event of a connection on a plain socket that wants to read."""
         watcher.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
         try:
             (<Channel> watcher).on_data()
@@ -121,7 +125,7 @@ cdef class Dispatch(Predicates):
         return 1
 
     cdef int dispatch_event(self, Watcher watcher, cyn_event *event) except -1:
-        """One event to one watcher, as asyncore.readwrite did it; docs/design.md, "Dispatch". 0: it was not wanted."""
+        """Delivers one event, as asyncore.readwrite did. Returns 1, or 0 if the watcher does not want it any more."""
         cdef uint32_t ready = event.ready
         cdef int unread = -1
         cdef uint32_t wanted
@@ -133,9 +137,9 @@ cdef class Dispatch(Predicates):
             if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR):
                 wanted = watcher.interest()
                 if ready & (CYN_READ | CYN_WRITE | CYN_PRI) & ~wanted:
-                    watcher.arm()  # what it wants has changed without a word: the kernel would go on telling
+                    watcher.arm()  # its interest has changed unnoticed: without this, the event comes for ever
                 if ready & (CYN_HUP | CYN_ERR) == CYN_ERR and not watcher.flags & CONNECTING:
-                    ready |= CYN_READ  # an error that a read takes: of a datagram that came to nobody
+                    ready |= CYN_READ  # reading takes the error, for instance of a datagram that was refused
                 ready &= wanted | CYN_ERR | CYN_HUP | CYN_NVAL
                 if not ready:
                     return 0  # another channel's handler has paused this one
@@ -170,17 +174,17 @@ cdef class Dispatch(Predicates):
     cdef int hung_up(self, Watcher watcher, cyn_event *event, uint32_t ready, int unread) except -1:
         cdef int now
         if ready & (CYN_HUP | CYN_ERR | CYN_NVAL | CYN_READ) == CYN_ERR | CYN_READ and not _is_broken(event.fd):
-            return 0  # the read handler took the error
+            return 0  # the read handler has taken the error
         if ready & CYN_NVAL:
             if event.error != EBADF:
                 raise failure(event.error, f"{watcher!r} fd {event.fd} cannot be watched")
         elif ready & CYN_READ:
             now = _unread(watcher, event.fd)
             if now > 0 and now != unread:
-                return 0  # it reads: the rest, and then the end, come with the next events
+                return 0  # it has read some: the rest and the end come with later events
         elif not watcher.flags & MUTED and _unread(watcher, event.fd) > 0:
             if self.is_live(watcher, event):
-                watcher.flags |= HELD  # until it wants to read again
+                watcher.flags |= HELD  # out of the poller until it wants to read
                 watcher.arm()
             return 0
         watcher.on_close()
@@ -189,7 +193,7 @@ cdef class Dispatch(Predicates):
         return 0
 
     cdef int drop_bad(self, Watcher watcher, cyn_event *event) except -1:
-        """A descriptor that cannot be watched has no place in the map, whatever handle_close did or left undone."""
+        """Takes a descriptor that cannot be watched out of the map, if handle_close has not done so."""
         if self.is_live(watcher, event):
             self.map.pop(event.fd, None)
             detach(self, event.fd)
@@ -197,7 +201,7 @@ cdef class Dispatch(Predicates):
 
 
 cdef bint _is_broken(int fd):
-    """Does the kernel still report an error, or a hang-up?"""
+    """Returns True if the kernel still reports an error or a hang-up."""
     cdef pollfd one
     one.fd = fd
     one.events = one.revents = 0
@@ -205,7 +209,7 @@ cdef bint _is_broken(int fd):
 
 
 cdef int _unread(Watcher watcher, int fd) except -1:
-    """Bytes that wait in the kernel, and in a socket that reads ahead; 0 where neither says."""
+    """Returns how many bytes can be read, from the kernel and from a socket object that reads ahead."""
     cdef int count = 0
     if cyn_ioctl(fd, FIONREAD, &count) != 0:
         count = 0

@@ -4,9 +4,9 @@ from .watcher cimport Watcher
 
 
 cdef class Endpoint(Watcher):
-    cdef object map                   # _map
-    cdef object address               # addr, once it was asked for or assigned
-    cdef cyn_peer peer                # what `addr` is made of when somebody asks; family 0: nothing
+    cdef object map                   # `_map`
+    cdef object address               # `addr`, after it was read or assigned
+    cdef cyn_peer peer                # what `addr` is made of when it is first read; family 0: there is nothing
 
     cdef int attribute_changed(self, object name, bint is_set) except -1
     cdef object its_map(self)

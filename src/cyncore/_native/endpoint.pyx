@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Endpoint: the socket of a channel, the state of its connection, its place in a map, and what it wants.
+"""Endpoint: the socket of a channel, the state of its connection, its place in a map, and its interest.
 
 Facts that shape it:
-- A class may define any method, an instance may carry any method, and a program may put one there at any time.
-  `traits` reads the class; ``__setattr__`` sees what is put on an instance.
-- The state (`connected` and its like) is four bits here, but a class may have it as a plain attribute instead; then it
-  is looked up as Python would.
+- A program may define any method in its class, or set one on an instance, at any time. `traits` reads the class, and
+  ``__setattr__`` notices what is set on an instance.
+- The state (`connected`, `accepting`, `connecting`, `closing`) is four flags here. A class may have one of these as an
+  attribute of its own; then it is looked up as Python does.
 - A handler may close its own channel or give it another socket. After every call into Python the socket is compared.
-- Two threads may hold the same Python socket and one of them close it, so the descriptor is asked of the socket object
-  at each use: a closed one answers -1, and no byte goes to whoever got the number next.
+- Another thread may close the Python socket at any time. So the descriptor is read from the socket object at each use:
+  it is -1 when closed, and no byte goes to another file that got the same number.
 """
 
 import os
@@ -70,7 +70,7 @@ cdef extern from "Python.h":
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
 
-cdef enum:  # what to do when an attribute is set; a smaller number is the bit of a handler or predicate
+cdef enum:  # what the name of a watched attribute is; a smaller number is its place in OWN_NAMES, and bit in `own`
     WATCH_STATE = 32
     WATCH_CLASS = 33
     WATCH_STEPS = 34
@@ -82,13 +82,13 @@ cdef dict WATCHED_NAMES = {
     "__class__": WATCH_CLASS,
     "socket": WATCH_SOCKET,
 }
-cdef cyn_names _watched  # these names, and those that `watch` was told
+cdef cyn_names _watched  # these names, and those that `watch` has added
 
-cdef str _MADE_UP = "_cyncore_made_up"  # the attribute for what a mock says its descriptor is
+cdef str _MADE_UP = "_cyncore_made_up"  # the attribute that keeps a `_fileno` which is no descriptor, as mocks assign
 
 
 cdef int watch(object names) except -1:
-    """From now on `attribute_changed` is called when an attribute of one of these names is set or deleted."""
+    """Has `attribute_changed` called whenever an attribute with one of these names is set or deleted."""
     for name in names:
         cyn_names_add(&_watched, name)
     return 0
@@ -98,7 +98,7 @@ watch(WATCHED_NAMES)
 
 
 cdef object _made_up(object channel):
-    """Returns what a mock uses as its descriptor, or None, without calling a ``__getattr__`` of the class."""
+    """Returns a `_fileno` that is no descriptor, or None. A ``__getattr__`` of the class is not called."""
     try:
         return PyObject_GenericGetAttr(channel, _MADE_UP)
     except AttributeError:
@@ -110,7 +110,11 @@ cdef bint _is_descriptor(object key) except -1:
 
 
 cdef class Endpoint(Watcher):
-    """The socket of a channel, its state and its place in a map; see `Channel`."""
+    """A watcher with a socket: the half of `Channel` that is about state, not about events.
+
+    It has the attributes and methods of `dispatcher` for the socket, the map and the predicates, and computes the
+    interest from them. It relies on `traits` for what the class defines, and on `watcher` for the lists of the loop.
+    """
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
@@ -179,7 +183,7 @@ cdef class Endpoint(Watcher):
     @connected.setter
     def connected(self, value):
         if self.flags & UNSENT and not value:
-            self.flush_leaving()  # the program may rely on it that what it pushed was sent
+            self.flush_leaving()  # what was pushed while it was connected is sent first
         self.set_state(CONNECTED, bool(value))
 
     @property
@@ -209,8 +213,8 @@ cdef class Endpoint(Watcher):
     def closing(self, value):
         self.set_state(CLOSING, bool(value))
 
-    # A class may have attributes of its own with these names (`SHADOWS`). Then `sock` and `map` are None, `fileno` is
-    # -1, and the class's attributes are used.
+    # A class may have attributes of its own named `socket`, `_fileno` or `_map` (`SHADOWS`). Then the field here is not
+    # set (None, or -1), and the class's attribute is used.
 
     cdef object its_socket(self):
         if self.sock is None and traits_of(type(self)).flags & SHADOWS:
@@ -234,7 +238,7 @@ cdef class Endpoint(Watcher):
         return self.its_socket() is sock and (self.fileno >= 0 or self._fileno is not None)
 
     cdef int renew(self) except -1:
-        """Tells the kernel everything again, after the channel got another socket."""
+        """Registers the descriptor anew, after the channel got another socket."""
         self.loop.renew(self.key_fd, self)
         self.flags &= ~(HELD | MUTED)
         return self.interest_changed()
@@ -259,7 +263,7 @@ cdef class Endpoint(Watcher):
     def socket(self):
         """The socket, or what stands for one, or None."""
         if self.flags & UNSENT:
-            self.flush(False)  # what was pushed comes before what the program does with the socket
+            self.flush(False)  # what was pushed leaves before the program uses the socket
         return self.sock
 
     @socket.setter
@@ -273,7 +277,7 @@ cdef class Endpoint(Watcher):
         else:
             self.flags &= ~DIRECT
         if self.loop is not None and value is not None and value is not before:
-            # Another open file description may be behind the same number, of which the kernel was told nothing.
+            # The same number may be another open file description now, of which the kernel was told nothing.
             self.renew()
 
     @property
@@ -287,7 +291,7 @@ cdef class Endpoint(Watcher):
         else:
             self.fileno = -1
         if self.fileno < 0 and (value is not None or _made_up(self) is not None):
-            PyObject_GenericSetAttr(self, _MADE_UP, value)  # a mock's, used as a key of the map
+            PyObject_GenericSetAttr(self, _MADE_UP, value)  # a mock's: it is only used as the key in the map
 
     @property
     def _map(self):
@@ -299,7 +303,7 @@ cdef class Endpoint(Watcher):
 
     @property
     def addr(self):
-        """What was given to bind or connect, or the address of the peer that was accepted; None: neither."""
+        """The address given to bind or connect, or that of the accepted peer; None if there is neither."""
         if self.peer.family:
             self.address = address_of(&self.peer)
             self.peer.family = 0
@@ -328,14 +332,14 @@ cdef class Endpoint(Watcher):
         return True
 
     def set_socket(self, sock, map=None):
-        """Takes ``sock`` (anything with ``fileno()``) as the channel's own and adds the channel to ``map``."""
+        """Makes ``sock`` (any object with ``fileno()``) the channel's socket, and adds the channel to ``map``."""
         self.socket = sock
         self._fileno = sock.fileno()
         self.add_channel(map)
 
     def _take(self, sock, map):
         """Takes a connected socket in one step. Returns False if the class or the socket may override one of the steps:
-        the caller must then take them one by one.
+        the caller must then make them one by one.
         """
         cdef Registry loop
         cdef int found
@@ -368,7 +372,7 @@ cdef class Endpoint(Watcher):
         return True
 
     def _find_peer(self, sock):
-        """Takes the address of the peer of `sock` as `addr`. OSError where it has none."""
+        """Sets `addr` to the address of the peer of `sock`. OSError if it has none."""
         cdef int found = 0
         if sock is self.sock and self.flags & DIRECT and self.loop is not None and not self.defines & OWN_SET:
             found = cyn_peer_find(fileno_of(sock), &self.peer)
@@ -382,8 +386,8 @@ cdef class Endpoint(Watcher):
     def add_channel(self, map=None):
         """Joins ``map`` (None: the channel's own) and its loop. Any thread.
 
-        Without a descriptor it is put into the map under None, and the loop passes it over. ValueError where the
-        channel is in another loop; OSError (EBADF) where its descriptor is not open.
+        A channel without a descriptor is put into the map under None, which the loop ignores. ValueError if the channel
+        is in another loop; OSError (EBADF) if its descriptor is not open.
         """
         if map is None:
             map = self.its_map()
@@ -469,7 +473,7 @@ cdef class Endpoint(Watcher):
         self.set_state(PAUSED, False)
 
     cdef int classify(self) except -1:
-        """Reads what the class and the instance define, and joins or leaves the polled channels."""
+        """Notes what the class and the instance define, and joins or leaves the polled channels accordingly."""
         if self.loop is None:
             return 0
         self.defines = self.traits.flags
@@ -482,15 +486,15 @@ cdef class Endpoint(Watcher):
         return self.polled_remove()
 
     cdef unsigned ask(self) except? 0xFFFFFFFF:
-        """Asks only the predicates that the class or the instance defines."""
+        """Calls only those predicates that the class or the instance defines."""
         cdef unsigned answers = CYN_READ
-        self.flags |= ASKING  # what a predicate sets on its own channel is no reason to ask it again
+        self.flags |= ASKING  # an attribute that a predicate sets on its own channel does not make it dirty
         try:
             if self.defines & ASK_READ and not self.call(self.traits.readable, "readable"):
                 answers = 0
             if self.defines & ASK_WRITE and self.call(self.traits.writable, "writable"):
                 answers |= CYN_WRITE
-            if self.defines & ASK_STATE:  # in bits that no event uses: if one of them changes, interest() may change
+            if self.defines & ASK_STATE:  # in bits of no event: if one of them changes, the answer counts as a new one
                 for at, name in enumerate(("accepting", "connecting", "connected")):
                     answers |= <unsigned> bool(getattr(self, name)) << (8 + <unsigned> at)
         finally:
@@ -525,13 +529,13 @@ cdef class Endpoint(Watcher):
     # Its handlers
 
     cdef object call(self, object method, str name):
-        """Calls a handler or predicate: the function that traits has found in the class, or the instance's own."""
+        """Calls a handler or predicate: `method`, which traits found in the class, or the one the instance carries."""
         if method is None or self.flags & INSTANCE:
             return PyObject_CallMethodNoArgs(self, name)
         return cyn_call_one(method, self)
 
     cdef int flush(self, bint at_end) except -1:
-        """Sends what was gathered. `at_end`: at the end of a tick, where the channel may also be closed after it."""
+        """Sends what was gathered. `at_end`: the tick ends, so the channel may also be closed when all is sent."""
         self.flags &= ~FLUSH_QUEUED
         return 0
 
@@ -539,7 +543,7 @@ cdef class Endpoint(Watcher):
         self.flags |= LEAVING
         try:
             self.flush(False)
-        except Exception:  # a producer may raise anything; the channel is closed all the same
+        except Exception:  # a producer may raise anything, which does not keep the channel from being closed
             self.flags &= ~LEAVING
             self.handle_error()
         finally:

@@ -2,11 +2,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """Fifo: the queue of what a channel has to send, which behaves as a deque.
 
-Programs append to it, count it and clear it at any time, and the channel has to know. A deque notifies nobody, so this
-is a class of its own. How much of the first item is sent already is an offset, until a program looks at the item.
+Programs append to it, count it and clear it at any time, and the channel has to notice. A deque notifies nobody, so
+this is a class of its own. If the first item is sent in part, an offset says how much; when a program reads the item,
+that part is cut off.
 
 A *piece* is an item of bytes that is not empty. The pieces at the front are offered to the socket in one system call.
-Short ones are copied into one block for it: the kernel takes longer over a list of them than the copy does.
+Short ones are copied into one block before, because the kernel takes longer for a list of them than the copy takes.
 """
 
 from collections import deque
@@ -185,7 +186,7 @@ cdef class Fifo:
     # For its users
 
     cdef list compact(self):
-        """Returns the list of items, after it was rid of what is sent already."""
+        """Cuts off what is sent already, and returns the list of items."""
         if self.offset:
             self.items[self.head] = self.items[self.head][self.offset:]
             self.offset = 0
@@ -208,7 +209,7 @@ cdef class Fifo:
     cdef int put_first(self, object item) except -1:
         if self.offset:
             self.compact()
-        if self.head == 0:  # makes room for as many items again: a program that does this often pays for it once
+        if self.head == 0:  # makes room for as many items again, so that repeated calls stay cheap
             self.head = len(self.items) + 8
             self.items[0:0] = [None] * self.head
         self.head -= 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The names of cpython.h, which says what each relies on.
+# Declares what is in cpython.h, where each is described.
 
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport uint64_t

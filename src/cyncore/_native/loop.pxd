@@ -7,11 +7,11 @@ from .dispatch cimport Dispatch
 
 
 cdef class Loop(Dispatch):
-    cdef unsigned blocks         # waits that let go of the GIL
-    cdef int64_t pause_until     # between two pieces of a sweep, for other threads
-    cdef int pieces              # of a sweep, until the next pause
-    cdef unsigned kinds_runs     # `runs` when the classes were looked at last
-    cdef bint is_calm            # the last poll found nothing, and no wait since then more than one event
+    cdef unsigned blocks         # how many waits have released the GIL
+    cdef int64_t pause_until     # ns; the sweep pauses until then, for other threads
+    cdef int pieces              # pieces of the sweep until its next pause
+    cdef unsigned kinds_runs     # `runs` when the classes were checked last
+    cdef bint is_calm            # events are few: the last poll found none, and no wait since found more than one
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1

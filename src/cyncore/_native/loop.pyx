@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Loop: what its users call, and the tick: due calls, the wait for events, the flush. docs/design.md has the rules.
+"""Loop: the methods that programs call, and the tick: due calls, predicates, the wait, the events, the flush.
 
-Any handler may close any channel, change the map, run the loop again, fork, or raise. So nothing that was read from an
-event before a call into Python is trusted after it: the generation of the event and the count of waits are compared
-again.
+The rules are in docs/design.md, "One tick". Any handler may close any channel, change the map, run the loop again,
+fork, or raise. So nothing that was read before a call into Python is trusted after it.
 """
 
 import os
@@ -49,13 +48,13 @@ cdef extern from "Python.h":
     bint PyCFunction_CheckExact(object thing)
 
 cdef enum:
-    WHILE_CHANNELS = 1  # a tick waits only while the map has channels,
-    WHILE_ANYTHING = 2  # or while it has channels, or a call or a timer is left
+    WHILE_CHANNELS = 1  # a tick waits only while the map has channels
+    WHILE_ANYTHING = 2  # a tick waits only while the map has channels, or a call or a timer is left
 
-cdef unsigned POLL_FIRST_EVERY = 16   # one tick of so many polls without blocking first, whatever the last ones found
+cdef unsigned POLL_FIRST_EVERY = 16   # every so many ticks, one polls without blocking first in any case
 
-cdef Py_ssize_t FEW = 256             # so many channels are asked in less time than it takes to release the GIL
-cdef int64_t WANTED = 20_000          # ns; if the GIL comes back later after a wake-up, another thread had it
+cdef Py_ssize_t FEW = 256             # asking so many channels takes less time than releasing the GIL
+cdef int64_t WANTED = 20_000          # ns; if it takes longer to get the GIL back after a wait, another thread had it
 
 socket_map = {}
 cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good
@@ -63,11 +62,11 @@ cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for g
 
 cdef dict _of_select = vars(select)
 cdef unsigned long long _select_version = 0  # the version of that dict when it was read last
-cdef bint _elsewhere = False                 # what was found there
+cdef bint _elsewhere = False                 # whether select.select was replaced by then
 
 
 cdef inline bint waits_elsewhere() except -1:
-    """Returns True if gevent, or its like, has replaced `select.select` by a wait of its own."""
+    """Returns True if gevent, or a library like it, has replaced `select.select` by a wait of its own."""
     cdef unsigned long long version = cyn_dict_version(_of_select)
     return look_at_select(version) if version == 0 or version != _select_version else _elsewhere
 
@@ -83,7 +82,7 @@ cdef bint look_at_select(unsigned long long version) except -1:
 cdef int64_t _nanoseconds(object seconds, str what) except -2:
     """Seconds as nanoseconds; None, which means without end, as -1. ValueError below zero."""
     cdef double value
-    cdef int beyond = 0  # is it an integer above (1) or below (-1) those of C?
+    cdef int beyond = 0  # 1: the integer is above those of C; -1: below
     if seconds is None:
         return -1
     if type(seconds) is int:
@@ -156,9 +155,10 @@ cdef class Loop(Dispatch):
 
     @staticmethod
     def of(map):
-        """The loop that serves ``map``, made on first use.
+        """Returns the loop that serves ``map``, and makes it at its first use.
 
-        It lives as long as a channel in the map, or a reference to it, does; the one of `socket_map` for good.
+        It lives while a channel is in the map, or while there is a reference to it. The loop of `socket_map` lives for
+        good.
         """
         cdef Loop loop = <Loop> registry_of(map)
         if loop is None:
@@ -178,12 +178,12 @@ cdef class Loop(Dispatch):
 
     @property
     def closed(self):
-        """Was `close` called?"""
+        """True after `close`."""
         return self.is_closed
 
     @property
     def running(self):
-        """Is a tick in progress, in whatever thread?"""
+        """True while a tick is in progress, in any thread."""
         if not self.is_closed:
             self.check_fork()
         return self.depth > 0
@@ -205,8 +205,8 @@ cdef class Loop(Dispatch):
     def run(self, *, forever=False):
         """Serves until `stop`; unless ``forever``, also until there is no channel, no queued call and no timer left.
 
-        RuntimeError where the loop runs already or is closed. Raises what a handler's or a callback's
-        ExitNow, KeyboardInterrupt or SystemExit, or a failing ``handle_error``, brings.
+        RuntimeError if the loop runs already or is closed. ExitNow, KeyboardInterrupt and SystemExit from a handler or
+        callback end it and are raised here, as is whatever ``handle_error`` raises.
         """
         self.check("run")
         if self.depth:
@@ -237,7 +237,7 @@ cdef class Loop(Dispatch):
         turn = self.turn
         while left > 0 and map_size(self.map):
             if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
-                left -= counted  # another thread served the map all this while
+                left -= counted  # another thread served the map for all of the timeout
                 continue
             try:
                 while left > 0 and map_size(self.map):
@@ -259,18 +259,18 @@ cdef class Loop(Dispatch):
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
-        self.take_stop()  # a stop that came before is for `run`, and does not shorten this tick
+        self.take_stop()  # an earlier stop is meant for `run`, and does not shorten this tick
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:
-                # Before the other loop waits, the kernel must know what handlers have changed, also of other channels.
+                # Before the host waits, the kernel must have every interest that handlers have changed.
                 self.prepare_outside(self.is_stale() and not self.is_asking())
             return delivered
         finally:
             self.leave(turn)
 
     cdef bint take_stop(self) noexcept:
-        """Takes a stop that came before the loop ran: one tick is made then, which does not wait."""
+        """Clears a stop that came before the loop ran, and returns True: then one tick is made, which does not wait."""
         cdef bint once = self.stopping and self.depth == 0
         if once:
             self.stopping = False
@@ -283,13 +283,13 @@ cdef class Loop(Dispatch):
         return 0
 
     def stop(self):
-        """Ends `run` or `run_map` after the handler or callback that runs now; what is pending stays so. Any thread."""
+        """Ends `run` or `run_map` after the present handler or callback. The rest stays pending. Any thread."""
         if not self.is_closed:
             self.stopping = True
             self.wake()
 
     def close(self):
-        """Lets go of the poller, the queued calls and the timers. The map and its channels stay as they are.
+        """Closes the poller, and drops the queued calls and the timers. The map and its channels stay as they are.
 
         Does nothing the second time. RuntimeError while the loop runs.
         """
@@ -305,14 +305,14 @@ cdef class Loop(Dispatch):
             _socket_map_loop = None
 
     def fileno(self):
-        """The descriptor that is readable whenever ``poll(0)`` has something to do, for another loop to host this one.
+        """Returns a descriptor for another loop to watch, which hosts this one. It is readable when `poll` has work.
 
-        That is: where events wait, a timer is due, a call is queued, or a channel was changed outside of `poll`. In the
-        child of a fork ask for it again. OSError (ENOTSUP) with the poll and select backends.
+        There is work if events wait, a timer is due, a call is queued, or a channel was changed outside of `poll`. The
+        child of a fork must call this again. OSError (ENOTSUP) with the poll and select backends.
         """
         self.check("fileno")
         cdef int fd = self.poller_fd()
-        if fd < 0 and fd != -EAGAIN:  # EAGAIN: in the child of a fork, before its first prepare
+        if fd < 0 and fd != -EAGAIN:  # EAGAIN: the child of a fork has not prepared yet
             raise failure(-fd, f"the {self.backend} backend has no descriptor of its own")
         self.hosted = True
         if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
@@ -320,7 +320,7 @@ cdef class Loop(Dispatch):
         return self.poller_fd()
 
     cdef int prepare_outside(self, bint sweep_all) except -1:
-        """Calls `prepare` outside of a tick. Predicates run in it, so the loop cannot be closed meanwhile."""
+        """Calls `prepare` outside of a tick. It counts as running, so that no predicate can close the loop."""
         self.depth += 1
         self.owner_thread = PyThread_get_thread_ident()
         try:
@@ -333,7 +333,7 @@ cdef class Loop(Dispatch):
         return 0
 
     def next_deadline(self):
-        """The earliest time, in seconds of `time`, at which something is due without an event, or None."""
+        """Returns when the next timer or queued call is due, in seconds of `time`, or None if there is none."""
         self.check_open("next_deadline")
         if are_queued(self.calls):
             return self.time()
@@ -341,18 +341,18 @@ cdef class Loop(Dispatch):
         return None if due == INT64_MAX else due / 1e9
 
     def time(self):
-        """Now, in seconds of the monotonic clock. Any thread."""
+        """Returns the time now, in seconds of the monotonic clock. Any thread."""
         return cyn_clock() / 1e9
 
     # Calls
 
     def call_soon(self, callback, *args):
-        """Calls ``callback(*args)`` at the next tick. Returns a `Handle`. TypeError where it cannot be called."""
+        """Calls ``callback(*args)`` in the next tick. Returns a `Handle`. TypeError if it cannot be called."""
         self.check("call_soon")
         return self.queue(callback, args)
 
     def call_soon_threadsafe(self, callback, *args):
-        """As `call_soon`, from any thread; ends a wait in progress."""
+        """Does what `call_soon` does, from any thread, and ends a wait in progress."""
         self.check_open("call_soon_threadsafe")
         handle = self.queue(callback, args)
         self.wake()
@@ -367,16 +367,16 @@ cdef class Loop(Dispatch):
         return self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
 
     def call_at(self, when, callback, *args):
-        """Calls ``callback(*args)`` once, at ``when`` seconds of `time`; where that has passed, at the next tick."""
+        """Calls ``callback(*args)`` once, at ``when`` in seconds of `time`; if that has passed, in the next tick."""
         self.check("call_at")
         return self.add_timer(when if type(when) is float else _rules.number("when", when), callback, args)
 
     def handle_exception(self, error, handle):
-        """A callback raised: override it to do otherwise than to log it. The loop goes on."""
+        """Called when a callback has raised ``error``. It logs that; a subclass may do something else."""
         report(ERROR, "%r failed", handle, error=error)
 
     cdef int flush_gathered(self) except -1:
-        """Sends what handlers have left to be sent. If one channel fails, the others are flushed all the same."""
+        """Flushes the gathered channels. If one fails, the others are flushed all the same."""
         cdef Channel channel
         cdef object leaving = None
         self.now = 0
@@ -397,7 +397,7 @@ cdef class Loop(Dispatch):
                     except BaseException as error:
                         try:
                             channel.failed(error)
-                        except BaseException as error:  # as if the handler that wrote had raised it
+                        except BaseException as error:  # as if the handler had raised it that pushed the output
                             leaving = error
                     if channel.loop is self and channel.polled_index >= 0:
                         channel.ask_soon()
@@ -459,14 +459,14 @@ cdef class Loop(Dispatch):
         cdef int count, delivered
         cdef unsigned long number
         cdef Loop outer = None
-        cdef void **ticking = ticking_here()  # belongs to the thread, and greenlets stay in theirs
+        cdef void **ticking = ticking_here()  # one for each thread; a greenlet stays in its thread
         if self.is_closed:
             raise RuntimeError(f"{self!r} is closed")
-        PyErr_CheckSignals()  # a tick in which no Python code runs must not put off Ctrl-C
+        PyErr_CheckSignals()  # otherwise a tick in which no Python code runs would delay Ctrl-C
         if ticking[0] is not NULL:
             outer = <Loop> ticking[0]
             if is_owing(outer):
-                outer.flush_gathered()  # the handler that makes this tick may wait for the answer to what it pushed
+                outer.flush_gathered()  # the handler that runs this tick may wait for the answer to what it pushed
         self.depth += 1
         self.now = 0
         self.owner_thread = PyThread_get_thread_ident()
@@ -480,7 +480,7 @@ cdef class Loop(Dispatch):
             if is_owing(self):
                 self.flush_gathered()
             self.prepare(sweep_all)
-            if is_owing(self):  # a predicate has written
+            if is_owing(self):  # a predicate has sent something
                 self.flush_gathered()
                 self.prepare(False)
             if need and limit != 0 and not self.is_left(need):
@@ -526,10 +526,10 @@ cdef class Loop(Dispatch):
         return count if count >= 0 else self.wait_failed(count)
 
     cdef bint must_poll_first(self) noexcept:
-        """Must this tick poll without blocking first? A direct wait saves a system call, but releases the GIL.
+        """Returns True if this tick must poll without blocking before it waits.
 
-        Polling keeps the GIL, and under load it finds events. Where many channels have predicates it comes before they
-        are asked.
+        A wait without a poll before it saves a system call, but releases the GIL. A poll keeps the GIL. Where many
+        channels have predicates, a poll finds events before all of those are asked.
         """
         return (
             self.waits % POLL_FIRST_EVERY == 0 or are_queued(self.calls) or (len(self.polled) > FEW and self.is_stale())
@@ -563,7 +563,7 @@ cdef class Loop(Dispatch):
                 break
             if has_timers(self.calls) and self.calls.next_due() <= tick_time(self):
                 break
-        if not self.is_asking():  # a predicate that runs the loop must not cause itself to be asked without end
+        if not self.is_asking():  # else a predicate that runs the loop would be asked for ever
             self.runs += 1  # predicates may depend on what happened outside meanwhile
         return 0
 
@@ -572,15 +572,15 @@ cdef class Loop(Dispatch):
         return self.stopping or are_queued(self.calls)
 
     cdef int flush_answers(self) except -1:
-        """Sends what predicates have written, and tells the kernel what that has changed."""
+        """Sends what predicates have pushed, and gives the kernel the interest that this has changed."""
         self.flush_gathered()
         self.prepare(False)
-        if is_owing(self):  # once more; a changed interest makes the channel dirty, and is told before the next wait
+        if is_owing(self):  # once more; a channel whose interest this changes is dirty, and comes before the next wait
             self.flush_gathered()
         return 0
 
     cdef int64_t time_left(self, int64_t start, int64_t limit, bint stale) except? -1:
-        """For how many ns the wait that began at `start` may block now; INT64_MAX: without end."""
+        """Returns for how many ns the wait that began at `start` may block now; INT64_MAX: without end."""
         cdef int64_t now = tick_time(self)
         cdef int64_t left = INT64_MAX if limit < 0 else limit - (now - start)
         if has_timers(self.calls):
@@ -604,7 +604,7 @@ cdef class Loop(Dispatch):
             if self.recent and self.recent_runs != self.runs:
                 news = self.ask_recent()
                 asked = True
-            # Among many channels, one with a new answer is likely to be ready: the wait comes before the sweep.
+            # Among many channels one with a new answer is likely to be ready, so that the wait comes before the sweep.
             if self.is_stale() and not (news and len(self.polled) > FEW):
                 self.sweep_on(tick_time(self))
                 asked = True
@@ -614,7 +614,7 @@ cdef class Loop(Dispatch):
         return False
 
     cdef int sweep_on(self, int64_t now) except -1:
-        """Makes a piece of the sweep while nothing is ready. With many channels, it pauses for other threads."""
+        """Makes a piece of the sweep while no event waits. With many channels, it pauses for other threads."""
         if now < self.pause_until:
             return 0
         if self.pieces <= 0 and len(self.polled) > FEW and cyn_has_threads():
@@ -625,7 +625,7 @@ cdef class Loop(Dispatch):
         return self.sweep(PIECE)
 
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1:
-        """Waits for at most `left` ns. `pauses`: a sweep is going on; it slows down if another thread takes the GIL."""
+        """Blocks for `left` ns at most. `pauses`: a sweep goes on; it pauses if another thread takes the GIL."""
         cdef int count
         cdef int64_t woken = 0
         self.blocks += 1
@@ -633,7 +633,7 @@ cdef class Loop(Dispatch):
             self.wait_elsewhere(left)
             pauses = False
             left = 0
-        self.waiting = True  # from here on every change ends the wait, also one that a signal handler makes
+        self.waiting = True  # from here on any change wakes the loop, also one by a signal handler
         try:
             PyErr_CheckSignals()
             with nogil:
@@ -649,7 +649,7 @@ cdef class Loop(Dispatch):
         return count if count >= 0 else self.wait_failed(count)
 
     cdef int wait_elsewhere(self, int64_t left) except -1:
-        """Waits with the function that has replaced `select`. The caller polls afterwards for what is ready."""
+        """Waits with the function that has replaced `select`. The caller must poll for the events afterwards."""
         cdef int fd = self.poller_fd()
         cdef dict wants = {}
         cdef unsigned wanted

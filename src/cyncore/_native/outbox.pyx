@@ -2,10 +2,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """OutboxChannel: a channel whose `send` keeps what the socket does not take now.
 
-A program may override `initiate_send`, assign `out_buffer`, or do either in a handle_close that a send has called: so
-the short way, past the buffer, is taken only where nobody has a say in it, and the buffer is compared after every send.
-What the socket has not taken is in the buffer before anybody is told that it failed: a handle_close that connects again
-finds it there, and what a send raises loses nothing.
+A program may override `initiate_send` and assign `out_buffer`, also in a handle_close that a send has called. So data
+go to the socket past the buffer only if the class overrides nothing, and the buffer is compared after every send. What
+the socket did not take is in the buffer before handle_close is called or an error is raised, so that it is not lost.
 """
 
 import os
@@ -26,9 +25,9 @@ from .. import _rules
 cdef Py_ssize_t CHUNK = _rules.CHUNK
 
 
-cdef type _dispatcher = None    # the engine's `dispatcher`, whose `send` is called
-cdef unsigned _version = 0      # version of `dispatcher` when its send was read last
-cdef bint _is_channels = False  # is that send Channel's own?
+cdef type _dispatcher = None    # the class `dispatcher`, whose `send` is called
+cdef unsigned _version = 0      # version of that class when its `send` was read last
+cdef bint _is_channels = False  # true if that `send` is Channel's
 
 
 cdef bint _sends_itself() except -1:
@@ -37,7 +36,7 @@ cdef bint _sends_itself() except -1:
     if _dispatcher is None:
         _dispatcher = class_of_role("dispatcher")
         if _dispatcher is None:
-            return True  # no class that derives from it was used yet
+            return True  # no class that derives from it was read yet
     if _version == 0 or _version != cyn_type_version(_dispatcher):
         _is_channels = _dispatcher.send is Channel.send
         _version = cyn_type_version(_dispatcher)
@@ -45,14 +44,14 @@ cdef bint _sends_itself() except -1:
 
 
 cdef bytearray _out(BufferedChannel channel):
-    """Returns what waits to be sent. It is made here, because a class may never call our __init__."""
+    """Returns the buffer, and makes it at its first use: a class may not call our __init__."""
     if channel.out is None:
         channel.out = bytearray()
     return channel.out
 
 
 cdef bint _is_own(BufferedChannel channel):
-    """Returns True if the class has its own `out_buffer`. That is the buffer then, and its changes are not noticed."""
+    """Returns True if the class has an `out_buffer` of its own, which is then used instead of ours."""
     if channel.out is not None:
         return False
     return (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT != 0
@@ -66,7 +65,7 @@ cdef object _own_buffer(BufferedChannel channel):
 
 
 cdef class OutboxChannel(BufferedChannel):
-    """What `dispatcher_with_send` is made of."""
+    """The engine's part of `dispatcher_with_send`: a buffer of output in front of the socket."""
 
     _cyncore_role = "outbox"
 
@@ -98,20 +97,20 @@ cdef class OutboxChannel(BufferedChannel):
         chunk = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(out), min(PyByteArray_GET_SIZE(out), CHUNK))
         try:
             sent = self.send_some(chunk) if _sends_itself() else _dispatcher.send(self, chunk)
-        finally:  # what a socket that failed did not take is sent when there is room
-            if out is self.out:  # handle_close, called by send, may have given us another buffer
-                # Removing from the front of a bytearray only moves its start, so the whole stays linear.
+        finally:  # what the socket did not take, even if it failed, stays in the buffer
+            if out is self.out:  # handle_close, which send may call, may have assigned another buffer
+                # A bytearray only moves its start for this, so sending all of it takes linear time.
                 del out[:sent]
                 self.output_waits(PyByteArray_GET_SIZE(out) > 0)
 
     def handle_write(self):
-        """There is room: `initiate_send`."""
+        """Calls `initiate_send`, since the socket has room."""
         self.initiate_send()
 
     def send(self, data):
         """Queues ``data`` (bytes-like) and sends what the socket takes now.
 
-        What the socket raises, if it is more than that it has no room, is raised; ``data`` is queued all the same.
+        Raises the OSError of the socket, unless it only means that there is no room. ``data`` is queued all the same.
         """
         cdef bytearray out
         cdef Py_ssize_t sent
@@ -132,7 +131,7 @@ cdef class OutboxChannel(BufferedChannel):
         ):
             _queue(self, data)
             return
-        # Nothing waits before it: what the socket takes at once need not go through the buffer.
+        # The buffer is empty, so the data go to the socket directly.
         fd = fileno_of(self.sock)
         sent = -1
         error = EAGAIN
@@ -142,7 +141,7 @@ cdef class OutboxChannel(BufferedChannel):
         if sent == PyBytes_GET_SIZE(data):
             return
         if sent < 0 and (error == EAGAIN or error == EINTR):
-            _queue(self, data)  # the socket is closed or has a time-out: its own `send` knows what to do
+            _queue(self, data)  # there is no room, or the socket is closed: `initiate_send` handles that
             return
         out += memoryview(data)[max(sent, 0):]
         self.output_waits(True)
@@ -159,7 +158,7 @@ cdef int _queue(OutboxChannel self, object data) except -1:
     out += data
     try:
         self.initiate_send()
-    finally:  # a class's own initiate_send may have sent nothing
+    finally:  # an initiate_send of the class's own may have sent nothing
         if out is self.out:
             self.output_waits(PyByteArray_GET_SIZE(out) > 0)
     return 0

@@ -8,9 +8,9 @@ cdef object accept_plain(object plain_socket)
 cdef bint is_readable(object plain_socket)
 cdef object address_of(const cyn_peer *peer)
 
-cdef object PLAIN_SOCKET  # Python's own class, or None where it is not as this file knows it
+cdef object PLAIN_SOCKET  # Python's own class; None if it is not as this module expects
 
 
 cdef inline int fileno_of(object plain_socket) noexcept:
-    """The descriptor of a plain socket, -1 where it is closed: its ``fileno()`` without a call."""
+    """Returns the descriptor of a plain socket, or -1 if it is closed, without calling its ``fileno()``."""
     return cyn_socket_fd(plain_socket)

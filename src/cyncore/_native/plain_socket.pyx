@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Plain sockets: what holds for Python's own class of them, and for no other.
+"""Plain sockets: instances of exactly `socket.socket`, on which the engine makes system calls itself.
 
-A channel on such a socket makes its system calls itself. That is allowed only where nobody could tell: the class must
-be Python's own, with none of its methods replaced, and the descriptor, which is read from the object without a call,
-must be the one that ``fileno()`` answers. Everything else is used through its methods.
+The program must not notice this. So the class must be Python's own, with none of its methods replaced, and the
+descriptor, which is read from the object without a call, must be what ``fileno()`` returns. Any other socket is used
+through its methods.
 """
 
 import _socket as _c_socket
@@ -33,15 +33,15 @@ cdef extern from "Python.h":
     object PyUnicode_DecodeASCII(const char *text, Py_ssize_t size, const char *errors)
 
 PLAIN_SOCKET = _patched.plain_socket()
-cdef unsigned _plain_version = 0  # of that class when its methods were looked at last
+cdef unsigned _plain_version = 0  # version of that class when its methods were checked last
 cdef bint _is_own = False
 cdef object _C_SOCKET = _c_socket.socket
 cdef int AF_INET = _socket.AF_INET
 cdef int AF_INET6 = getattr(_socket, "AF_INET6", -1)
-# The members themselves: the Python class makes enumerations of them, which takes longer than accept(2).
+# The members of the C class. The properties of the Python class make enumerations, which takes longer than accept(2).
 cdef object _family_of, _type_of, _protocol_of, _set_blocking
 cdef object _fileno_method = None
-cdef list _first_values = None  # of the slots of a new socket
+cdef list _first_values = None  # the names and values of the slots of a new socket; None: not known yet
 if PLAIN_SOCKET is not None:
     _family_of = _C_SOCKET.family.__get__
     _type_of = _C_SOCKET.type.__get__
@@ -51,12 +51,12 @@ if PLAIN_SOCKET is not None:
 
 
 cdef bint is_plain(object sock) except -1:
-    """May system calls be made in place of its methods?"""
+    """Returns True if the engine may make system calls in place of the methods of this socket."""
     return type(sock) is PLAIN_SOCKET and has_own_methods() and _is_as_known(sock)
 
 
 cdef bint _is_as_known(object plain_socket) except -1:
-    """Is the descriptor where it is looked for in a plain socket?"""
+    """Returns True if the descriptor that is read from the object is what its ``fileno()`` returns."""
     return fileno_of(plain_socket) == <int> PyObject_CallOneArg(_fileno_method, plain_socket)
 
 
@@ -66,20 +66,20 @@ cdef int stop_blocking(object plain_socket) except -1:
 
 
 cdef bint has_own_methods() except -1:
-    """Are the methods of plain sockets Python's own? Asked when a channel gets a socket, and at every accept."""
+    """Returns True if no method of `socket.socket` was replaced. Called when a channel gets a socket or accepts one."""
     global _plain_version, _is_own
     if _plain_version == 0 or _plain_version != cyn_type_version(<type> PLAIN_SOCKET):
         _is_own = _patched.has_own_methods(PLAIN_SOCKET)
-        PLAIN_SOCKET.recv  # a class that was changed has a version once something was looked up in it
+        PLAIN_SOCKET.recv  # after a change, a class has a version only once something was looked up
         _plain_version = cyn_type_version(<type> PLAIN_SOCKET)
     return _is_own
 
 
 cdef object _new_socket(object family, object kind, object protocol, int fd):
-    """``socket.socket(family, kind, protocol, fd)`` in a fifth of its time.
+    """Returns ``socket.socket(family, kind, protocol, fd)``, in a fifth of the time.
 
-    The Python class adds a few slots to the C class, and its ``__init__`` gives them their first values: those that
-    `_learn_values` has seen. The descriptor is the socket's, or closed where that could not be made.
+    ``__init__`` of the Python class is not called. It only sets a few slots, whose values `_learn_values` has read.
+    If no socket can be made, the descriptor is closed.
     """
     cdef type plain = PLAIN_SOCKET
     made = None
@@ -88,7 +88,7 @@ cdef object _new_socket(object family, object kind, object protocol, int fd):
         cyn_initialise(_C_SOCKET, made, (family, kind, protocol, fd))
     except BaseException:
         if made is None or fileno_of(made) != fd:
-            cyn_close(fd)  # nobody else will
+            cyn_close(fd)  # no socket owns it
         raise
     for name, value in _first_values:
         PyObject_GenericSetAttr(made, name, value)
@@ -96,7 +96,7 @@ cdef object _new_socket(object family, object kind, object protocol, int fd):
 
 
 cdef int _learn_values(int family) except -1:
-    """OSError where there is no descriptor left for a socket."""
+    """Reads the slots of a new socket into `_first_values`. OSError if no descriptor is left to make one."""
     global _first_values
     with PLAIN_SOCKET(family) as first:
         names = [name for name in PLAIN_SOCKET.__slots__ if name != "__weakref__"]
@@ -105,7 +105,7 @@ cdef int _learn_values(int family) except -1:
 
 
 cdef object address_of(const cyn_peer *peer):
-    """As the socket module writes it."""
+    """Returns the address as the socket module does: a tuple."""
     cdef char text[CYN_PEER_TEXT]
     cdef int size = cyn_peer_host(peer, text)
     host = PyUnicode_DecodeASCII(text, size, NULL)
@@ -121,7 +121,7 @@ cdef bint is_readable(object plain_socket):
 
 
 cdef object accept_plain(object sock):
-    """``sock.accept()`` of a listener that does not block; None where there is no connection to accept."""
+    """Does what ``sock.accept()`` of a plain socket does. Returns None if there is no connection to accept."""
     cdef cyn_peer peer
     cdef int fd, kind = _family_of(sock)
     if (kind != AF_INET and kind != AF_INET6) or _socket.socket is not PLAIN_SOCKET or not has_own_methods():

@@ -9,12 +9,12 @@ cdef int PIECES
 
 
 cdef class Predicates(Registry):
-    cdef unsigned prepared_runs, recent_runs, sweep_runs  # `runs` when that was done last
+    cdef unsigned prepared_runs, recent_runs, sweep_runs  # `runs` when that was last done
     cdef unsigned long kinds_revision
-    cdef int64_t audit_at, sweep_at   # when the next audit, or piece of a sweep, is allowed while events keep coming
-    cdef int64_t refusal_told         # when a refusal of the kernel's was logged last
-    cdef Py_ssize_t sweep_next        # place in `polled` where the sweep goes on
-    cdef bint awoke                   # a wait has ended since the recent channels were asked
+    cdef int64_t audit_at, sweep_at   # ns; when the next audit, and piece of a sweep, may come while there are events
+    cdef int64_t refusal_told         # ns; when a refusal of the kernel was logged last
+    cdef Py_ssize_t sweep_next        # the place in `polled` where the sweep goes on
+    cdef bint awoke                   # a wait has ended, and the recent channels were not asked since
 
     cdef int prepare(self, bint sweep_all) except -1
     cdef int tell_refusal(self, int error, int fd) except -1

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Predicates: when the channels of a loop are asked what they want, and how the map's changes are taken over.
+"""Predicates: when a loop asks the predicates of its channels, and how it takes over changes of the map.
 
-Predicates are the program's code over any state of the program's. An answer can have changed for four reasons:
+A predicate is the program's code and may read anything. So its answer may have changed for any of these reasons:
 
-1. Something has happened to the watcher, and 2. an attribute was set on it: then it is in `dirty`, and is asked before
-   the next wait.
-3. What an attribute holds was changed (a list, a counter), by a handler or by a thread that then woke the loop.
-   Channels that were active lately are `recent`: they are asked before each wait that would block, and after it.
-4. Anything else. A sweep asks all of the others, in pieces: at once where there is nothing else to do, and in a
-   twentieth of the time where there is. `runs` counts how often Python code ran. A sweep is complete when everybody was
-   asked since, and then nobody is asked until Python code runs again.
+1. The channel had an event.
+2. An attribute of the channel was set. After either of these it is `dirty`, and is asked before the next wait.
+3. An object that an attribute holds (a list, a counter) was changed by a handler, or by a thread that woke the loop.
+   For this, channels that were active lately are `recent`: they are asked before each wait that blocks, and after it.
+4. Anything else has changed. For this, a sweep asks all polled channels in pieces. It takes all of the time when there
+   are no events, and a twentieth of it when there are. `runs` counts how often Python code ran. When every channel was
+   asked since the last run, the sweep ends, and none is asked until Python code runs again.
 
-Predicates may close channels, add some, or run the loop: lists are walked by index (`watcher`).
+Predicates may close channels, add some, or run the loop. So lists are walked by index; see `watcher`.
 """
 
 import os
@@ -46,19 +46,26 @@ cdef extern from "Python.h":
 
 cdef int AUDIT_COUNT = 64              # descriptors that one audit checks
 cdef int64_t AUDIT_EVERY = 10_000_000  # ns between two audits, while there are events
-cdef int64_t SWEEP_SHARE = 19          # under load, a piece that took t is followed by 19 t without one
+cdef int64_t SWEEP_SHARE = 19          # under load, after a piece that took t there is none for 19 t
 cdef int64_t PIECE = 50_000            # ns that a piece of a sweep takes; then the loop polls for events
-cdef int64_t PAUSE = 50_000            # ns that other threads may have the GIL, between the pieces of a sweep
+cdef int64_t PAUSE = 50_000            # ns for which other threads may have the GIL, between pieces of a sweep
 cdef int PIECES = 8                    # pieces between two such pauses, if no other thread takes the GIL
-cdef int SWEEPS_MOST = 8               # sweeps within one another, because each takes some of the stack
+cdef int SWEEPS_MOST = 8               # sweeps nested in one another at most, since each takes some of the stack
 cdef int DIRTY_ROUNDS = 3              # rounds in which channels are asked that predicates made dirty
 
 
 cdef class Predicates(Registry):
-    """A registry that knows what its channels want."""
+    """A registry that keeps the interest of its channels up to date.
+
+    `prepare` is called in every tick: it takes over the map, asks predicates and gives the kernel the differences. The
+    loop also calls `ask_recent` and `sweep` while it waits. It relies on `Watcher` to change the lists it walks.
+    """
 
     cdef int prepare(self, bint sweep_all) except -1:
-        """Takes over the map, asks the predicates that must be asked and gives the kernel the differences."""
+        """Takes over the map, asks the predicates that must be asked, and gives the kernel the differences.
+
+        `sweep_all`: all predicates are asked.
+        """
         cdef int64_t now
         cdef int audit = 0, rounds = 0
         if is_map_changed(self) or not self.tells:
@@ -91,7 +98,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef int tell_refusal(self, int error, int fd) except -1:
-        """Logs, once a second, that the kernel has no room for what is wanted of a descriptor, and is asked again."""
+        """Logs, once a second at most, that the kernel has no memory to watch a descriptor, and that it is retried."""
         cdef int64_t now = cyn_clock()
         if self.refusal_told and now - self.refusal_told < 1_000_000_000:
             return 0
@@ -102,7 +109,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef int ask_dirty(self) except -1:
-        """Asks the channels that had an event or were changed. What becomes dirty by that waits for the next round."""
+        """Asks the dirty channels. One that becomes dirty meanwhile is asked in the next round."""
         cdef list dirty = self.dirty
         cdef Py_ssize_t at = 0
         cdef Watcher watcher
@@ -129,7 +136,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef bint ask(self, Watcher watcher) except -1:
-        """Asks one watcher, and tells the poller what it wants. Returns True if its answer is another than before."""
+        """Asks one watcher, and gives the poller its interest. Returns True if its answer has changed."""
         cdef unsigned before = watcher.answers
         try:
             if watcher.polled_index >= 0:
@@ -139,18 +146,18 @@ cdef class Predicates(Registry):
                 watcher.arm()
         except EXITS:
             raise
-        except BaseException:  # a predicate that raises ended the old loop; here it is an error of its channel
+        except BaseException:  # it ended the loop of the old module; here handle_error of the channel is called
             watcher.on_error()
         return watcher.answers != before
 
     cdef int note_active(self, Watcher watcher) except -1:
-        """Makes it recent, after an event, an assignment or another answer."""
-        if watcher.loop is self and watcher.polled_index >= 0:  # its predicate may have taken it elsewhere
+        """Makes it recent, after an event, an assignment or a new answer."""
+        if watcher.loop is self and watcher.polled_index >= 0:  # its predicate may have moved it to another loop
             watcher.recent_add()
         return 0
 
     cdef bint ask_recent(self) except -1:
-        """Asks the recent channels, if Python code ran since they were asked. True: one has another answer."""
+        """Asks the recent channels, if Python code ran since they were asked. Returns True if an answer has changed."""
         cdef Watcher watcher
         cdef Py_ssize_t at = 0
         cdef bint idle = False, news = False
@@ -182,27 +189,27 @@ cdef class Predicates(Registry):
         return news
 
     cdef bint is_stale(self) noexcept:
-        """Returns True if a channel was not asked since Python code ran last."""
+        """Returns True if the sweep is not complete: Python code ran after some channel was asked."""
         if self.sweeping >= SWEEPS_MOST or not self.polled:
             return False
         return self.sweep_left > 0 or self.sweep_runs != self.runs
 
     cdef bint is_asking(self) noexcept:
-        """Returns True if the loop runs inside a predicate."""
+        """Returns True if a predicate is being asked: then the caller runs inside it."""
         return self.sweeping > 0 or self.asking_recent or self.asking is not None
 
     cdef int ask_everyone(self) except -1:
-        """Makes a whole sweep at once."""
+        """Asks all polled channels."""
         if not self.polled:
             return 0
         if not self.is_asking():
-            self.runs += 1  # so that channels are asked again that were asked a moment ago
+            self.runs += 1  # so that channels that were asked a moment ago are asked again
         return self.sweep(-1)
 
     cdef int sweep(self, int64_t most) except -1:
-        """Asks those that were not asked since Python code ran last, for about `most` ns, -1: all of them.
+        """Asks the polled channels that were not asked since Python code ran last, for about `most` ns; -1: all.
 
-        Predicates may close channels, add some, or run the loop.
+        Predicates may close channels, add some, or run the loop, which sweeps too.
         """
         cdef int64_t start
         if self.sweeping >= SWEEPS_MOST:
@@ -235,7 +242,7 @@ cdef class Predicates(Registry):
             self.sweep_next += 1
             self.sweep_left -= 1
             if item is None:
-                continue  # left during this sweep
+                continue  # a gap: its watcher left during this sweep
             watcher = <Watcher> item
             if watcher.polled_run == self.sweep_runs:
                 continue
@@ -257,7 +264,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef int check_kinds(self) except -1:
-        """Reads the classes in use again if they have changed, and classifies the channels anew."""
+        """Reads those classes in use again that have changed. If any has, classifies all channels again."""
         cdef Traits traits
         cdef bint unused = False
         for traits in self.kinds:
@@ -278,7 +285,7 @@ cdef class Predicates(Registry):
     # The map
 
     cdef int read_map(self) except -1:
-        """Takes over the map after a change that the loop did not make."""
+        """Takes over the map after a change by hand: one that neither add_channel nor del_channel has made."""
         self.map_changed = False
         if not self.watched and isinstance(self.map, dict):
             self.map_version = cyn_dict_version(self.map)
@@ -293,7 +300,7 @@ cdef class Predicates(Registry):
     cdef int read_entry(self, object key, object obj) except -1:
         cdef Watcher known = None, watcher
         if key is None:
-            return 0  # a channel that was added without a descriptor, and has none yet
+            return 0  # a channel that has no descriptor yet
         if not isinstance(key, int) or key < 0 or key > INT_MAX:
             return self.refuse_entry(key, obj)
         cdef int fd = key
@@ -313,7 +320,7 @@ cdef class Predicates(Registry):
             return self.refuse_entry(key, obj)
 
     cdef int refuse_entry(self, object key, object obj) except -1:
-        """Removes an entry that is no descriptor, and calls handle_error of its object. The loop goes on."""
+        """Removes an entry whose key is no open descriptor, and calls handle_error of its object."""
         self.map.pop(key, None)
         try:
             raise failure(EBADF, f"{key!r}, the key of {obj!r} in the map, is no open file descriptor")
@@ -322,7 +329,7 @@ cdef class Predicates(Registry):
         return 0
 
     cdef bint is_in_map(self, Watcher watcher) except -1:
-        """Returns True if the map still holds it. For a map that is no dict, whose changes nobody tells of."""
+        """Returns True if the map still holds it. Called for maps that are no dict: their changes are not noticed."""
         entry = self.map.get(watcher.key_fd)
         return entry is watcher or (watcher.flags & FOREIGN and entry is (<Foreign> watcher).target)
 
@@ -335,7 +342,7 @@ cdef class Predicates(Registry):
     cdef int check_fork(self) except -1:
         if self.epoch == self.fork_epoch():
             return 0
-        if self.owner_thread != PyThread_get_thread_ident():  # a walk of the parent's thread does not go on here
+        if self.owner_thread != PyThread_get_thread_ident():  # the thread that walked the lists is not here
             self.sweeping = 0
             self.asking_recent = False
             self.asking = None

@@ -9,60 +9,60 @@ from .internals cimport cyn_dict_version
 cdef enum:
     SCRATCH = 65536   # bytes that recv can read without an allocation: the size of Registry.scratch
 
-cdef enum:            # what Registry.sending answers
-    SEND_NOW = 0      # nobody would send it later; no other thread can run the loop until sent()
-    SENT_LATER = 1    # the loop will, before it waits next
-    NOT_OURS = 2      # the loop is running in another thread
+cdef enum:            # results of Registry.sending
+    SEND_NOW = 0      # the caller does, and then calls sent(): until then no other thread runs the loop
+    SENT_LATER = 1    # the loop sends it, before its next wait
+    NOT_OURS = 2      # the loop runs in another thread, which sends it
 
 
 cdef class Registry:
     cdef object __weakref__
-    cdef readonly object map          # fd -> channel, as its users see it
+    cdef readonly object map          # the program's map: fd -> channel
     cdef public bint debug            # check that calls come from the loop's own thread
-    cdef char *scratch                # recv reads into it
+    cdef char *scratch                # SCRATCH bytes, into which recv reads
     cdef int depth                    # ticks in progress, nested ones counted
     cdef str backend_name
-    cdef Calls calls                  # that are queued or timed
+    cdef Calls calls                  # queued calls and timers
     cdef object turn                  # a lock, held by the thread that runs the loop
-    cdef unsigned long owner_thread   # that runs the loop, or ran it last
+    cdef unsigned long owner_thread   # the thread that runs the loop, or ran it last
     cdef cyn_poller poller
     cdef cyn_wake wake_fds
     cdef unsigned epoch               # cyn_fork_epoch when the wake-up was opened
-    cdef unsigned long waits          # how many there were: a nested one makes the outer batch stale
-    cdef int64_t now                  # the clock as this tick read it, 0: not since something took time; see tick_time
-    cdef int64_t earliest             # of timers added now: not before those that are being made
-    cdef int64_t again                # ns until those are asked whom predicates have made dirty
+    cdef unsigned long waits          # counts waits: one in a nested tick makes the outer tick's batch stale
+    cdef int64_t now                  # ns; the time as read last, 0: it must be read again. See tick_time
+    cdef int64_t earliest             # ns; a new timer is due no earlier: it comes after those due now
+    cdef int64_t again                # ns until the watchers are asked that predicates have made dirty
     cdef bint is_closed, is_open, waiting, wake_pending
-    cdef bint hosted                  # another loop waits for our descriptor
+    cdef bint hosted                  # another loop waits for `fileno()`
 
-    # By descriptor. Python objects, which `watcher` knows as its own.
+    # The watchers, by descriptor. They are plain objects here: this module does not know the class.
     cdef list owners                  # fd -> its watcher, or None
-    cdef Py_ssize_t owner_count       # those that are not None
+    cdef Py_ssize_t owner_count       # how many of `owners` are not None
     cdef list kinds                   # traits of the classes in use
 
     # The map's changes
     cdef unsigned long long map_version
     cdef bint map_changed, own_change, watched
-    cdef bint tells                   # is a change by hand noticed without reading the map? A dict tells
+    cdef bint tells                   # changes by hand are noticed without reading the map: it is a dict
 
-    # Lists of watchers. `watcher` alone adds and removes; `predicates` walks them, during which None marks a gap.
-    cdef list polled                  # whose predicates must be asked
-    cdef list dirty                   # to be looked at before the next wait
+    # Lists of watchers. Only `watcher` adds and removes; `predicates` walks them. During a walk None marks a gap.
+    cdef list polled                  # those whose predicates must be asked
+    cdef list dirty                   # those to be asked, or armed, before the next wait
     cdef list recent                  # those of `polled` that were active lately
-    cdef list asking                  # the part of `dirty` that is being looked at, or None
+    cdef list asking                  # the former `dirty`, while it is being walked; else None
     cdef Py_ssize_t polled_gaps, dirty_gaps
     cdef bint recent_gaps
-    cdef bint asking_recent           # is somebody walking over `recent`?
-    cdef int sweeping                 # walks over `polled` in progress: a predicate may run the loop, which sweeps, too
-    cdef Py_ssize_t sweep_left        # places of `polled` that the sweep has still to pass
-    cdef int recent_next              # place in `recent` that was taken from an idle one last
-    cdef unsigned runs                # how often Python code ran of which a predicate might know
+    cdef bint asking_recent           # true while `recent` is being walked
+    cdef int sweeping                 # sweeps in progress: more than one if a predicate runs the loop
+    cdef Py_ssize_t sweep_left        # places of `polled` that the sweep has yet to visit
+    cdef int recent_next              # the place in `recent` that an idle watcher lost last
+    cdef unsigned runs                # counts runs of Python code that may have changed what predicates answer
 
-    # Output to be sent before the next wait
-    cdef list gathered                # its channels, from `gathered_at` to `gathered_count`; None elsewhere
+    # Channels with output that is sent before the next wait
+    cdef list gathered                # they are at places `gathered_at` to `gathered_count`; elsewhere it is None
     cdef Py_ssize_t gathered_at, gathered_count
-    cdef unsigned gathered_epoch      # cyn_fork_epoch when that was gathered
-    cdef unsigned tick_epoch          # the same, when the tick began
+    cdef unsigned gathered_epoch      # cyn_fork_epoch when the last of them was gathered
+    cdef unsigned tick_epoch          # `epoch` when the tick began
     cdef bint flushing
 
     cdef int serve(self, object map, object backend) except -1
@@ -105,7 +105,7 @@ cdef class Registry:
 
 
 cdef inline int64_t tick_time(Registry registry) noexcept:
-    """Now, read from the clock once for all that a tick does without calling Python."""
+    """Returns the time in ns. The clock is read only if `now` is 0: after Python code ran, or a wait."""
     if registry.now == 0:
         registry.now = cyn_clock()
     return registry.now
@@ -116,7 +116,7 @@ cdef inline Py_ssize_t map_size(object map) except -1:
 
 
 cdef inline bint is_map_changed(Registry registry) noexcept:
-    """Was the map changed by hand since it was read? Only where it `tells`."""
+    """Returns True if the map was changed by hand since it was read. Only for a map with `tells` set."""
     if registry.watched or registry.map_changed:
         return registry.map_changed
     return registry.tells and registry.map_version != cyn_dict_version(registry.map)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Registry: what a loop keeps by descriptor. Who owns it, what the kernel is told of it, and the map of the program.
+"""Registry: the base of a loop. It keeps the poller, the owners of descriptors, the program's map and queued calls.
 
 Facts that shape it:
-- The map is the users' dict. What `add_channel` and `del_channel` put there we know; what a program changes by hand is
-  told by a dict watcher (3.12 on) or the dict's version number (before). Other mappings are read anew at every tick.
-- A slot of the poller points to its owner without owning it; `owners` owns it where the garbage collector can see it.
-- A blocked wait looks at no slot, so other threads may add and remove channels meanwhile; `waiting` tells them to end
-  it.
-- Nothing here knows what a channel is: `watcher` is built on this module, and `predicates` and `loop` on both.
+- The map is the program's dict. `add_channel` and `del_channel` report their changes. A change by hand is noticed by a
+  dict watcher from Python 3.12 on, and by the dict's version number before. Other mappings are read at every tick.
+- A slot of the poller points to its owner but holds no reference. The list `owners` holds it, where the garbage
+  collector can see it.
+- A blocked wait reads no slot, so other threads may add and remove channels during it. They see `waiting`, and wake it.
+- This module does not know what a channel is. `watcher` builds on it, and `predicates`, `dispatch` and `loop` on both.
 """
 
 import os
@@ -61,9 +61,9 @@ from .. import _rules
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
-cdef int64_t RETRY = 100_000_000       # ns until a change that the kernel refused for want of room is tried again
-ASK_AGAIN = 1_000_000                  # ns until channels are asked that predicates made dirty; doubled each time,
-ASK_SELDOM = 1_000_000_000             # up to this
+cdef int64_t RETRY = 100_000_000       # ns until a change is tried again for which the kernel had no memory
+ASK_AGAIN = 1_000_000                  # ns until the channels are asked that predicates made dirty; doubled each time
+ASK_SELDOM = 1_000_000_000             # and at most this
 
 BACKENDS = ()
 cdef int _at = 0
@@ -71,10 +71,10 @@ while cyn_poller_names[_at] is not NULL:
     BACKENDS += (cyn_poller_names[_at].decode(),)
     _at += 1
 
-# The registry of every map in use, found by the map's address. A channel keeps its loop alive and a loop its map, so an
-# address in here is never that of another dict.
+# Weak references to the registry of every map in use, by the map's address. A registry keeps its map alive, so no other
+# dict can have an address that is in here.
 cdef dict _serving = {}
-cdef void *_last = NULL  # the one that was found last; its __dealloc__ resets this
+cdef void *_last = NULL  # the registry that was found last; its __dealloc__ resets this
 cdef int _watcher = -1
 
 
@@ -109,24 +109,24 @@ cdef object _make_loop = None
 
 
 def make_loops_with(make):
-    """Sets the function that makes the loop of a map. `Loop` is built on this module, and calls this once."""
+    """Sets the function that makes the loop of a map. `loop`, which builds on this module, calls it once."""
     global _make_loop
     _make_loop = make
 
 
 cdef Registry registry_for(object map):
-    """The loop that serves ``map``, made at its first use."""
+    """Returns the loop that serves ``map``, and makes it at its first use."""
     cdef Registry found = registry_of(map)
     return <Registry> _make_loop(map) if found is None else found
 
 
 cdef void **ticking_here() noexcept:
-    """Where this thread keeps the loop whose tick is in progress."""
+    """Returns where this thread keeps its loop whose tick is in progress."""
     return cyn_ticking()
 
 
 cdef int _map_changes(cyn_dict_event event, PyObject *map, PyObject *key, PyObject *value) noexcept:
-    """A watched dict is about to change."""
+    """Called when a watched dict is about to change."""
     cdef Registry registry
     if event == CYN_DICT_FREED:
         return 0
@@ -143,7 +143,11 @@ cdef int _map_changes(cyn_dict_event event, PyObject *map, PyObject *key, PyObje
 
 
 cdef class Registry:
-    """The part of a `Loop` that its channels know."""
+    """The base of `Loop`, and all of it that channels use.
+
+    It owns the poller, the wake-up, the queued calls and the lists of watchers, and serves one map. It relies on csrc,
+    and on its subclasses to walk the lists and to run the loop.
+    """
 
     def __cinit__(self):
         cyn_wake_forget(&self.wake_fds)
@@ -156,7 +160,7 @@ cdef class Registry:
         self.turn = RLock()
         self.again = ASK_AGAIN
         self.map_changed = True
-        self.is_closed = True  # until it has a map
+        self.is_closed = True  # until `serve` has given it a map
 
     def __dealloc__(self):
         global _last
@@ -171,10 +175,10 @@ cdef class Registry:
         global _watcher
         self.open_poller(backend)
         self.map = map
-        # Made first, because making it may run Python code: no other thread may run between the check and the entry.
+        # Made before the check, because making it may run Python code. Between the check and the entry none may run.
         reference = _KeyedRef(self, _forget_registry)
         reference.key = <size_t> <PyObject *> map
-        if registry_of(map) is not None:  # another thread was quicker
+        if registry_of(map) is not None:  # another thread has made one meanwhile
             cyn_poller_close(&self.poller)
             cyn_wake_close(&self.wake_fds)
             self.is_closed = True
@@ -191,7 +195,7 @@ cdef class Registry:
         return 0
 
     cdef int leave_map(self) except -1:
-        """Lets go of the map, which stays as it is, and closes the poller."""
+        """Closes the poller and gives up the map, whose contents stay as they are."""
         global _last
         if _last is <void *> self:
             _last = NULL
@@ -234,13 +238,13 @@ cdef class Registry:
             cyn_wake_signal(&self.wake_fds)
 
     cdef int woken(self, bint lost) except -1:
-        """The wake-up descriptor has an event. `lost`: the program has closed it, though it had not opened it."""
+        """Called for an event of the wake-up descriptor. `lost`: the program has closed it by mistake."""
         self.wake_pending = False
         if not lost:
             cyn_wake_drain(&self.wake_fds)
             return 0
         cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
-        cyn_wake_forget(&self.wake_fds)  # these numbers may belong to somebody else by now
+        cyn_wake_forget(&self.wake_fds)  # its numbers may belong to other files by now
         return self.open_wake()
 
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
@@ -254,10 +258,10 @@ cdef class Registry:
         return cyn_poller_fd(&self.poller)
 
     cdef int set_alarm(self) except -1:
-        """Makes `fileno()` readable, for the loop that hosts this one, when `poll` has work to do without an event."""
+        """Has `fileno()` become readable when `poll` next has work without an event. For a loop that is hosted."""
         cdef int64_t due = self.calls.next_due() if has_timers(self.calls) else INT64_MAX
         if are_queued(self.calls):
-            due = 1  # at once: on the kernel's clock that has passed
+            due = 1  # at once: a moment that has passed
         elif self.dirty:
             due = min(due, cyn_clock() + self.again)
             self.again = min(self.again * 2, ASK_SELDOM)
@@ -271,7 +275,7 @@ cdef class Registry:
         return 0
 
     cdef int changed(self) except -1:
-        # While the loop waits, only another thread can come here. A loop that is hosted must be polled by its host.
+        # While the loop waits, only another thread can come here, and must wake it. A host must poll its loop.
         if self.waiting or (self.hosted and self.depth == 0):
             self.wake()
         return 0
@@ -279,9 +283,9 @@ cdef class Registry:
     # By descriptor
 
     cdef object register(self, int fd, object owner):
-        """Gives the events of ``fd`` to ``owner``; returns the owner before, or None.
+        """Makes ``owner`` the owner of ``fd``, and returns the owner before, or None.
 
-        All that may fail for want of memory comes before the slot points to the owner, or is taken back.
+        If it raises for want of memory, no slot points to ``owner``.
         """
         cdef int rc = cyn_poller_add(&self.poller, fd, <void *> owner)
         if rc < 0:
@@ -298,7 +302,7 @@ cdef class Registry:
         return before
 
     cdef object unregister(self, int fd):
-        """Nobody owns ``fd`` any more; returns who did, or None."""
+        """Removes the owner of ``fd``, and returns it, or None if there was none."""
         if fd >= len(self.owners) or self.owners[fd] is None:
             return None
         before = self.owners[fd]
@@ -308,7 +312,7 @@ cdef class Registry:
         return before
 
     cdef int renew(self, int fd, object owner) except -1:
-        """Forgets what the kernel was told of ``fd``: another open file description may be behind it (epoll(7))."""
+        """Has the kernel told everything of ``fd`` again, as it may be another open file description now (epoll(7))."""
         if cyn_poller_add(&self.poller, fd, <void *> owner) < 0:
             raise MemoryError
         return 0
@@ -319,7 +323,7 @@ cdef class Registry:
         return self.changed()
 
     cdef int apply(self, int audit) except -1:
-        """Gives the kernel the differences, and checks ``audit`` descriptors for having been closed behind our back."""
+        """Gives the kernel the differences, and checks whether ``audit`` of the descriptors are still open."""
         cdef int rc = cyn_poller_apply(&self.poller, audit)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot reopen its poller after a fork")
@@ -333,8 +337,8 @@ cdef class Registry:
     # The map
 
     cdef int map_put(self, int fd, object owner) except -1:
-        """Puts ``owner`` into the map. The loop knows of this change, and does not read the map for it."""
-        # Kept alive until the change is noted: its finalizer may change the map again.
+        """Puts ``owner`` into the map. The loop does not count this as a change by hand."""
+        # The entry before is kept alive until the change is noted, since its finalizer may change the map again.
         _before = self.map.get(fd)
         cdef bint in_step = self.begin_change()
         try:
@@ -353,7 +357,7 @@ cdef class Registry:
         return 0
 
     cdef bint begin_change(self) noexcept:
-        """Begins a change that the loop makes to the map. Returns True if no other change was missed before it."""
+        """Begins a change that the loop makes to the map. Returns True if the map had no change by hand before it."""
         self.own_change = self.watched
         return not self.watched and isinstance(self.map, dict) and self.map_version == cyn_dict_version(self.map)
 
@@ -392,22 +396,22 @@ cdef class Registry:
     # Output
 
     cdef int sending(self) except -1:
-        """Says when output leaves that this thread has for a channel of the loop: SEND_NOW, SENT_LATER or NOT_OURS."""
+        """Returns who sends output that this thread has for a channel: SEND_NOW, SENT_LATER or NOT_OURS."""
         self.check_fork()
         cdef bint ticking = cyn_ticking()[0] is <void *> self
         if ticking and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
-            return SENT_LATER  # but not in the child of a fork, which may never reach the end of this tick
+            return SENT_LATER  # not so in the child of a fork, which may never reach the end of this tick
         if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
             return NOT_OURS
         return SEND_NOW
 
     cdef int sent(self) except -1:
-        if self.turn._is_owned():  # in the child of a fork it is a new lock, which nobody holds
+        if self.turn._is_owned():  # after a fork in between, the child has a new lock that nobody holds
             self.turn.release()
         return 0
 
     cdef int gather(self, object channel) except -1:
-        """Its `flush` is called before the loop waits next."""
+        """Has `flush` of the channel called before the next wait of the loop."""
         if self.gathered_count < len(self.gathered):
             self.gathered[self.gathered_count] = channel
         else:
@@ -417,7 +421,7 @@ cdef class Registry:
         return 0
 
     cdef bint is_copy(self) noexcept:
-        """Returns True in the child of a fork if the parent gathered what is there: it is the parent's to send."""
+        """Returns True in the child of a fork if the output was gathered before it: then the parent sends it."""
         return self.gathered_epoch != cyn_fork_epoch
 
     # Checks

@@ -6,36 +6,36 @@ from .internals cimport cyn_type_mro, cyn_type_version
 cdef enum:
     ASK_READ = 1 << 0     # defines readable
     ASK_WRITE = 1 << 1    # defines writable
-    BUFFERED = 1 << 2     # has a buffer that tells whether it wants to write
+    BUFFERED = 1 << 2     # wants to write while its buffer holds something
     READS = 1 << 3        # defines handle_read or handle_read_event
     WRITES = 1 << 4       # defines handle_write or handle_write_event
     URGENT = 1 << 5       # defines handle_expt or handle_expt_event
     READ_EVENT = 1 << 6   # defines handle_read_event
     WRITE_EVENT = 1 << 7  # defines handle_write_event
     ACCEPTS = 1 << 8      # defines handle_accept
-    STATE = 1 << 9        # has one of the state attributes at class level
+    STATE = 1 << 9        # the class has an attribute of its own for one of the states
     OWN_SET = 1 << 10     # overrides how a channel gets its socket, or an attribute of it
     SHADOWS = 1 << 11     # has its own `socket`, `_fileno` or `_map`, which are used then
-    ASK_STATE = 1 << 12   # computes a state attribute
+    ASK_STATE = 1 << 12   # the class computes one of the states
     OWN_OUT = 1 << 13     # has its own `out_buffer`
 
 
 cdef class Traits:
     cdef type kind
     cdef unsigned flags
-    cdef unsigned version      # of the class when it was read; 0: it has none. Python 3.11 and before
-    cdef unsigned long epoch   # the same where class dicts are watched
-    cdef unsigned long *epoch_now  # NULL: they are not
-    cdef unsigned long stamp   # moves on when the class is read again
+    cdef unsigned version      # of the class when it was read; 0: it had none. Used where no dict can be watched
+    cdef unsigned long epoch   # *epoch_now when it was read. Used where the dicts of classes are watched
+    cdef unsigned long *epoch_now  # counts changes in watched dicts; NULL: none are watched
+    cdef unsigned long stamp   # counts how often the class was read
     cdef tuple mro
-    cdef tuple names           # that were read
-    cdef list dicts            # of the classes in `mro`, but for `object`,
-    cdef list held             # and what each has under these names; `nothing` is what a class without any of them has
-    cdef list nothing
-    cdef Traits base           # while it is read: of the base of which the class has everything
-    cdef list found            # what the class has, its bases' included; None: nothing
-    cdef uint64_t *versions    # of the dicts
-    cdef Py_ssize_t users      # channels in a loop
+    cdef tuple names           # the names that were read
+    cdef list dicts            # the dicts of the classes in `mro`, without `object`
+    cdef list held             # for each of them, a list of what it has under `names`
+    cdef list nothing          # such a list for a dict that has none of the names
+    cdef Traits base           # set while the class is read, if it inherits everything: the traits of its base
+    cdef list found            # what the class has or inherits under each of `names`, or None
+    cdef uint64_t *versions    # version numbers of the dicts
+    cdef Py_ssize_t users      # how many channels of the class are in a loop
     cdef object readable
     cdef object writable
     cdef object handle_read
@@ -49,7 +49,7 @@ cdef class Traits:
     cdef int check(self) except -1
 
 cdef inline bint is_current(Traits traits) noexcept:
-    """Has the class surely not changed since it was read?"""
+    """Returns True if the class has certainly not changed since it was read. False: perhaps; see `is_same`."""
     if traits.epoch_now is not NULL:
         return traits.epoch == traits.epoch_now[0] and <void *> traits.mro is cyn_type_mro(traits.kind)
     return traits.version != 0 and traits.version == cyn_type_version(traits.kind)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, freethreading_compatible=True
-"""What a class of channels defines of its own: which predicates must be asked, which events it can handle.
+"""Traits: what a class of channels defines of its own. Which predicates must be asked, and which events it handles.
 
-A class is read once, and again when something that matters was put into it or a base of it. From Python 3.12 on a dict
-watcher tells of that by name. Before, a class has a version tag that moves on with any change, and each dict has one,
-too: only where those differ, what matters is compared name by name. So a class that counts something in an attribute
-costs next to nothing. Methods put on a single channel are noticed by ``Channel.__setattr__``.
+A class is read once, and again when one of the names that matter has changed in it or in a base. From Python 3.12 on a
+dict watcher reports such a change. Before, the class and each dict have a version number that changes with every
+change, and the names are compared only if the numbers differ. So a class that counts something in an attribute costs
+next to nothing. ``Endpoint.__setattr__`` notices a method that is set on a single channel.
 
-A default is a handler that only says "unhandled": `dispatcher` marks those, and they count as not defined.
+`dispatcher` marks its handlers that only log "unhandled". They count as not defined.
 """
 
 from types import FunctionType, MemberDescriptorType
@@ -52,13 +52,13 @@ cdef int _class_changes(cyn_dict_event event, PyObject *dict, PyObject *key, PyO
         _class_epoch += 1
     return 0
 
-# The classes that everything is compared with are built on this module. They say in an attribute of their own which of
-# them they are, and are found among the bases of the classes that are read.
+# A class is compared with the engine's own classes. Those build on this module, so it cannot name them. Each has an
+# attribute that says its role, by which it is found among the bases of a class that is read.
 cdef str _ROLE = "_cyncore_role"
 cdef dict _roles = {"channel": None, "buffered": None, "outbox": None, "dispatcher": None}
 cdef int _unknown_roles = len(_roles)
-cdef type _base = None                # the "channel",
-cdef list _usual                      # and what that has under each of _NAMES
+cdef type _base = None                # the class with the role "channel"
+cdef list _usual                      # what it has under each of _NAMES
 cdef object _buffered_writable = object()
 cdef type _outbox = None
 cdef object _outbox_buffer = None
@@ -72,11 +72,11 @@ cdef dict _HANDLERS = {
     "handle_expt_event": URGENT,
     "handle_accept": ACCEPTS,
 }
-# What an instance may define itself, and the flags that each of these stands for.
+# The names that an instance may carry itself. `_own_flags` has the flags of each.
 OWN_NAMES = (*_HANDLERS, "readable", "writable")
 cdef enum:
     _OWN_COUNT = 9
-    _OWN_WRITABLE = 256  # the last of them
+    _OWN_WRITABLE = 256  # the bit of `writable`, the last of OWN_NAMES
 cdef unsigned[_OWN_COUNT] _own_flags
 for _at, _name in enumerate(OWN_NAMES):
     _own_flags[_at] = {"readable": ASK_READ, "writable": ASK_WRITE, **_HANDLERS}[_name]
@@ -85,7 +85,7 @@ cdef tuple _STATES = ("connected", "accepting", "connecting", "closing")
 cdef tuple _SET = ("__setattr__", "set_socket", "add_channel", "socket", "addr", "_fileno", "_map")
 cdef frozenset _SHADOWED = frozenset({"socket", "_fileno", "_map"})
 cdef str _ATTRIBUTE = "_cyncore_traits"
-cdef dict _of_extension_types = {}  # they take no attributes, and live for ever
+cdef dict _of_extension_types = {}  # traits of classes that take no attributes and live for ever
 cdef unsigned long _revision = 0
 cdef enum:  # places in _NAMES
     _HANDLE_READ = 0
@@ -97,9 +97,9 @@ cdef enum:  # places in _NAMES
     _OUT_BUFFER = 20
 cdef object _MISSING = object()
 cdef tuple _NAMES = ()
-cdef type _extra_base = None  # of the classes of which more is read,
-cdef tuple _all_names = ()  # and what that is, with _NAMES before it
-cdef dict _places = {}  # of these names
+cdef type _extra_base = None  # of classes that derive from this one, _all_names are read
+cdef tuple _all_names = ()  # _NAMES, and then the names that `follow` has added
+cdef dict _places = {}  # the place of each name in _all_names
 cdef int _watcher = -1
 
 
@@ -118,7 +118,7 @@ _begin()
 
 
 cdef int follow(type base, object names) except -1:
-    """Classes that derive from `base` are also read again when one of these names has changed."""
+    """Has classes that derive from `base` read again also when one of these names has changed."""
     global _extra_base, _all_names
     _extra_base = base
     _all_names = (*_NAMES, *(name for name in names if name not in _places))
@@ -129,7 +129,7 @@ cdef int follow(type base, object names) except -1:
 
 
 cdef int _find_roles(tuple mro) except -1:
-    """Remembers the engine's own classes among these, by the roles that they name."""
+    """Remembers those of these classes that are the engine's own, by their roles."""
     global _unknown_roles, _base, _usual, _buffered_writable, _outbox, _outbox_buffer
     for kind in mro:
         role = cyn_type_dict(<type> kind).get(_ROLE)
@@ -148,12 +148,12 @@ cdef int _find_roles(tuple mro) except -1:
 
 
 cdef type class_of_role(str role):
-    """Returns the engine's class with that role, or None if no class that derives from it was read yet."""
+    """Returns the engine's class with that role, or None before a class that derives from it was read."""
     return _roles[role]
 
 
 cdef unsigned long revision() noexcept:
-    """Counts how often a class that was read before has changed."""
+    """Returns a count that grows whenever the flags of a class have changed."""
     return _revision
 
 
@@ -166,21 +166,23 @@ cdef bint _is_default(object method, object usual):
 
 
 cdef object _plain(object method):
-    """Returns the method if it may be called with the channel as its argument, without a look-up; else None."""
+    """Returns the method if it is a plain function, which is called without a look-up; else None."""
     return method if type(method) is FunctionType else None
 
 
 cdef class Traits:
+    """What one class of channels defines of its own, as flags, with the functions that are called most often."""
+
     def __dealloc__(self):
         free(self.versions)
 
     cdef int read_class(self) except -1:
-        """Makes the flags from what `read_names` has found. Descriptors but functions are looked up at each call."""
+        """Sets the flags and functions from what `read_names` has found."""
         cdef unsigned flags = 0
         cdef Py_ssize_t at
         cdef list found = self.found
         cdef Traits base = self.base
-        if base is not None:  # the class has nothing of its own
+        if base is not None:  # the class inherits everything
             self.flags = base.flags
             self.readable, self.writable = base.readable, base.writable
             self.handle_read, self.handle_write = base.handle_read, base.handle_write
@@ -213,7 +215,10 @@ cdef class Traits:
         return 0
 
     cdef int read_names(self) except -1:
-        """Remembers what the class and its bases have under the names that matter. What the next base has is known."""
+        """Remembers what the class and its bases have under the names that matter.
+
+        If the next base was read already, what it has is taken over.
+        """
         cdef type kind = self.kind
         cdef Py_ssize_t at
         cdef Traits base = None
@@ -250,7 +255,7 @@ cdef class Traits:
         return self.note_version()
 
     cdef int take_base(self, Traits base) except -1:
-        """Takes over what the base has, but for the few names that are in the class's own dict."""
+        """Takes over what the base has, except for names in the class's own dict."""
         cdef dict own = cyn_type_dict(self.kind)
         cdef list held = base.nothing
         self.found = base.found
@@ -273,7 +278,7 @@ cdef class Traits:
         return 0
 
     cdef bint is_same(self) except -1:
-        """Returns True if the class has still what was read; then `is_current` is True until the next change."""
+        """Returns True if the class still has what was read. Then `is_current` is True until the next change."""
         cdef Py_ssize_t at
         cdef uint64_t version
         if <void *> self.mro is not cyn_type_mro(self.kind):
@@ -290,16 +295,16 @@ cdef class Traits:
 
     cdef int read(self) except -1:
         try:
-            self.read_names()  # first: what changes while the class is read is noticed at the next check
+            self.read_names()  # notes the versions first, so that a change during the rest is noticed later
             self.read_class()
-        except BaseException:  # a metaclass may raise; the class is read again at its next use
+        except BaseException:  # a metaclass may raise: the class is read again at its next use
             self.mro = None
             self.version = self.epoch = 0
             raise
         return 0
 
     cdef int check(self) except -1:
-        """Reads the class again if what matters of it has changed."""
+        """Reads the class again if one of the names that matter has changed."""
         global _revision
         cdef unsigned before = self.flags
         if not is_current(self) and not self.is_same():
@@ -310,7 +315,7 @@ cdef class Traits:
 
 
 cdef bint _is_computed(object attribute):
-    """Returns True if the attribute may change without an assignment. A slot may not."""
+    """Returns True if the attribute is computed, so that it may change without an assignment. A slot is not."""
     return hasattr(type(attribute), "__get__") and type(attribute) is not MemberDescriptorType
 
 
@@ -322,12 +327,12 @@ cdef object _raw(type kind, str name):
 
 
 cdef Traits traits_of(type kind):
-    """The traits of a class, kept in the class itself so that they live as long as it does."""
+    """Returns the traits of a class. They are kept in the class itself, and live as long as it does."""
     cdef bint open_to_change = (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE
     cdef dict own = cyn_type_dict(kind)
     cdef object kept = own.get(_ATTRIBUTE) if open_to_change else _of_extension_types.get(kind)
     cdef Traits traits
-    if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # of a copied __dict__
+    if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # they came with a copy of another __dict__
         traits = Traits.__new__(Traits)
         traits.kind = kind
         if not open_to_change:
@@ -335,7 +340,7 @@ cdef Traits traits_of(type kind):
         elif CYN_FREE_THREADS:
             setattr(kind, _ATTRIBUTE, traits)
         else:
-            own[_ATTRIBUTE] = traits  # not through setattr: no other name changes, so Python's caches stay valid
+            own[_ATTRIBUTE] = traits  # setattr would make Python's caches of the class invalid for nothing
         traits.read()
         return traits
     traits = <Traits> kept
@@ -344,7 +349,7 @@ cdef Traits traits_of(type kind):
 
 
 cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept:
-    """Returns the class's `flags` with those of the handlers in `own`, which has a bit for each of `OWN_NAMES`."""
+    """Returns the flags of a class with those of what an instance carries: `own` has a bit for each of OWN_NAMES."""
     cdef int at
     for at in range(_OWN_COUNT):
         if own >> at & 1:

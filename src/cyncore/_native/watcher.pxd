@@ -3,37 +3,37 @@ from .registry cimport Registry
 from .traits cimport Traits
 
 cdef enum:
-    # Its life, as the attributes of these names show it
+    # The state of the connection, as the attributes of these names show it
     CONNECTED = 1 << 0
     ACCEPTING = 1 << 1
     CONNECTING = 1 << 2
     CLOSING = 1 << 3
     # Brakes: read events are not wanted, whatever the predicates answer
     PAUSED = 1 << 4          # pause_reading was called
-    MUTED = 1 << 5           # the class handles no read events: it got one, and nobody took what came
-    BACKED_OFF = 1 << 6      # a listener that ran out of descriptors waits
-    HELD = 1 << 7            # hung up, with bytes unread that are not wanted now: out of the poller
+    MUTED = 1 << 5           # a read event came, and the class handles none: input waits until somebody reads
+    BACKED_OFF = 1 << 6      # a listener ran out of descriptors and accepts again after a pause
+    HELD = 1 << 7            # hung up while reading is not wanted and input waits: out of the poller till then
     BRAKES = PAUSED | MUTED | BACKED_OFF
-    # Its nature
-    DIRECT = 1 << 8          # its socket is exactly a plain one: system calls in place of its methods
-    INSTANCE = 1 << 9        # the instance may have handlers of its own
-    OWN_STEPS = 1 << 10      # the instance has a set_socket or add_channel of its own
-    FOREIGN = 1 << 11        # it stands for an object that is no Channel
+    # What it is, and what it carries
+    DIRECT = 1 << 8          # its socket is a plain one: the engine makes the system calls itself
+    INSTANCE = 1 << 9        # the instance itself carries handlers or predicates
+    OWN_STEPS = 1 << 10      # the instance itself carries set_socket or add_channel
+    FOREIGN = 1 << 11        # it is a Foreign, which stands for another object
     NAMELESS = 1 << 12       # it was added without a descriptor: it is in a map under None
-    # Lists of the loop that it is in; `polled_index` tells of one more
+    # The lists of the loop that it is in; for `polled` see `polled_index`
     DIRTY = 1 << 13
     RECENT = 1 << 14
-    # The call that is in progress, or that was the last
+    # The call in progress, or the last one
     ASKING = 1 << 15         # its predicates are being called
-    LEAVING = 1 << 16        # it is being closed: nobody need be told what fails now
+    LEAVING = 1 << 16        # it is being closed: errors of its last output are not reported
     RECV_EAGAIN = 1 << 17    # recv has just met EAGAIN
     ACCEPT_EMFILE = 1 << 18  # accept has just run out of descriptors
     PENDING = 1 << 19        # a read event for bytes that the socket object holds is queued
-    PENDING_LATER = 1 << 20  # the same, once reading is wanted
+    PENDING_LATER = 1 << 20  # there are such bytes, and the event is queued when reading is wanted
     # Its output
     OUTPUT = 1 << 21         # a buffered channel has something to send
     FLUSH_QUEUED = 1 << 22   # it has output that the loop sends before it waits next
-    CROSS_THREAD = 1 << 23   # other threads have pushed what the loop's has not seen
+    CROSS_THREAD = 1 << 23   # other threads have pushed items that the loop's thread has not queued yet
     UNSENT = FLUSH_QUEUED | CROSS_THREAD
 
 
@@ -43,21 +43,21 @@ cdef extern from *:
 
 
 cdef class Watcher(Root):
-    # What every event needs comes first, behind the object's own header: 64 bytes with it.
+    # The fields down to `key_fd` are read for every event. With the object's header they take 64 bytes, a cache line.
     cdef Registry loop
     cdef Traits traits
     cdef object sock                  # the socket, or what stands for one, or None
     cdef unsigned flags
-    cdef unsigned defines             # flags of `traits`: what it or its class defines
-    cdef int polled_index             # its place in loop.polled, -1: not there
-    cdef int key_fd                   # its key in the loop's map, -1: in none
-    cdef int fileno                   # its own descriptor, -1: none
-    cdef int dirty_index              # its place in loop.dirty, or in the part of that which is being asked
-    cdef unsigned answers             # of its predicates, when they were asked last
-    cdef unsigned own                 # which of traits.OWN_NAMES it carries itself
-    cdef unsigned polled_run          # loop.runs when they were asked last
+    cdef unsigned defines             # flags of traits.pxd: what its class, or it itself, defines
+    cdef int polled_index             # its place in loop.polled; -1: it is not polled
+    cdef int key_fd                   # its key in the loop's map; -1: it is in no loop
+    cdef int fileno                   # its own descriptor; -1: it has none
+    cdef int dirty_index              # its place in loop.dirty, or in loop.asking
+    cdef unsigned answers             # what its predicates answered last: a mask
+    cdef unsigned own                 # bits: which of traits.OWN_NAMES it carries itself
+    cdef unsigned polled_run          # loop.runs when its predicates were asked last
     cdef int recent_index             # its place in loop.recent
-    cdef unsigned idle_passes         # how often it was asked as one of those, and answered as before
+    cdef unsigned idle_passes         # how often in a row, while recent, it was asked and gave the same answer
 
     cdef int enter(self, Registry loop, int fd) except -1
     cdef int leave_loop(self) except -1
@@ -97,7 +97,7 @@ cdef class Foreign(Watcher):
 
 
 cdef frozenset DISCONNECTED  # errnos of a connection that is lost
-cdef unsigned RECENT_PASSES   # that a watcher stays among the recent ones, without an event or another answer
+cdef unsigned RECENT_PASSES   # passes after which a watcher with no event and no new answer is not recent any more
 cdef tuple EXITS             # the exceptions that leave the loop
 
 cdef int detach(Registry loop, int fd) except -1

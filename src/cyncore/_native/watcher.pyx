@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Watcher: who owns a descriptor of a loop. What it wants of the kernel, and which lists of the loop it is in.
+"""Watcher: the owner of a descriptor in a loop. It has an interest, and is in some of the lists of the loop.
 
 Facts that shape it:
-- A watcher knows its loop, a loop its map, and the map its channels: a cycle that the collector sees.
-- Predicates are the program's code: they may close channels, add some, or run the loop. Whoever walks a list of the
-  loop walks it by index, and a watcher that leaves meanwhile leaves a gap. All that changes those lists is in here.
-- `Channel` is a watcher with a socket. What else a program puts into its map has a `Foreign` one.
+- A watcher refers to its loop, the loop to its map, and the map to its channels. The garbage collector can see and free
+  this cycle.
+- Predicates are the program's code: they may close channels, add some, or run the loop. So the lists of the loop are
+  walked by index, and a watcher that leaves during a walk leaves a gap. Only this module changes those lists.
+- `Channel` is a watcher with a socket. Any other object in the map is served by a `Foreign`.
 """
 
 from libc.errno cimport errno
@@ -22,15 +23,19 @@ from .. import _rules
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
-cdef Py_ssize_t RECENT_MOST = 64       # watchers that are asked before all others
-RECENT_PASSES = 100                    # times that one of them is asked without another answer, before it leaves
+cdef Py_ssize_t RECENT_MOST = 64       # how many watchers may be recent at once
+RECENT_PASSES = 100                    # a recent watcher that gave the same answer so often is recent no more
 
 DISCONNECTED = _rules.DISCONNECTED
 EXITS = _rules.EXITS
 
 
 cdef class Watcher(Root):
-    """The owner of a descriptor, to which its events go. It calls the methods of a dispatcher on its `subject`."""
+    """The owner of a descriptor in a loop: what the poller's events are delivered to.
+
+    It joins and leaves the loop and its lists, tells the poller its interest, and calls handlers and predicates of its
+    `subject`. It relies on `Registry`, which keeps the lists, and on `Traits`, which knows what the class defines.
+    """
 
     def __cinit__(self):
         self.key_fd = self.fileno = -1
@@ -49,7 +54,7 @@ cdef class Watcher(Root):
         self.key_fd = fd
         self.answers = 0
         self.polled_run = loop.runs - 1
-        if before is not self:  # events that an earlier loop has queued do not come any more
+        if before is not self:  # an event that an earlier loop has queued does not come any more
             if self.flags & PENDING:
                 self.flags |= PENDING_LATER
             self.flags &= ~(BACKED_OFF | PENDING | RECV_EAGAIN | ACCEPT_EMFILE)
@@ -59,7 +64,7 @@ cdef class Watcher(Root):
         try:
             self.classify()
             return self.interest_changed()
-        except BaseException:  # all or nothing: the caller is told
+        except BaseException:  # a watcher that could not join is in no loop
             detach(loop, fd)
             raise
 
@@ -83,7 +88,7 @@ cdef class Watcher(Root):
         loop.check("add_channel")
         loop.check_fork()
         if self.its_socket() is None or (self.flags & DIRECT and fileno_of(self.sock) != fd):
-            if cyn_fcntl(fd, F_GETFD) < 0:  # an object that is no socket may have any number
+            if cyn_fcntl(fd, F_GETFD) < 0:  # a foreign object may name any number
                 raise failure(errno, f"{self!r} fd {fd} cannot be added")
         if self.key_fd >= 0 and self.key_fd != fd:
             if loop.map.get(self.key_fd) is self:
@@ -128,15 +133,15 @@ cdef class Watcher(Root):
             last.polled_index = self.polled_index
             loop.polled.pop()
             if loop.sweep_left > 0:
-                loop.sweep_left = len(loop.polled)  # the last one may have come to a place behind the cursor
+                loop.sweep_left = len(loop.polled)  # the last one may have moved behind the sweep's place
         self.polled_index = -1
         return 0
 
     cdef int dirty_add(self) except -1:
-        """Has it asked before the next wait. A wait in progress goes on, as it did on the old loop."""
+        """Puts it on the dirty list, to be asked before the next wait. A wait in progress goes on."""
         cdef Registry loop = self.loop
         if CYN_FREE_THREADS and loop.owner_thread != PyThread_get_thread_ident() and loop.depth:
-            return 0  # nothing guards the list there; a thread that wakes the loop has the recent channels asked
+            return 0  # no lock guards the list; after a wake the recent channels are asked
         loop.dirty.append(self)
         self.dirty_index = <int> len(loop.dirty) - 1
         self.flags |= DIRTY
@@ -145,7 +150,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int dirty_remove(self) except -1:
-        """Takes it off the list at once: if only other code polls the map, no tick would ever drop it."""
+        """Takes it off the dirty list at once. There may be no tick to do so: other code may poll the map."""
         cdef Registry loop = self.loop
         cdef Py_ssize_t at = self.dirty_index
         self.flags &= ~DIRTY
@@ -159,7 +164,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int recent_add(self) except -1:
-        """Puts it among the recent ones, after an event, an assignment or another answer."""
+        """Makes it recent, after an event, an assignment or a new answer."""
         cdef Registry loop = self.loop
         cdef Watcher other
         cdef int _tries
@@ -173,7 +178,7 @@ cdef class Watcher(Root):
             return 0
         if loop.asking_recent:
             return 0
-        for _tries in range(4):  # in the place of one that had nothing to say when it was asked last
+        for _tries in range(4):  # the list is full: takes the place of one that gave no new answer lately
             loop.recent_next = (loop.recent_next + 1) % <int> len(loop.recent)
             other = <Watcher> loop.recent[loop.recent_next]
             if other.idle_passes:
@@ -188,7 +193,7 @@ cdef class Watcher(Root):
         cdef Registry loop = self.loop
         cdef Watcher last
         self.flags &= ~RECENT
-        if loop.asking_recent:  # somebody walks over the list
+        if loop.asking_recent:  # the list is being walked: leave a gap
             loop.recent[self.recent_index] = None
             loop.recent_gaps = True
             return 0
@@ -208,7 +213,7 @@ cdef class Watcher(Root):
         return self.sock
 
     cdef unsigned ask(self) except? 0xFFFFFFFF:
-        """Asks the predicates, and returns their answers, which are the mask that is wanted. Raises what they raise."""
+        """Calls the predicates, and returns their answers as a mask. Raises what they raise."""
         subject = self.subject()
         cdef unsigned answers = 0
         if subject.readable():
@@ -218,11 +223,11 @@ cdef class Watcher(Root):
         return answers
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:
-        """Returns the mask that is wanted now, by the last answers of the predicates."""
+        """Returns the mask that it wants now, by the last answers of its predicates."""
         return self.answers
 
     cdef int arm(self) except -1:
-        """Tells the poller what is wanted. It makes no system call."""
+        """Gives the poller its interest. The kernel gets it with the next `apply`."""
         cdef Registry loop = self.loop
         cdef unsigned wanted
         if loop is None:
@@ -237,7 +242,7 @@ cdef class Watcher(Root):
             self.flags &= ~PENDING_LATER
             self.deliver_pending()
         if self.loop is not loop:
-            return 0  # code of the program was called on the way, and has closed it
+            return 0  # code of the program, such as pending() of its socket, has closed it
         return loop.want(self.key_fd, wanted)
 
     cdef int answered(self, unsigned answers) except -1:
@@ -245,13 +250,13 @@ cdef class Watcher(Root):
         return self.arm()
 
     cdef int ask_soon(self) except -1:
-        """Has it asked before the next wait, and ends a wait that is in progress."""
+        """Puts it on the dirty list, to be asked before the next wait, and ends a wait that is in progress."""
         if not self.flags & DIRTY:
             self.dirty_add()
         return self.loop.changed()
 
     cdef int interest_changed(self) except -1:
-        """Called when its state has changed: tells the poller at once, or has the predicates asked first."""
+        """Called when its state has changed. Gives the poller its interest, after its predicates if it has any."""
         if self.loop is not None and self.polled_index >= 0:
             return self.ask_soon()
         return self.arm()
@@ -279,7 +284,7 @@ cdef class Watcher(Root):
         return 0
 
     cdef int failed(self, object error) except -1:
-        """Called with what a handler raised, while that is being handled."""
+        """Called in an except clause with what a handler raised: calls handle_close or handle_error, or ignores it."""
         if isinstance(error, OSError):
             if self.flags & ACCEPT_EMFILE:
                 return 0  # out of descriptors: the listener has backed off
@@ -289,10 +294,10 @@ cdef class Watcher(Root):
                 return self.on_close()
         return self.on_error()
 
-    # A TLS socket may hold bytes that it has read from the kernel already. No event tells of them.
+    # A TLS socket may hold bytes that it has read from the kernel already. The kernel reports no event for those.
 
     cdef int pending(self) except -1:
-        """Returns how many bytes the socket object has read and not given out yet."""
+        """Returns how many bytes the socket object has read from the kernel and recv has not returned yet."""
         pending = getattr(self.its_socket(), "pending", None)
         if not callable(pending):
             return 0
@@ -313,7 +318,7 @@ def _read_pending(Watcher watcher, sock):
     if loop is None or watcher.its_socket() is not sock:
         return
     if not watcher.interest() & CYN_READ:
-        watcher.flags |= PENDING_LATER  # arm() comes back to it when reading is wanted
+        watcher.flags |= PENDING_LATER  # arm() queues the event when reading is wanted
         return
     watcher.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
     try:
@@ -329,7 +334,7 @@ def _read_pending(Watcher watcher, sock):
 
 
 cdef class Foreign(Watcher):
-    """Stands in the loop for an object that is not a Channel, or for one under a second descriptor."""
+    """The watcher of an object in the map that is not a `Channel`, or of a channel under a second descriptor."""
 
     def __repr__(self):
         return repr(self.target)
@@ -354,7 +359,7 @@ cdef int take_out(Registry loop, int fd) except -1:
 
 
 cdef int close_polled(Registry loop) except -1:
-    """Closes the gaps that watchers left which went during a sweep."""
+    """Closes the gaps in `polled` that watchers left when they went during a sweep."""
     cdef Py_ssize_t at
     if loop.polled_gaps:
         loop.polled = [watcher for watcher in loop.polled if watcher is not None]
@@ -362,12 +367,12 @@ cdef int close_polled(Registry loop) except -1:
         for at in range(len(loop.polled)):
             (<Watcher> loop.polled[at]).polled_index = <int> at
         if loop.sweep_left > 0:
-            loop.sweep_left = len(loop.polled)  # places have changed, so the sweep makes a whole round from here
+            loop.sweep_left = len(loop.polled)  # places have changed, so the sweep makes a whole round
     return 0
 
 
 cdef int close_recent(Registry loop) except -1:
-    """Drops the watchers that have left, and those that were idle for long."""
+    """Takes the gaps and the watchers that were idle for long out of `recent`."""
     cdef Watcher watcher
     cdef list kept = [
         entry for entry in loop.recent if entry is not None and (<Watcher> entry).idle_passes <= RECENT_PASSES
