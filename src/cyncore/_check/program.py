@@ -190,7 +190,7 @@ class Program:
         return self._look_up(one)[0]
 
     def kind(self, one: Class) -> str:
-        """Which of the old classes it derives from, the most able one; '' for no channel."""
+        """The class of asyncore, asynchat or smtpd that it derives from, of several the most special; '' for none."""
         return self._look_up(one)[1]
 
     def is_whole(self, one: Class) -> bool:

@@ -221,7 +221,7 @@ class Channel(Root):
 
     @default
     def handle_read_event(self) -> None:
-        """Calls `handle_accept`, or `handle_connect_event` where a connect has ended, and `handle_read`."""
+        """Called when the socket is readable: a listener accepts, others end a connect and call `handle_read`."""
         if self.accepting:
             self._accept_burst()
         elif self._connect_ended():

@@ -503,6 +503,7 @@ class Loop(Registry):
         return True
 
     def _call_handlers(self, slot: Slot, ready: int) -> bool:
+        """Calls the handlers for one event, and handle_close after a hang-up. Returns False if it was not wanted."""
         obj = slot.obj
         if ready & NVAL:
             obj.handle_close()

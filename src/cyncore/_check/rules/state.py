@@ -62,6 +62,7 @@ def _init(channel: Channel, report: Report) -> None:
 
 
 def _tls(channel: Channel, function: Function, report: Report) -> None:
+    """CYN202: a call of ``wrap_socket``. CYN203: a handshake in a loop, or on a socket that blocks."""
     label = f"{channel.cls.name}.{function.name}()"
     for call in calls(function):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""

@@ -258,6 +258,7 @@ class _Threads:
         return dotted(node).rpartition(".")[2] in self.groups or self._is_map(node)
 
     def _is_map(self, node: ast.expr) -> bool:
+        """Is it ``socket_map``, by whatever name the file has imported it?"""
         return self.program.old_name(dotted(node), self.module) == "asyncore.socket_map"
 
     def _is_of_channels(self, owner: ast.expr) -> bool:
