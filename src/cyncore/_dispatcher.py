@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from types import TracebackType
 
-from ._engine import Channel, OutboxChannel, socket_map
+from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ class dispatcher(Channel):
     """
 
     __module__ = "cyncore"  # where users find it, and a pickle looks for it
-    _cyncore_role = "dispatcher"  # what the engine knows this class by
 
     debug = False
     ignore_log_types = frozenset({"warning"})
@@ -259,6 +258,9 @@ class dispatcher(Channel):
         """Prints ``type: message``, unless ``type`` is in `ignore_log_types`."""
         if type not in self.ignore_log_types:
             print(f"{type}: {message}")
+
+
+set_dispatcher(dispatcher)
 
 
 class dispatcher_with_send(OutboxChannel, dispatcher):

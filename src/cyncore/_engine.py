@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._native.calls import Handle, TimerHandle
     from ._native.channel import BufferedChannel, Channel
     from ._native.loop import BACKENDS, Loop, socket_map
-    from ._native.outbox import OutboxChannel
+    from ._native.outbox import OutboxChannel, set_dispatcher
 
     native = True
     fallback_reason: str | None = None
@@ -25,7 +25,7 @@ elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._python.calls import Handle, TimerHandle
     from ._python.channel import BufferedChannel, Channel
     from ._python.loop import BACKENDS, Loop, socket_map
-    from ._python.outbox import OutboxChannel
+    from ._python.outbox import OutboxChannel, set_dispatcher
 
     native = False
     fallback_reason = "CYNCORE_BACKEND asks for it"
@@ -34,7 +34,7 @@ else:
         from ._native.calls import Handle, TimerHandle
         from ._native.channel import BufferedChannel, Channel
         from ._native.loop import BACKENDS, Loop, socket_map
-        from ._native.outbox import OutboxChannel
+        from ._native.outbox import OutboxChannel, set_dispatcher
 
         native = True
         fallback_reason = None
@@ -46,7 +46,7 @@ else:
         from ._python.calls import Handle, TimerHandle
         from ._python.channel import BufferedChannel, Channel
         from ._python.loop import BACKENDS, Loop, socket_map
-        from ._python.outbox import OutboxChannel
+        from ._python.outbox import OutboxChannel, set_dispatcher
 
         native = False
 
@@ -61,5 +61,6 @@ __all__ = [
     "TimerHandle",
     "fallback_reason",
     "native",
+    "set_dispatcher",
     "socket_map",
 ]

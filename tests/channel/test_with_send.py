@@ -14,6 +14,7 @@ import pytest
 
 from cyncore import Loop, asynchat, asyncore, dispatcher, dispatcher_with_send
 from tests.support.peers import Peers, poll_until
+from tests.support.script import run_script
 
 
 class Sender(asyncore.dispatcher_with_send):
@@ -399,3 +400,48 @@ def test_send_on_a_closed_channel_calls_handle_close_and_raises_nothing(loop: Lo
     channel.close()
     assert not channel.send(b"data")
     assert channel.closed == 1
+
+
+# Whose `send` it calls: that of `dispatcher`, whatever else a program has made of that class
+
+SENDS = """
+near, far = socket.socketpair()
+channel = asyncore.dispatcher_with_send(near, {})
+channel.send(b"data")
+far.settimeout(0.2)
+try:
+    print(far.recv(9).decode())
+except TimeoutError:
+    print("nothing")
+channel.close()
+far.close()
+"""
+COPIES = """
+left_out = ("__dict__", "__weakref__")
+members = {name: value for name, value in vars(asyncore.dispatcher).items() if name not in left_out}
+members["send"] = lambda self, data: len(data)
+near, far = socket.socketpair()
+type("Copy", asyncore.dispatcher.__bases__, members)(near, {}).close()
+far.close()
+"""
+REPLACES = "asyncore.dispatcher.send = lambda self, data: len(data)\n"
+
+
+def printed_by(*parts: str) -> list[str]:
+    return run_script("import socket\nfrom cyncore import asyncore\n" + "".join(parts)).split()
+
+
+def test_class_made_from_a_copy_of_dispatcher_is_not_taken_for_it() -> None:
+    assert printed_by(COPIES, SENDS) == ["data"]
+
+
+def test_send_that_a_program_has_put_into_dispatcher_is_called_from_the_first_time_on() -> None:
+    assert printed_by(REPLACES, SENDS) == ["nothing"]
+
+
+def test_send_put_into_dispatcher_later_is_called() -> None:
+    assert printed_by(SENDS, REPLACES, SENDS) == ["data", "nothing"]
+
+
+def test_class_made_from_a_copy_does_not_hide_a_send_put_into_dispatcher_later() -> None:
+    assert printed_by(COPIES, REPLACES, SENDS) == ["nothing"]

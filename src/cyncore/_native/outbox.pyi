@@ -2,6 +2,8 @@ from typing import Any
 
 from .channel import BufferedChannel
 
+def set_dispatcher(kind: type) -> None: ...
+
 class OutboxChannel(BufferedChannel):
     debug: bool
     out_buffer: bytes

@@ -17,7 +17,7 @@ from .channel cimport BufferedChannel, Channel
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .internals cimport cyn_type_version
 from .plain_socket cimport fileno_of
-from .traits cimport OWN_OUT, class_of_role, traits_of
+from .traits cimport OWN_OUT, traits_of
 from .watcher cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
 from .. import _rules
@@ -30,13 +30,16 @@ cdef unsigned _version = 0      # version of that class when its `send` was read
 cdef bint _is_channels = False  # true if that `send` is Channel's
 
 
+def set_dispatcher(kind):
+    """Sets the class whose `send` an OutboxChannel calls: `dispatcher`, which is built on this module."""
+    global _dispatcher, _version
+    _dispatcher = kind
+    _version = 0
+
+
 cdef bint _sends_itself() except -1:
     """Returns True if ``dispatcher.send`` is Channel's. A program may have replaced it."""
-    global _dispatcher, _version, _is_channels
-    if _dispatcher is None:
-        _dispatcher = class_of_role("dispatcher")
-        if _dispatcher is None:
-            return True  # no class that derives from it was read yet
+    global _version, _is_channels
     if _version == 0 or _version != cyn_type_version(_dispatcher):
         _is_channels = _dispatcher.send is Channel.send
         _version = cyn_type_version(_dispatcher)

@@ -56,7 +56,6 @@ cdef inline bint is_current(Traits traits) noexcept:
 
 
 cdef Traits traits_of(type kind)
-cdef type class_of_role(str role)
 cdef int follow(type base, object names) except -1
 cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept
 cdef unsigned long revision() noexcept

@@ -55,7 +55,7 @@ cdef int _class_changes(cyn_dict_event event, PyObject *dict, PyObject *key, PyO
 # A class is compared with the engine's own classes. Those build on this module, so it cannot name them. Each has an
 # attribute that says its role, by which it is found among the bases of a class that is read.
 cdef str _ROLE = "_cyncore_role"
-cdef dict _roles = {"channel": None, "buffered": None, "outbox": None, "dispatcher": None}
+cdef dict _roles = {"channel": None, "buffered": None, "outbox": None}
 cdef int _unknown_roles = len(_roles)
 cdef type _base = None                # the class with the role "channel"
 cdef list _usual                      # what it has under each of _NAMES
@@ -132,6 +132,8 @@ cdef int _find_roles(tuple mro) except -1:
     """Remembers those of these classes that are the engine's own, by their roles."""
     global _unknown_roles, _base, _usual, _buffered_writable, _outbox, _outbox_buffer
     for kind in mro:
+        if (<PyTypeObject *> kind).tp_flags & Py_TPFLAGS_HEAPTYPE:
+            continue  # a class of the program's, which may be made from a copy of ours
         role = cyn_type_dict(<type> kind).get(_ROLE)
         if type(role) is str and _roles.get(role, role) is None:
             _roles[role] = kind
@@ -145,11 +147,6 @@ cdef int _find_roles(tuple mro) except -1:
                 _outbox = kind
                 _outbox_buffer = _raw(kind, "out_buffer")
     return 0
-
-
-cdef type class_of_role(str role):
-    """Returns the engine's class with that role, or None before a class that derives from it was read."""
-    return _roles[role]
 
 
 cdef unsigned long revision() noexcept:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .._rules import CHUNK
 from .channel import BufferedChannel
 
+_dispatcher: Any = None
 
-def _dispatcher_of(kind: type) -> Any:
-    """The class whose `send` sends: `dispatcher`, which says so of itself, as it is built on this module."""
-    return next((base for base in kind.__mro__ if vars(base).get("_cyncore_role") == "dispatcher"), BufferedChannel)
+
+def set_dispatcher(kind: type) -> None:
+    """Sets the class whose `send` an OutboxChannel calls: `dispatcher`, which is built on this module."""
+    global _dispatcher
+    _dispatcher = kind
 
 
 class OutboxChannel(BufferedChannel):
@@ -59,7 +62,7 @@ class OutboxChannel(BufferedChannel):
     def initiate_send(self) -> None:
         """Sends what the socket takes now."""
         if self._has_own_buffer():
-            count = _dispatcher_of(type(self)).send(self, self._own_buffer()[:CHUNK])
+            count = _dispatcher.send(self, self._own_buffer()[:CHUNK])
             self.out_buffer = self._own_buffer()[count:]
             return
         out = self._out
@@ -67,7 +70,7 @@ class OutboxChannel(BufferedChannel):
             chunk = bytes(whole[:CHUNK])
         sent = 0
         try:
-            sent = _dispatcher_of(type(self)).send(self, chunk)
+            sent = _dispatcher.send(self, chunk)
         finally:  # what a socket that failed did not take is sent when there is room
             if out is self._out:  # handle_close, called by send, may have given us another buffer
                 # Removing from the front of a bytearray only moves its start, so the whole stays linear.
