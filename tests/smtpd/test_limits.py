@@ -318,6 +318,11 @@ def test_limit_that_cannot_be_meant_is_refused(option: str, value: float) -> Non
     assert not asyncore.socket_map
 
 
+def test_timeout_that_no_clock_can_count_is_refused_with_the_most_that_it_may_be() -> None:
+    with pytest.raises(ValueError, match="command_timeout must be above zero and at most 1,000,000,000 seconds"):
+        smtpd.SMTPServer(("127.0.0.1", 0), None, command_timeout=1e10, map={})
+
+
 def test_option_that_is_not_there_is_refused() -> None:
     with pytest.raises(TypeError, match="idle_time"):
         smtpd.SMTPServer(("127.0.0.1", 0), None, idle_time=1)

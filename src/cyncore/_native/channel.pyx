@@ -256,6 +256,7 @@ cdef class Channel(Endpoint):
         return Channel.send_some(self, data)
 
     cdef object send_some(self, object data):
+        """Sends once, and returns how many bytes the socket took. 0: it has no room, or the connection is lost."""
         cdef Py_buffer view
         cdef Py_ssize_t sent = -1
         cdef int fd, error
@@ -280,6 +281,7 @@ cdef class Channel(Endpoint):
                     return 0
                 if error != EAGAIN and error != EINTR:
                     raise OSError(error, os.strerror(error))
+                # A socket with a time-out waits for room, which its own method does.
         try:
             return self.method_of_socket("send")(data)
         except OSError as failure:

@@ -540,11 +540,12 @@ cdef class Endpoint(Watcher):
         return 0
 
     cdef int flush_leaving(self) except -1:
+        """Flushes before the channel is closed. LEAVING keeps the flush from calling handle_close."""
         self.flags |= LEAVING
         try:
             self.flush(False)
         except Exception:  # a producer may raise anything, which does not keep the channel from being closed
-            self.flags &= ~LEAVING
+            self.flags &= ~LEAVING  # handle_error runs as it does for any other error
             self.handle_error()
         finally:
             self.flags &= ~LEAVING

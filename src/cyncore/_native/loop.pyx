@@ -259,7 +259,7 @@ cdef class Loop(Dispatch):
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
             return 0
-        self.take_stop()  # an earlier stop is meant for `run`, and does not shorten this tick
+        self.take_stop()  # an earlier stop is meant for `run`; its wake-up ends the wait of this tick all the same
         try:
             delivered = self.tick(limit, True, 0)
             if self.hosted:

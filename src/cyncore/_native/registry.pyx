@@ -94,6 +94,7 @@ def _forget_registry(reference):
 
 
 cdef Registry registry_of(object map):
+    """Returns the registry that serves ``map``, or None; `registry_for` makes one."""
     global _last
     cdef Registry found
     if _last is not NULL and (<Registry> _last).map is map and not CYN_FREE_THREADS:

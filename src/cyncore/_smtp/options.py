@@ -80,10 +80,11 @@ def connections_of(server: ServerOptions) -> Connections:
 
 
 def _check(name: str, value: Any) -> None:
+    """ValueError if the option ``name`` cannot have that value."""
     if name == "tls_context":
         if getattr(getattr(value, "protocol", None), "name", "") == "PROTOCOL_TLS_CLIENT":
             raise ValueError("tls_context is for clients: PROTOCOL_TLS_SERVER, or Purpose.CLIENT_AUTH, is for servers")
     elif value is not None and name.endswith("_timeout") and not 0 < value <= _LONGEST:
-        raise ValueError(f"{name} must be a number of seconds above zero, or None, not {value!r}")
+        raise ValueError(f"{name} must be above zero and at most {_LONGEST:,.0f} seconds, or None, not {value!r}")
     elif value is not None and name.startswith("max_") and not value > 0:
         raise ValueError(f"{name} must be above zero or None, not {value!r}")
