@@ -42,7 +42,19 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
 import sys
 
 from ._dispatcher import dispatcher, dispatcher_with_send
-from ._engine import BACKENDS, Channel, ExitNow, Handle, Loop, TimerHandle, fallback_reason, native, socket_map
+from ._engine import (
+    BACKENDS,
+    Channel,
+    ExitNow,
+    Handle,
+    Loop,
+    TimerHandle,
+    fallback_reason,
+    native,
+    set_network,
+    socket_map,
+)
+from ._rules import LimitExceeded
 from ._version import __version__
 
 __all__ = [
@@ -50,8 +62,13 @@ __all__ = [
     "Channel",
     "ExitNow",
     "Handle",
+    "Exactly",
     "InstallError",
+    "LimitExceeded",
+    "Lines",
     "Loop",
+    "Prefixed",
+    "Stream",
     "TimerHandle",
     "__version__",
     "dispatcher",
@@ -68,19 +85,39 @@ if TYPE_CHECKING:
     from . import asyncore as asyncore
     from . import smtpd as smtpd
     from . import wasyncore as wasyncore
+    from ._framing import Exactly as Exactly
+    from ._framing import Lines as Lines
+    from ._framing import Prefixed as Prefixed
     from ._install.error import InstallError as InstallError
     from ._install.names import install as install
+    from ._stream.stream import Stream as Stream
 else:
+    # What is imported when it is first asked for, so that nobody else pays for it: a name, and the module that has it.
+    _LATER = {
+        "Exactly": "_framing",
+        "InstallError": "_install.error",
+        "Lines": "_framing",
+        "Prefixed": "_framing",
+        "Stream": "_stream.stream",
+        "install": "_install.names",
+    }
 
     def __getattr__(name: str) -> object:
-        """The old modules, and what binds their names, are imported when asked for: nobody else pays for them."""
-        if name in ("InstallError", "install"):
-            from ._install.error import InstallError
-            from ._install.names import install
-
-            return install if name == "install" else InstallError
+        module = f"{__name__}.{_LATER.get(name, name)}"
+        if name in _LATER:
+            __import__(module)  # importlib is not loaded yet, and more than this needs
+            found = globals()[name] = getattr(sys.modules[module], name)
+            return found
         if name not in ("asynchat", "asyncore", "smtpd", "wasyncore"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = f"{__name__}.{name}"
-        __import__(module)  # importlib is not loaded yet, and more than this needs
+        __import__(module)
         return sys.modules[module]
+
+
+def _network(loop: Loop) -> object:
+    from ._net.network import Network
+
+    return Network(loop)
+
+
+set_network(_network)

@@ -16,16 +16,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._native.calls import Handle, TimerHandle
     from ._native.channel import BufferedChannel, Channel
-    from ._native.loop import BACKENDS, Loop, socket_map
+    from ._native.loop import BACKENDS, Loop, set_network, socket_map
     from ._native.outbox import OutboxChannel, set_dispatcher
+    from ._native.stream import StreamChannel
 
     native = True
     fallback_reason: str | None = None
 elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._python.calls import Handle, TimerHandle
     from ._python.channel import BufferedChannel, Channel
-    from ._python.loop import BACKENDS, Loop, socket_map
+    from ._python.loop import BACKENDS, Loop, set_network, socket_map
     from ._python.outbox import OutboxChannel, set_dispatcher
+    from ._python.stream import StreamChannel
 
     native = False
     fallback_reason = "CYNCORE_BACKEND asks for it"
@@ -33,8 +35,9 @@ else:
     try:
         from ._native.calls import Handle, TimerHandle
         from ._native.channel import BufferedChannel, Channel
-        from ._native.loop import BACKENDS, Loop, socket_map
+        from ._native.loop import BACKENDS, Loop, set_network, socket_map
         from ._native.outbox import OutboxChannel, set_dispatcher
+        from ._native.stream import StreamChannel
 
         native = True
         fallback_reason = None
@@ -45,8 +48,9 @@ else:
         fallback_reason = str(failure)
         from ._python.calls import Handle, TimerHandle
         from ._python.channel import BufferedChannel, Channel
-        from ._python.loop import BACKENDS, Loop, socket_map
+        from ._python.loop import BACKENDS, Loop, set_network, socket_map
         from ._python.outbox import OutboxChannel, set_dispatcher
+        from ._python.stream import StreamChannel
 
         native = False
 
@@ -58,9 +62,11 @@ __all__ = [
     "Handle",
     "Loop",
     "OutboxChannel",
+    "StreamChannel",
     "TimerHandle",
     "fallback_reason",
     "native",
     "set_dispatcher",
+    "set_network",
     "socket_map",
 ]

@@ -10,6 +10,8 @@ No function here looks up a name on a channel that the old modules do not have, 
 
 from __future__ import annotations
 
+from ._rules import LimitExceeded
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,10 +21,6 @@ else:
 
 MAX_PIECES = 64  # items of the queue that are sent in one call
 DROPPED = -1  # the size of a piece that is longer than `max_incoming`
-
-
-class LimitExceeded(Exception):
-    """A peer sends a line longer than `max_incoming`, or leaves more than `max_outgoing` bytes unread."""
 
 
 class Piece:

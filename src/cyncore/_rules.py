@@ -35,6 +35,10 @@ class ExitNow(Exception):
     """Raised by a handler or a callback to leave the loop."""
 
 
+class LimitExceeded(Exception):
+    """A peer sends more at once than it may, or leaves more unread than it may. The text says which limit it was."""
+
+
 EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
 """These leave the loop. Any other exception goes to the channel, or to the loop whose call raised it."""
 
@@ -112,6 +116,13 @@ def number(name: str, value: Any) -> float:
         return float(value)
     except OverflowError:  # an integer above or below all floats
         return float("inf") if value > 0 else -float("inf")
+
+
+def check_bytes(data: Any) -> bytes:
+    """``data`` as bytes that do not change. TypeError where it is no bytes, bytearray or memoryview."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"bytes, a bytearray or a memoryview can be sent, not {data!r}")
+    return data if type(data) is bytes else bytes(data)
 
 
 def rounds(count: Any) -> int:

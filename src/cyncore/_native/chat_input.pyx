@@ -23,7 +23,7 @@ from .internals cimport cyn_call_one, cyn_call_two, cyn_version_of_type
 from .traits cimport traits_of
 
 from .. import _plain_chat
-from .._plain_chat import LimitExceeded
+from .._rules import LimitExceeded
 
 cdef extern from "<string.h>":
     void *memmem(const void *data, size_t size, const void *wanted, size_t wanted_size)

@@ -264,7 +264,7 @@ class ChatChannel(BufferedChannel):
                 self.initiate_send()
         elif not self.__flush_queued:
             self.__flush_queued = True
-            loop._gather(self)
+            loop._gather(self, self.__flush_at_end)
 
     def __is_to_wait(self, item: Any) -> bool:
         """Returns True if what a handler pushes now waits for more output."""
@@ -353,7 +353,8 @@ class ChatChannel(BufferedChannel):
 
     def __flush_at_end(self) -> None:
         """Called by the loop at the end of a tick."""
-        self.__flush(TICK_END)
+        if self.__flush_queued:  # else it has left already
+            self.__flush(TICK_END)
 
     def __flush_leaving(self) -> None:
         """Does `__flush` for a channel that is being closed, so that errors of the socket are not reported."""

@@ -40,6 +40,7 @@ from .maps import NOT_OURS, SEND_NOW, SENT_LATER, loop_of, registry_of, socket_m
 from .poller import ERR, GONE, NVAL, POLLERS, PRI, READ, WRITE, Wake, gone_now
 from .registry import Registry
 from .slot import Slot, is_connecting, reads
+from .stream import StreamChannel
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "Loop", "socket_map"]
 
 BACKENDS: Final[tuple[str, ...]] = ("python", *POLLERS)  # "python": the best of the others
+
+
+_network: Any = None
+
+
+def set_network(make: Callable[[Any], Any]) -> None:
+    """Sets what makes the network of a loop: its servers and clients, which are built on this module."""
+    global _network
+    _network = make
 
 
 class Loop(Registry):
@@ -76,9 +86,11 @@ class Loop(Registry):
         self._turn = Turn()
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
         self._waits = 0
-        self._gathered: list[Any] = []  # channels with output to be sent before the next wait
+        self._gathered: list[tuple[Any, Callable[[], None]]] = []  # channels with output to be sent before the next wait
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
+        self.network: Any = None  # its servers and clients, made at their first use
+        self.resolver: Any = None
         self._waiting = False
         self._woken = False  # did something else than an event, or the time, end the last wait?
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
@@ -262,6 +274,29 @@ class Loop(Registry):
         self._check("call_at")
         return self._calls.add_timer(number("when", when), callback, args)
 
+    # Servers and clients, which are above the engine
+
+    def _services(self) -> Any:
+        if self.network is None:
+            self.network = _network(self)
+        return self.network
+
+    def listen(self, address: Any, factory: Any, **options: Any) -> Any:
+        """Listens on ``address``, and makes a stream by ``factory()`` for each connection. Returns the server."""
+        return self._services().listen(address, factory, **options)
+
+    def connect(self, address: Any, factory: Any, **options: Any) -> Any:
+        """Connects to ``address``, for a stream made by ``factory()``. Returns the stream at once."""
+        return self._services().connect(address, factory, **options)
+
+    def drain(self, seconds: float) -> None:
+        """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
+        self._services().drain(seconds)
+
+    def drain_on_signals(self, seconds: float) -> None:
+        """Has SIGTERM and SIGINT drain the loop; a second one ends it at once. To be called in the main thread."""
+        self._services().drain_on_signals(seconds)
+
     def handle_exception(self, error: BaseException, handle: Handle) -> None:
         """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
         report(ERROR, "%r failed", handle, error=error)
@@ -360,17 +395,21 @@ class Loop(Registry):
 
     def _sending(self) -> str:
         """When is output to leave that this thread has for a channel? SEND_NOW takes the turn until `_sent`."""
-        ticking = getattr(_thread, "ticking", None) is self and self._tick_pid == _pid
-        if ticking and not self._waiting and not self._flushing:
+        if self._sending_now():
             return SENT_LATER
         return SEND_NOW if self._turn.take(0) else NOT_OURS
 
     def _sent(self) -> None:
         self._turn.give_back()
 
-    def _gather(self, channel: Any) -> None:
+    def _sending_now(self) -> bool:
+        """Is this thread in a tick of this loop, at whose end what is gathered leaves?"""
+        ticking = getattr(_thread, "ticking", None) is self and self._tick_pid == _pid
+        return ticking and not self._waiting and not self._flushing
+
+    def _gather(self, channel: Any, flush: Callable[[], None]) -> None:
         self._gathered_pid = _pid
-        self._gathered.append(channel)
+        self._gathered.append((channel, flush))
 
     def _is_copy(self) -> bool:
         """Was what is gathered gathered by another thread of the parent, before a fork?"""
@@ -384,11 +423,9 @@ class Loop(Registry):
         leaving: BaseException | None = None
         try:
             while self._gathered:
-                channel = self._gathered.pop(0)
-                if not channel._ChatChannel__flush_queued:
-                    continue
+                channel, flush = self._gathered.pop(0)
                 try:
-                    self._flush_one(channel)
+                    self._flush_one(channel, flush)
                 except BaseException as error:  # the others first
                     leaving = error
         finally:
@@ -396,9 +433,9 @@ class Loop(Registry):
         if leaving is not None:
             raise leaving
 
-    def _flush_one(self, channel: Any) -> None:
+    def _flush_one(self, channel: Any, flush: Callable[[], None]) -> None:
         try:
-            channel._ChatChannel__flush_at_end()
+            flush()
         except EXITS:
             raise
         except BaseException as error:  # as if it had left the handler that wrote
@@ -506,7 +543,7 @@ class Loop(Registry):
         """Calls the handlers for one event, and handle_close after a hang-up. Returns False if it was not wanted."""
         obj = slot.obj
         if ready & NVAL:
-            obj.handle_close()
+            _hung_up(obj)
             return True
         wanted = slot.interest()
         # An error by itself may be a datagram's (ICMP): reading tells of it, and then it is over.
@@ -530,7 +567,7 @@ class Loop(Registry):
             elif not wanted & READ and unread > 0:
                 slot.hold()  # until it wants to read again
             else:
-                obj.handle_close()
+                _hung_up(obj)
         return True
 
     def _hung_up_reading(self, slot: Slot, was_readable: int, unread: int, failed: bool) -> None:
@@ -539,7 +576,7 @@ class Loop(Registry):
         if was_readable and (reads_on or slot.unread() < unread):
             return
         if not failed or gone_now(slot.key_fd):
-            slot.obj.handle_close()
+            _hung_up(slot.obj)
 
     def _dispatch_read(self, slot: Slot) -> None:
         obj = slot.obj
@@ -579,13 +616,22 @@ class Loop(Registry):
 
     def _failed(self, channel: Any, error: BaseException) -> None:
         """What left a handler of the channel; called with the exception being handled."""
-        if isinstance(error, OSError) and error.errno in DISCONNECTED:
+        if isinstance(channel, StreamChannel):
+            channel._fail(error)
+        elif isinstance(error, OSError) and error.errno in DISCONNECTED:
             channel.handle_close()
         else:
             channel.handle_error()
 
     def _occupied(self) -> bool:
         return bool(self._map) or self._calls.queued() or self._calls.next_timer() is not None
+
+
+def _hung_up(obj: Any) -> None:
+    if isinstance(obj, StreamChannel):
+        obj._on_close()
+    else:
+        obj.handle_close()
 
 
 def _open_wake() -> Wake:

@@ -45,8 +45,11 @@ class Serving(Protocol):
     def _sent(self) -> None:
         """Ends a `_sending` that was answered with SEND_NOW."""
 
-    def _gather(self, channel: Any) -> None:
-        """Has ``channel._flush`` called before the loop waits next."""
+    def _gather(self, channel: Any, flush: Callable[[], None]) -> None:
+        """Has ``flush`` called before the loop waits next. A failure is the channel's."""
+
+    def _sending_now(self) -> bool:
+        """Is this thread in a tick of the loop, at whose end what is gathered leaves?"""
 
     def _is_copy(self) -> bool:
         """Did another thread of the parent, before a fork, gather the output that is gathered?"""

@@ -14,6 +14,7 @@ from typing import Any
 from .._rules import BACKOFF_FIRST, BACKOFF_LAST, EXITS
 from .channel import BufferedChannel, Channel
 from .poller import PRI, READ, WRITE, Wants
+from .stream import StreamChannel
 from .traits import defines
 
 try:
@@ -72,6 +73,8 @@ class Slot:
             return
         self.dirty = self._failed = False
         if isinstance(obj, Channel):
+            if obj._tells_interest:
+                return
             self._readable = not defines(obj, "readable") or bool(obj.readable())
             self._writable = not defines(obj, "writable") or bool(obj.writable())
         else:
@@ -133,7 +136,9 @@ class Slot:
     def interest(self) -> int:
         """The interest of this moment: what was answered last, and the state that nobody needs to be asked for."""
         obj = self.obj
-        if not isinstance(obj, Channel):
+        if isinstance(obj, StreamChannel):
+            mask = obj._interest()
+        elif not isinstance(obj, Channel):
             mask = (READ | PRI if self._readable else 0) | (WRITE if self._writable else 0)
         elif obj.accepting:
             reads = self._readable and not obj._paused and time.monotonic() >= self.backed_off_until

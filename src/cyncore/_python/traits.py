@@ -43,6 +43,7 @@ def kind_defines(kind: type, name: str) -> bool:
 class Root:
     """What all channels derive from."""
 
+    _tells_interest: ClassVar[bool] = False  # does it say itself what it wants, so that nobody asks its predicates?
     _tells_output: ClassVar[bool] = False  # does it say itself whether output waits, so that nobody asks writable()?
 
 
@@ -57,7 +58,7 @@ class Traits:
 
     def __init__(self, kind: type[Any], found: Any) -> None:
         self.found = found
-        self.plain = found is not None and issubclass(kind, Root) and _is_plain(*found[:4])
+        self.plain = found is not None and issubclass(kind, Root) and _is_plain(*found[:4]) and not kind._tells_interest
         if not self.plain:
             return
         self.tells_output = kind._tells_output

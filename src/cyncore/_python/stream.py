@@ -1,0 +1,580 @@
+# SPDX-License-Identifier: MIT
+"""StreamChannel in plain Python: what of a `Stream` touches every byte.
+
+What both engines offer to the layers above them, besides the methods that docs/streams.md describes:
+
+- `_open(sock, loop)`: joins the loop with a non-blocking socket. `_ready()`: the connection is ready for the program.
+- `_set_step(step, wants)`: while there is a step, events call it with what is ready, instead of reading and writing.
+- `_session`: what encrypts: an object with ``read(size, buffer)``, ``write(data)`` and ``pending()``, which raises as
+  an SSLObject does. What it raises, except want-read and want-write, goes to `_session_failed`.
+- `_queue_part(part)`: queues an object whose ``send(stream)`` returns True when all of it was sent.
+- `_end(error)`: the connection is gone. `_fail(error)`: a handler of the program has raised.
+- `_input_at`, `_output_at`: when input came, and when output began to wait or made progress; kept if `_timed`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from errno import EAGAIN, EINTR, EWOULDBLOCK
+from typing import TYPE_CHECKING, Any, Final
+
+from .._rules import DISCONNECTED, EXITS, LimitExceeded, check_bytes
+from .channel import Channel
+from .maps import NOT_OURS, SEND_NOW
+from .poller import READ, WRITE
+
+SIZE: Final = 65536  # bytes that are read, or sent, at once
+PIECES: Final = 64  # pieces that are sent at once
+WANT_READ: Final = 2  # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE, the errno of these errors
+WANT_WRITE: Final = 3
+
+
+class StreamChannel(Channel):
+    """A channel that reads and writes by itself, and hands what it has read to handlers."""
+
+    _tells_interest = True
+
+    framing: Any = None
+    high_water = 65536
+    low_water = 16384
+    max_output: int | None = None
+
+    _loop: Any = None
+    _step: Any = None
+    _step_wants = 0
+    _session: Any = None
+    _session_wants_write = False  # reading cannot go on before the session has written
+    _session_wants_read = False
+    _retry: Any = None  # what the session must be given again, as it was
+    _opened = False
+    _eof_received = False
+    _eof_told = False
+    _eof_wanted = False  # write_eof was called
+    _eof_sent = False
+    _close_wanted = False
+    _gone = False
+    _full = False
+    _cutting = False  # frames are being delivered
+    _cut_queued = False
+    _flush_queued = False
+    _busy = False
+    _draining = False
+    _timed = False
+    _input_at = 0.0
+    _output_at = 0.0
+    _progress = 0
+
+    if TYPE_CHECKING:  # Stream's
+
+        def handle_connect(self) -> None: ...
+        def handle_data(self, data: bytes) -> None: ...
+        def handle_frame(self, frame: bytes) -> None: ...
+        def handle_eof(self) -> None: ...
+        def handle_full(self) -> None: ...
+        def handle_drained(self) -> None: ...
+        def handle_error(self, error: BaseException) -> None: ...
+        def handle_close(self, error: BaseException | None) -> None: ...  # type: ignore[override]
+        def get_buffer(self, size_hint: int) -> Any: ...
+        def buffer_updated(self, count: int) -> None: ...
+        def _fail(self, error: BaseException) -> None: ...
+        def _session_failed(self, error: BaseException) -> None: ...
+        def _session_closing(self) -> None: ...
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        made = super().__new__(cls)
+        made._output_queue = deque()
+        made._head_sent = 0
+        made._output_size = 0
+        made._input = bytearray()
+        made._cross_thread = deque()
+        return made
+
+    _output_queue: deque[Any]
+    _head_sent: int
+    _output_size: int
+    _input: bytearray
+    _searched = 0  # bytes of `_input` in which no frame's end was found
+    _cross_thread: deque[Any]
+
+    # What it is
+
+    @property
+    def loop(self) -> Any:
+        """The loop that serves it, or served it last; None before it has one."""
+        return self._loop_kept
+
+    _loop_kept: Any = None
+
+    @property
+    def closing(self) -> bool:  # type: ignore[override]
+        """True after `close` or `abort`, and when the connection is gone."""
+        return self._close_wanted or self._gone
+
+    @property
+    def output_size(self) -> int:
+        """The bytes that wait to be sent. Parts of files do not count."""
+        return self._output_size
+
+    @property
+    def unread(self) -> bytes:
+        """The bytes that were received and given to no handler yet."""
+        return bytes(self._input)
+
+    @property
+    def reading(self) -> bool:
+        """False after `pause_reading`, until `resume_reading`; and when there is no more input to come."""
+        return not (self._paused or self._eof_received or self.closing)
+
+    @property
+    def busy(self) -> bool:
+        """True while the program works on a request: set by the program, for a loop that drains."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, value: Any) -> None:
+        self._busy = bool(value)
+        if self._draining and not value:
+            self.close()
+
+    # Its life
+
+    def _open(self, sock: Any, loop: Any) -> None:
+        """Takes a non-blocking socket, and joins the loop."""
+        self._loop_kept = loop
+        self._opened = True
+        self._map = loop.map
+        self.set_socket(sock, loop.map)
+
+    def _ready(self) -> None:
+        """The connection is ready: tells the program, and sends what has waited for that."""
+        self.connected = True
+        self._step = None
+        self._interest_changed()
+        try:
+            self.handle_connect()
+        except BaseException as error:
+            self._caught(error)
+        if self.connected and self._step is None:
+            self._flush()
+
+    def _set_step(self, step: Any, wants: int = 0) -> None:
+        self._step = step
+        self._step_wants = wants
+        self._interest_changed()
+
+    def close(self) -> None:
+        """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time."""
+        if self.closing:
+            return
+        self._take_cross_thread()
+        self._close_wanted = True
+        if not self._opened:
+            return
+        if not self._output_queue or (self._step is None and self.connected):
+            self._flush_later()
+        self._interest_changed()
+
+    def abort(self) -> None:
+        """Closes the connection now, and drops what is queued. Does nothing when it is gone already."""
+        self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Closes the connection, and has `handle_close(error)` called in the next tick. The first call counts."""
+        if self._gone:
+            return
+        self._gone = True
+        self.connected = False
+        self._step = None
+        self._output_queue.clear()
+        self._cross_thread.clear()
+        self._output_size = self._head_sent = 0
+        self._retry = None
+        sock = self.socket
+        self.del_channel()
+        if sock is not None:
+            self._close_socket(sock)
+        self._session = None
+        if self._loop_kept is not None:
+            self._loop_kept.call_soon(self._tell_close, error)
+
+    def _close_socket(self, sock: Any) -> None:
+        sock.close()
+
+    def _tell_close(self, error: BaseException | None) -> None:
+        try:
+            self.handle_close(error)
+        except BaseException as failure:
+            self._caught(failure)
+
+    def _caught(self, error: BaseException) -> None:
+        if isinstance(error, EXITS):
+            raise error
+        self._fail(error)
+
+    # What the loop calls
+
+    def _interest(self) -> int:
+        if self._step is not None:
+            return self._step_wants
+        wants = 0
+        if not (self._paused or self._eof_received or self.closing or self._cut_queued):
+            wants = READ
+        if self._output_queue and self.connected and not (self._flush_queued or self._session_wants_read):
+            wants |= WRITE
+        if self._session_wants_write:
+            wants |= WRITE
+        if self._session_wants_read:
+            wants |= READ
+        return wants
+
+    def handle_read_event(self) -> None:
+        try:
+            if self._step is not None:
+                self._step(READ)
+            else:
+                if self._session_wants_read:
+                    self._session_wants_read = False
+                    self._flush()
+                if self.reading and not self._gone:
+                    self._read()
+        except BaseException as error:
+            self._caught(error)
+        self._interest_changed()
+
+    def handle_write_event(self) -> None:
+        try:
+            if self._step is not None:
+                self._step(WRITE)
+            else:
+                if self._session_wants_write:
+                    self._session_wants_write = False
+                    if self.reading:
+                        self._read()
+                if not self._gone:
+                    self._flush()
+        except BaseException as error:
+            self._caught(error)
+        self._interest_changed()
+
+    def _on_close(self) -> None:
+        """The kernel reports a hang-up, or an error."""
+        if self._step is not None:
+            self._step(READ | WRITE)
+            return
+        self._end(self._socket_error())
+
+    def _socket_error(self) -> OSError | None:
+        try:
+            number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except OSError as error:
+            return error
+        return OSError(number, os.strerror(number)) if number else None
+
+    # Reading
+
+    def pause_reading(self) -> None:
+        """Stops the input until `resume_reading`. Does nothing the second time."""
+        super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Goes on with the input, first with what was received before. Does nothing if reading is not paused."""
+        super().resume_reading()
+        self._cut_later()
+
+    def _cut_later(self) -> None:
+        if (self._input or self._eof_received) and not self._cut_queued and self._loop_kept is not None:
+            self._cut_queued = True
+            self._loop_kept.call_soon(self._cut_again)
+
+    def _cut_again(self) -> None:
+        self._cut_queued = False
+        if self._gone:
+            return
+        try:
+            self._cut()
+            self._tell_eof()
+        except BaseException as error:
+            self._caught(error)
+        self._interest_changed()
+
+    def _read(self) -> None:
+        if self._wants_buffer():
+            self._read_into_buffer()
+            return
+        data = self._receive(SIZE)
+        if data is None:
+            return
+        if data:
+            self._received(data)
+        else:
+            self._eof_received = True
+            self._tell_eof()
+
+    def _received(self, data: bytes) -> None:
+        if self.framing is None and not self._input:
+            self._note_input()
+            self.handle_data(data)
+            return
+        self._input += data
+        self._cut()
+
+    def _wants_buffer(self) -> bool:
+        return getattr(self, "get_buffer", None) is not None and not self._input
+
+    def _read_into_buffer(self) -> None:
+        buffer = self.get_buffer(SIZE)
+        count = self._receive_into(memoryview(buffer).cast("B"))
+        if count is None:
+            return
+        if count:
+            self._note_input()
+            self.buffer_updated(count)
+        else:
+            self._eof_received = True
+            self._tell_eof()
+
+    def _receive(self, size: int) -> bytes | None:
+        buffer = bytearray(size)
+        count = self._receive_into(memoryview(buffer))
+        return None if count is None else bytes(buffer[:count])
+
+    def _receive_into(self, buffer: memoryview) -> int | None:
+        """Returns how many bytes were read, 0 at the end of the stream, None where there are none yet or it failed."""
+        try:
+            if self._session is not None:
+                count = self._session.read(len(buffer), buffer)
+            else:
+                count = self.socket.recv_into(buffer)
+        except OSError as error:
+            self._last_recv = "again"
+            if self._session is not None and error.errno in (WANT_READ, WANT_WRITE):
+                self._session_wants_write = error.errno == WANT_WRITE
+            elif self._session is not None:
+                self._session_failed(error)
+            elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
+                self._end(error)
+            return None
+        self._last_recv = "data" if count else "end"
+        return int(count)
+
+    def _cut(self) -> None:
+        """Delivers what was received, in frames where that is asked for."""
+        if self._cutting:
+            return
+        self._cutting = True
+        start = 0
+        try:
+            while start < len(self._input) and not (self._paused or self.closing):
+                framing = self.framing
+                if framing is None:
+                    data, start, self._searched = bytes(self._input[start:]), len(self._input), 0
+                    self._note_input()
+                    self.handle_data(data)
+                    continue
+                begin, end, after = framing.find(self._input, start, start + self._searched)
+                if begin < 0:
+                    self._searched = len(self._input) - start
+                    break
+                frame, start, self._searched = bytes(self._input[begin:end]), after, 0
+                self._note_input()
+                self.handle_frame(frame)
+        except LimitExceeded as error:
+            self._end(error)
+        finally:
+            self._cutting = False
+            del self._input[:start]
+
+    def _note_input(self) -> None:
+        if self._timed:
+            self._input_at = self._loop_kept.time()
+
+    def _tell_eof(self) -> None:
+        """Tells of the end of the input, after what came before it."""
+        if not self._eof_received or self._eof_told or self._paused or self.closing:
+            return
+        self._eof_told = True
+        self.handle_eof()
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if self._eof_told and self._eof_sent and not self._gone:
+            self._end(None)
+
+    # Writing
+
+    def write(self, data: Any) -> None:
+        """Queues ``data`` (bytes, bytearray or memoryview), to be sent at the end of the tick. Any thread.
+
+        TypeError for anything else. RuntimeError after `write_eof`. Dropped after `close`, or when the connection is
+        gone.
+        """
+        data = check_bytes(data)
+        if self._eof_wanted:
+            raise RuntimeError(f"{self!r}: write() after write_eof()")
+        if self.closing or not data:
+            return
+        loop = self._loop_kept
+        if loop is None:
+            self._put(data)
+            return
+        turn = loop._sending()
+        if turn == NOT_OURS:
+            self._cross_thread.append(data)
+            loop.call_soon_threadsafe(self._take_cross_thread)
+            return
+        try:
+            if self._cross_thread:
+                self._take_cross_thread()
+            self._put(data)
+            if turn == SEND_NOW and self.connected and self._step is None:
+                self._flush()
+        finally:
+            if turn == SEND_NOW:
+                loop._sent()
+
+    def writelines(self, pieces: Any) -> None:
+        """Queues each of ``pieces``, an iterable of bytes. Any thread. As `write`."""
+        self.write(b"".join(pieces))
+
+    def write_eof(self) -> None:
+        """Ends the output when everything queued is sent; reading goes on. Does nothing the second time."""
+        if self._eof_wanted or self.closing:
+            return
+        self._take_cross_thread()
+        self._eof_wanted = True
+        self._flush_later()
+
+    def _queue_part(self, part: Any) -> None:
+        if self._eof_wanted:
+            raise RuntimeError(f"{self!r}: output after write_eof()")
+        if self.closing:
+            part.close()
+            return
+        self._output_queue.append(part)
+        self._flush_later()
+
+    def _put(self, data: bytes) -> None:
+        if not self._output_queue and self._timed:
+            self._output_at = self._loop_kept.time()
+        self._output_queue.append(data)
+        self._output_size += len(data)
+        if self.max_output is not None and self._output_size > self.max_output:
+            self._end(LimitExceeded(f"{self!r}: more than {self.max_output} bytes wait to be sent"))
+            return
+        if self._output_size > self.high_water and not self._full:
+            self._full = True
+            if self._loop_kept is not None:
+                self._loop_kept.call_soon(self._tell_full)
+        self._flush_later()
+
+    def _tell_full(self) -> None:
+        if not self._full or self._gone:
+            return
+        try:
+            self.handle_full()
+        except BaseException as error:
+            self._caught(error)
+
+    def _take_cross_thread(self) -> None:
+        while self._cross_thread:
+            data = self._cross_thread.popleft()
+            if not self.closing:
+                self._put(data)
+
+    def _flush_later(self) -> None:
+        if not self._flush_queued and self._loop_kept is not None and self._opened and not self._gone:
+            if self._step is not None or not (self.connected or self._close_wanted):
+                return
+            if self._loop_kept._sending_now():
+                self._flush_queued = True
+                self._loop_kept._gather(self, self._flush_at_end)
+            else:
+                self._loop_kept.call_soon_threadsafe(self._flush_at_end)
+
+    def _flush_at_end(self) -> None:
+        self._flush_queued = False
+        if self._gone or self._step is not None:
+            return
+        try:
+            self._flush()
+        except BaseException as error:
+            self._caught(error)
+        self._interest_changed()
+
+    def _flush(self) -> None:
+        """Sends what the socket takes now."""
+        while self._output_queue and not self._gone and self.connected:
+            if not self._send_head():
+                break
+            if self._full and self._output_size <= self.low_water:
+                self._full = False
+                self.handle_drained()
+        if self._gone or self._output_queue:
+            return
+        if self._close_wanted:
+            self._session_closing()
+            self._end(None)
+        elif self._eof_wanted and not self._eof_sent and self.connected:
+            self._eof_sent = True
+            self._send_eof()
+            self._end_if_over()
+
+    def _send_eof(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._end(error)
+
+    def _send_head(self) -> bool:
+        """Sends from the front of the queue. Returns False if the socket has no room, or is gone."""
+        head = self._output_queue[0]
+        if not isinstance(head, bytes):
+            if not head.send(self):
+                return False
+            if self._output_queue and self._output_queue[0] is head:
+                self._output_queue.popleft()
+            return True
+        try:
+            sent, offered = self._send_pieces()
+        except OSError as error:
+            if self._session is not None and error.errno in (WANT_READ, WANT_WRITE):
+                self._session_wants_read = error.errno == WANT_READ
+            elif self._session is not None:
+                self._session_failed(error)
+            elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
+                self._end(error if error.errno in DISCONNECTED else error)
+            return False
+        self._sent(sent)
+        return sent == offered
+
+    def _send_pieces(self) -> tuple[int, int]:
+        """Offers some of the queue to the socket. Returns how many bytes it took, and how many it was offered."""
+        pieces = []
+        size = 0
+        for item in self._output_queue:
+            if not isinstance(item, bytes) or len(pieces) == PIECES or size >= SIZE:
+                break
+            pieces.append(item if pieces or not self._head_sent else item[self._head_sent :])
+            size += len(pieces[-1])
+        if self._session is None:
+            return self.socket.sendmsg(pieces), size
+        if self._retry is None:
+            self._retry = b"".join(pieces)[:16384]
+        sent = self._session.write(self._retry)
+        offered = len(self._retry)
+        self._retry = None
+        return sent, offered
+
+    def _sent(self, count: int) -> None:
+        self._output_size -= count
+        if self._timed:
+            self._progress += count
+            if self._progress >= SIZE or not self._output_size:
+                self._progress = 0
+                self._output_at = self._loop_kept.time()
+        count += self._head_sent
+        while self._output_queue and isinstance(self._output_queue[0], bytes) and count >= len(self._output_queue[0]):
+            count -= len(self._output_queue.popleft())
+        self._head_sent = count
