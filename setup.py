@@ -41,6 +41,7 @@ CSRC = {
     "chat_input": [],
     "chat_output": ["sys"],
     "chat": [],
+    "stream": ["timers", "sys"],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
 SHARED = "cyncore._native._cyutility"

@@ -41,6 +41,7 @@ from .watcher cimport (
     INSTANCE,
     MUTED,
     RECV_EAGAIN,
+    STREAM,
     Watcher,
     detach,
 )
@@ -90,6 +91,11 @@ cdef class Dispatch(Predicates):
                     and (is_current(watcher.traits) or watcher.traits.is_same())
                 ):
                     delivered += self.dispatch_read(watcher, event)
+                elif (
+                    watcher.flags & STREAM and event.ready == CYN_READ
+                    and cyn_poller_wanted(&self.poller, event.fd) & CYN_READ
+                ):
+                    delivered += self.dispatch_stream(watcher)
                 else:
                     delivered += self.dispatch_event(watcher, event)
         finally:
@@ -118,6 +124,16 @@ cdef class Dispatch(Predicates):
             (<Channel> watcher).on_data()
             if not watcher.flags & DIRECT and self.is_live(watcher, event):
                 watcher.deliver_pending()
+        except EXITS:
+            raise
+        except BaseException as error:
+            watcher.failed(error)
+        return 1
+
+    cdef int dispatch_stream(self, Watcher watcher) except -1:
+        """Does what `dispatch_event` does, for a read event of a stream. It looks itself whether more is pending."""
+        try:
+            watcher.on_read()
         except EXITS:
             raise
         except BaseException as error:

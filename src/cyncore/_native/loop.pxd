@@ -15,6 +15,7 @@ cdef class Loop(Dispatch):
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
+    cdef object services(self)
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1
 

@@ -60,6 +60,15 @@ socket_map = {}
 cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good
 
 
+cdef object _network = None  # makes the network of a loop
+
+
+def set_network(make):
+    """Sets what makes the network of a loop: its servers and clients, which are built on this module."""
+    global _network
+    _network = make
+
+
 cdef dict _of_select = vars(select)
 cdef unsigned long long _select_version = 0  # the version of that dict when it was read last
 cdef bint _elsewhere = False                 # whether select.select was replaced by then
@@ -370,6 +379,33 @@ cdef class Loop(Dispatch):
         """Calls ``callback(*args)`` once, at ``when`` in seconds of `time`; if that has passed, in the next tick."""
         self.check("call_at")
         return self.add_timer(when if type(when) is float else _rules.number("when", when), callback, args)
+
+    # Servers and clients, which are above the engine
+
+    cdef object services(self):
+        if self.network is None:
+            self.network = _network(self)
+        return self.network
+
+    def listen(self, address, factory, **options):
+        """Listens on ``address``, and makes a stream by ``factory()`` for each connection. Returns the server."""
+        self.check("listen")
+        return self.services().listen(address, factory, **options)
+
+    def connect(self, address, factory, **options):
+        """Connects to ``address``, for a stream made by ``factory()``. Returns the stream at once."""
+        self.check("connect")
+        return self.services().connect(address, factory, **options)
+
+    def drain(self, seconds):
+        """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
+        self.check("drain")
+        self.services().drain(seconds)
+
+    def drain_on_signals(self, seconds):
+        """Has SIGTERM and SIGINT drain the loop; a second one ends it at once. To be called in the main thread."""
+        self.check("drain_on_signals")
+        self.services().drain_on_signals(seconds)
 
     def handle_exception(self, error, handle):
         """Called when a callback has raised ``error``. It logs that; a subclass may do something else."""

@@ -20,6 +20,9 @@ cdef class Registry:
     cdef readonly object map          # the program's map: fd -> channel
     cdef public bint debug            # check that calls come from the loop's own thread
     cdef char *scratch                # SCRATCH bytes, into which recv reads
+    cdef object scratch_view          # the same as a memoryview; None: nobody has needed it yet
+    cdef public object network        # the servers and clients of this loop, made at their first use
+    cdef public object resolver       # finds the addresses of a host; None: socket.getaddrinfo does
     cdef int depth                    # ticks in progress, nested ones counted
     cdef str backend_name
     cdef Calls calls                  # queued calls and timers
@@ -94,6 +97,7 @@ cdef class Registry:
     cdef int later(self, int64_t milliseconds, object callback, tuple args) except -1
 
     cdef int sending(self) except -1
+    cdef bint is_sending_later(self) except -1
     cdef int sent(self) except -1
     cdef int gather(self, object channel) except -1
     cdef bint is_copy(self) noexcept

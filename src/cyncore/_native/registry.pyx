@@ -396,12 +396,19 @@ cdef class Registry:
 
     # Output
 
+    cdef bint is_sending_later(self) except -1:
+        """Returns True if this thread is in a tick of this loop, at whose end what is gathered is sent."""
+        self.check_fork()
+        # Not so in the child of a fork, which may never reach the end of this tick.
+        return (
+            cyn_ticking()[0] is <void *> self and not self.waiting and not self.flushing
+            and self.tick_epoch == self.epoch
+        )
+
     cdef int sending(self) except -1:
         """Returns who sends output that this thread has for a channel: SEND_NOW, SENT_LATER or NOT_OURS."""
-        self.check_fork()
-        cdef bint ticking = cyn_ticking()[0] is <void *> self
-        if ticking and not self.waiting and not self.flushing and self.tick_epoch == self.epoch:
-            return SENT_LATER  # not so in the child of a fork, which may never reach the end of this tick
+        if self.is_sending_later():
+            return SENT_LATER
         if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
             return NOT_OURS
         return SEND_NOW

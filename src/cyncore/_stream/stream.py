@@ -125,6 +125,9 @@ class Stream(StreamChannel):
     def _session_closing(self) -> None:
         """The stream closes, and all of its output was sent."""
 
+    def _check_class(self) -> None:
+        """Looked at once a class, when its first stream opens."""
+
     def _discarded(self, name: str) -> None:
         kind = type(self)
         if kind not in _warned:
