@@ -59,6 +59,7 @@ cdef enum:  # how frames are found
 cdef enum:
     WANT_READ = 2       # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE: the errno of the errors of these names
     WANT_WRITE = 3
+    ZERO_RETURN = 6     # SSL_ERROR_ZERO_RETURN: the peer has sent close_notify
     RECORDS = 8         # records of a session that are read for one event
     OFFERED = 65536     # bytes that a session is given at once
 
@@ -69,7 +70,10 @@ cdef object Prefixed = _framing.Prefixed
 cdef object Exactly = _framing.Exactly
 
 cdef frozenset SETTINGS = frozenset(("framing", "high_water", "low_water", "max_output", "get_buffer"))
-watch(SETTINGS)
+cdef frozenset DEADLINES = frozenset(
+    f"{kind}_deadline" for kind in ("connect", "handshake", "first_byte", "idle", "write", "life")
+)
+watch(SETTINGS | DEADLINES)
 
 cdef dict _settings = {}  # class -> its Settings
 
@@ -117,9 +121,16 @@ cdef Settings settings_of(StreamChannel stream):
         found = Settings.__new__(Settings)
         found.read(stream)
         found.version = cyn_type_version(kind)  # looking attributes up has given the class a version
-        _settings[kind] = found
         stream._check_class()
+        _settings[kind] = found
     return found
+
+
+cdef object _scratch_view(Registry loop):
+    """Returns the loop's scratch as a memoryview."""
+    if loop.scratch_view is None:
+        loop.scratch_view = PyMemoryView_FromMemory(loop.scratch, SCRATCH, PyBUF_WRITE)
+    return loop.scratch_view
 
 
 # Frames
@@ -194,9 +205,6 @@ cdef class StreamChannel(Channel):
     def __cinit__(self):
         self.flags |= STREAM
 
-    def __dealloc__(self):
-        pass
-
     # What it is
 
     @property
@@ -209,7 +217,7 @@ cdef class StreamChannel(Channel):
             return self.loop
         return None if self.map is None else registry_of(self.map)
 
-    def _join(self, Registry loop not None):
+    def _adopt(self, Registry loop not None):
         """The stream belongs to ``loop`` from now on; its socket comes later, with `_open`."""
         self.map = loop.map
 
@@ -266,6 +274,9 @@ cdef class StreamChannel(Channel):
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         cdef Settings own
+        if name in DEADLINES:
+            self._deadline_changed()
+            return 0
         if name not in SETTINGS:
             return Channel.attribute_changed(self, name, is_set)
         if self.life & OWN_SETTINGS and name == "framing" and is_set:
@@ -315,12 +326,15 @@ cdef class StreamChannel(Channel):
         if self.extra is not None:
             self.extra.step = None
         self.arm()
-        try:
-            self.handle_connect()
-        except BaseException as error:
-            self.caught(error)
+        self._deadlines_started("open")
+        if not self.life & CLOSE_WANTED:
+            try:
+                self.handle_connect()
+            except BaseException as error:
+                self.caught(error)
         if self.life & (READY | GONE | STEPPING) == READY:
             self.flush_later()
+            self.deliver_pending()
 
     def _set_step(self, step, unsigned wants=0):
         cdef Extra extra = self.extras()
@@ -331,6 +345,25 @@ cdef class StreamChannel(Channel):
         else:
             self.life |= STEPPING
         self.arm()
+
+    def _hold_input(self, on=True):
+        """Takes no input, until TLS has begun."""
+        self.life = self.life | INPUT_HELD if on else self.life & ~INPUT_HELD
+        self.arm()
+
+    def _flush_now(self):
+        """Sends what the socket takes now. Returns True if nothing waits any more."""
+        if self.life & (READY | STEPPING | GONE) == READY and not self.flags & OUTPUT:
+            self.flush(True)
+        return self.head is None
+
+    @property
+    def _is_gone(self):
+        return self.life & GONE != 0
+
+    @property
+    def _step_wants(self):
+        return 0 if self.extra is None else self.extra.step_wants
 
     @property
     def _step(self):
@@ -389,10 +422,9 @@ cdef class StreamChannel(Channel):
             return
         self.take_crossing()
         self.life |= CLOSE_WANTED
-        if not self.life & OPENED:
+        if self.head is None and self.life & (READY | STEPPING) != READY:
+            self.end(None)  # nothing waits for the connection
             return
-        if self.head is None and not self.life & READY:
-            self.life |= READY  # nothing waits for the connection any more
         self.flush_later()
         self.arm()
 
@@ -426,6 +458,7 @@ cdef class StreamChannel(Channel):
             self._close_socket(sock)
         for part in parts:
             part.close()
+        self._gone()
         if loop is not None and not loop.is_closed:
             loop.queue(self._tell_close, (error,))
         return 0
@@ -462,7 +495,7 @@ cdef class StreamChannel(Channel):
         if life & CLOSE_WANTED:
             if not life & EOF_RECEIVED:
                 wanted = CYN_READ
-        elif not life & (EOF_RECEIVED | CUT_QUEUED) and not self.flags & PAUSED:
+        elif not life & (EOF_RECEIVED | CUT_QUEUED | INPUT_HELD) and not self.flags & PAUSED:
             wanted = CYN_READ
         if self.flags & OUTPUT and not life & WRITE_NEEDS_READ or life & READ_NEEDS_WRITE:
             wanted |= CYN_WRITE
@@ -566,24 +599,22 @@ cdef class StreamChannel(Channel):
         connection (RFC 2525, 2.17), and the peer may then lose what was sent to it last.
         """
         cdef Py_ssize_t got
-        if not self.flags & DIRECT:
-            try:
-                got = len(self.sock.recv(SCRATCH))
-            except (BlockingIOError, InterruptedError):
-                return 0
-            except OSError as failure:
-                if self.extra is not None and self.extra.session is not None:
-                    got = 0
-                    if failure.errno == WANT_READ or failure.errno == WANT_WRITE:
-                        return 0
-                else:
-                    return self.end(failure)
-        else:
+        cdef int error
+        if self.flags & DIRECT:
             got = cyn_recv(fileno_of(self.sock), self.loop.scratch, SCRATCH, MSG_DONTWAIT)
             if got < 0:
-                if errno == EAGAIN or errno == EINTR:
+                error = errno
+                return 0 if error == EAGAIN or error == EINTR else self.end(OSError(error, os.strerror(error)))
+        else:
+            try:
+                if self.extra is not None and self.extra.session is not None:
+                    got = self.extra.session_read(SCRATCH, _scratch_view(self.loop))
+                else:
+                    got = len(self.sock.recv(SCRATCH))
+            except OSError as failure:
+                if isinstance(failure, (BlockingIOError, InterruptedError)) or failure.errno in (WANT_READ, WANT_WRITE):
                     return 0
-                return self.end(OSError(errno, os.strerror(errno)))
+                got = 0  # there is no input any more; whether output can leave, sending tells
         if got == 0:
             self.life |= EOF_RECEIVED
             self.arm()
@@ -596,18 +627,10 @@ cdef class StreamChannel(Channel):
         cdef Extra extra = self.extra
         for _record in range(RECORDS):
             loop = self.loop
-            if loop.scratch_view is None:
-                loop.scratch_view = PyMemoryView_FromMemory(loop.scratch, SCRATCH, PyBUF_WRITE)
             try:
-                got = extra.session_read(SCRATCH, loop.scratch_view)
+                got = extra.session_read(SCRATCH, _scratch_view(loop))
             except OSError as failure:
-                if failure.errno == WANT_READ:
-                    return 0
-                if failure.errno == WANT_WRITE:
-                    self.life |= READ_NEEDS_WRITE
-                    return self.arm()
-                self._session_failed(failure)
-                return 0
+                return self.read_failed(failure)
             if got == 0:
                 return self.input_ended()
             self.received(loop.scratch, got)
@@ -665,6 +688,8 @@ cdef class StreamChannel(Channel):
             return self.end(failure)
         if failure.errno == WANT_READ:
             return 0
+        if failure.errno == ZERO_RETURN:
+            return self.input_ended()
         if failure.errno == WANT_WRITE:
             self.life |= READ_NEEDS_WRITE
             return self.arm()
@@ -1005,7 +1030,7 @@ cdef class StreamChannel(Channel):
                 has_room = self.send_session()
             else:
                 has_room = self.send_plain()
-            if self.life & GONE:
+            if self.life & (READY | STEPPING | GONE) != READY:
                 return 0
             if self.life & FULL and self.waiting <= self.settings.low:
                 self.life &= ~FULL
@@ -1025,7 +1050,8 @@ cdef class StreamChannel(Channel):
     cdef int output_done(self) except -1:
         """Everything was sent: closes, or ends the output, where that is wanted."""
         if self.life & CLOSE_WANTED:
-            self._session_closing()
+            if self.extra is not None and self.extra.session is not None:
+                self._session_closing()
             return self.end(None)
         if not self.life & EOF_SENT:
             self.life |= EOF_SENT
@@ -1034,6 +1060,9 @@ cdef class StreamChannel(Channel):
         return 0
 
     def _send_eof(self):
+        if self._session is not None:
+            self._session_closing()
+            return
         try:
             self.sock.shutdown(_socket.SHUT_WR)
         except OSError as error:

@@ -1,17 +1,192 @@
 # SPDX-License-Identifier: MIT
-"""Network: the servers and clients of one loop."""
+"""Network: the servers and clients of one loop, and how their work ends."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-else:
-    Any = object
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .._stream.stream import Stream
+from .address import bound_sockets, is_path
+from .client import Connect
+from .notify import notify
+from .server import Server
+
+BACKLOG = 1024
 
 
 class Network:
-    """What `Loop.listen`, `Loop.connect` and `Loop.drain` do."""
+    """What `Loop.listen`, `Loop.connect`, `Loop.drain` and `Loop.drain_on_signals` do."""
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
+        self.servers: set[Server] = set()
+        self._connecting: set[Stream] = set()
+        self._is_ready = False
+        self._drain_timer: Any = None
+        self._signals: dict[int, Any] = {}
+        self._is_draining = False
+
+    # Servers
+
+    def listen(
+        self,
+        address: Any,
+        factory: Callable[[], Stream],
+        *,
+        tls: Any = None,
+        backlog: int = BACKLOG,
+        reuse_port: bool = False,
+        mode: int | None = None,
+        max_connections: int | None = None,
+        max_connections_per_peer: int | None = None,
+    ) -> Server:
+        """See `Loop.listen`."""
+        if not callable(factory):
+            raise TypeError(f"the factory of a server is called for each connection, and {factory!r} cannot be called")
+        _check_context(tls, "listen")
+        if isinstance(address, socket.socket):
+            sockets = [address]
+        else:
+            sockets = bound_sockets(address, reuse_port, mode)
+        try:
+            for sock in sockets:
+                sock.listen(backlog)
+            path = os.fspath(address) if is_path(address) and os.fspath(address)[:1] not in ("\0", b"\0") else None
+            server = Server(self, factory, sockets, path)
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        server.tls = tls
+        server.max_connections = max_connections
+        server.max_connections_per_peer = max_connections_per_peer
+        self.servers.add(server)
+        if not self._is_ready:
+            self._is_ready = True
+            notify("READY=1")
+        return server
+
+    # Clients
+
+    def connect(
+        self,
+        address: Any,
+        factory: Callable[[], Stream],
+        *,
+        tls: Any = None,
+        server_hostname: str | None = None,
+        session: Any = None,
+        local_address: Any = None,
+        delay: float = 0.25,
+    ) -> Stream:
+        """See `Loop.connect`."""
+        if tls is True:
+            import ssl
+
+            tls = ssl.create_default_context()
+        _check_context(tls, "connect")
+        if tls is not None and server_hostname is None and isinstance(address, tuple):
+            server_hostname = address[0]
+        stream = factory()
+        if not isinstance(stream, Stream):
+            raise TypeError(f"the factory must return a cyncore.Stream, not {stream!r}")
+        stream._adopt(self.loop)
+        stream._tls_wanted = None if tls is None else (tls, server_hostname, session)
+        if isinstance(address, socket.socket):
+            address.setblocking(False)
+            self.loop.call_soon(stream._connected, address, None)
+            return stream
+        race = Connect(stream, self.loop, local_address, delay)
+        stream._race = race
+        self._connecting.add(stream)
+        stream._deadlines_started("connect")
+        self.loop.call_soon(self._start, race, stream, address)
+        return stream
+
+    def _start(self, race: Connect, stream: Stream, address: Any) -> None:
+        if race.is_over:
+            return
+        try:
+            race.start(address)
+        except (OSError, TypeError, ValueError) as error:
+            race.fail(error)
+
+    # The end
+
+    def ended(self, stream: Stream) -> None:
+        """A stream of the loop is connected, or gone."""
+        self._connecting.discard(stream)
+        if self._is_draining and stream.closing and not self._left(stream):
+            self._drained()
+
+    def _left(self, but: Any = None) -> list[Stream]:
+        served = [entry for entry in list(self.loop.map.values()) if isinstance(entry, Stream)]
+        return [stream for stream in [*served, *self._connecting] if stream is not but]
+
+    def drain(self, seconds: float) -> None:
+        """See `Loop.drain`."""
+        if self._is_draining:
+            return
+        self._is_draining = True
+        notify("STOPPING=1")
+        for server in list(self.servers):
+            server.close()
+        self._drain_timer = self.loop.call_later(seconds, self._abort_all)
+        for stream in self._left():
+            stream._drain()
+        if not self._left():
+            self._drained()
+
+    def _abort_all(self) -> None:
+        for stream in self._left():
+            stream.abort()
+        self._drained()
+
+    def _drained(self) -> None:
+        self._is_draining = False
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
+        self._restore_signals()
+
+    def drain_on_signals(self, seconds: float) -> None:
+        """See `Loop.drain_on_signals`."""
+        import signal
+
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        seen: list[int] = []
+
+        def handle(number: int, frame: Any) -> None:
+            seen.append(number)
+            if len(seen) > 1:
+                self.loop.stop()
+            else:
+                self.loop.call_soon_threadsafe(self.drain, seconds)
+
+        for number in numbers:
+            before = signal.signal(number, handle)  # ValueError outside of the main thread
+            self._signals.setdefault(number, before)
+
+    def _restore_signals(self) -> None:
+        """The program's own handlers are back when the work is done."""
+        signal = sys.modules.get("signal")
+        while self._signals and signal is not None:
+            number, before = self._signals.popitem()
+            if before is not None:
+                try:
+                    signal.signal(number, before)
+                except ValueError:  # another thread runs the loop
+                    return
+
+
+def _check_context(tls: Any, method: str) -> None:
+    if tls is None:
+        return
+    import ssl
+
+    if not isinstance(tls, ssl.SSLContext):
+        raise TypeError(f"{method}: tls must be an ssl.SSLContext, not {tls!r}")

@@ -19,6 +19,7 @@ import socket
 from collections import deque
 from errno import EAGAIN, EINTR, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from .._rules import DISCONNECTED, EXITS, LimitExceeded, check_bytes
 from .channel import Channel
@@ -27,8 +28,13 @@ from .poller import READ, WRITE
 
 SIZE: Final = 65536  # bytes that are read, or sent, at once
 PIECES: Final = 64  # pieces that are sent at once
+RECORDS: Final = 8  # records of a session that are read for one event
 WANT_READ: Final = 2  # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE, the errno of these errors
 WANT_WRITE: Final = 3
+ZERO_RETURN: Final = 6  # SSL_ERROR_ZERO_RETURN: the peer has sent close_notify
+
+
+_checked: WeakSet[type] = WeakSet()
 
 
 class StreamChannel(Channel):
@@ -54,13 +60,14 @@ class StreamChannel(Channel):
     _eof_wanted = False  # write_eof was called
     _eof_sent = False
     _close_wanted = False
-    _gone = False
+    _has_gone = False
     _full = False
     _cutting = False  # frames are being delivered
     _cut_queued = False
     _flush_queued = False
     _busy = False
     _draining = False
+    _input_held = False  # TLS begins when the output before it has left: no input is taken until then
     _timed = False
     _input_at = 0.0
     _output_at = 0.0
@@ -81,6 +88,10 @@ class StreamChannel(Channel):
         def _fail(self, error: BaseException) -> None: ...
         def _session_failed(self, error: BaseException) -> None: ...
         def _session_closing(self) -> None: ...
+        def _gone(self) -> None: ...
+        def _check_class(self) -> None: ...
+        def _deadlines_started(self, phase: str) -> None: ...
+        def _deadline_changed(self) -> None: ...
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
         made = super().__new__(cls)
@@ -110,7 +121,7 @@ class StreamChannel(Channel):
     @property
     def closing(self) -> bool:  # type: ignore[override]
         """True after `close` or `abort`, and when the connection is gone."""
-        return self._close_wanted or self._gone
+        return self._close_wanted or self._has_gone
 
     @property
     def output_size(self) -> int:
@@ -138,26 +149,60 @@ class StreamChannel(Channel):
         if self._draining and not value:
             self.close()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name.endswith("_deadline"):
+            self._deadline_changed()
+
     # Its life
+
+    def _adopt(self, loop: Any) -> None:
+        """The stream belongs to ``loop`` from now on; its socket comes later, with `_open`."""
+        self._loop_kept = loop
+
+    def _replace_socket(self, sock: Any) -> None:
+        """Takes another socket object for the same descriptor, as TLS makes one."""
+        self.socket = sock
+
+    def _hold_input(self, on: bool = True) -> None:
+        """Takes no input, until TLS has begun."""
+        self._input_held = on
+        self._interest_changed()
+
+    def _flush_now(self) -> bool:
+        """Sends what the socket takes now. Returns True if nothing waits any more."""
+        if self.connected and self._step is None:
+            self._flush()
+        return not self._output_queue
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._has_gone
 
     def _open(self, sock: Any, loop: Any) -> None:
         """Takes a non-blocking socket, and joins the loop."""
         self._loop_kept = loop
         self._opened = True
+        if type(self) not in _checked:
+            self._check_class()
+            _checked.add(type(self))
         self._map = loop.map
         self.set_socket(sock, loop.map)
 
     def _ready(self) -> None:
         """The connection is ready: tells the program, and sends what has waited for that."""
+        if self._has_gone:
+            return
         self.connected = True
         self._step = None
         self._interest_changed()
-        try:
-            self.handle_connect()
-        except BaseException as error:
-            self._caught(error)
-        if self.connected and self._step is None:
-            self._flush()
+        self._deadlines_started("open")
+        if not self._close_wanted:
+            try:
+                self.handle_connect()
+            except BaseException as error:
+                self._caught(error)
+        self._flush_later()
 
     def _set_step(self, step: Any, wants: int = 0) -> None:
         self._step = step
@@ -170,10 +215,10 @@ class StreamChannel(Channel):
             return
         self._take_cross_thread()
         self._close_wanted = True
-        if not self._opened:
+        if not self._output_queue and (not self.connected or self._step is not None):
+            self._end(None)  # nothing waits for the connection
             return
-        if not self._output_queue or (self._step is None and self.connected):
-            self._flush_later()
+        self._flush_later()
         self._interest_changed()
 
     def abort(self) -> None:
@@ -182,11 +227,12 @@ class StreamChannel(Channel):
 
     def _end(self, error: BaseException | None) -> None:
         """Closes the connection, and has `handle_close(error)` called in the next tick. The first call counts."""
-        if self._gone:
+        if self._has_gone:
             return
-        self._gone = True
+        self._has_gone = True
         self.connected = False
         self._step = None
+        parts = [item for item in self._output_queue if not isinstance(item, bytes)]
         self._output_queue.clear()
         self._cross_thread.clear()
         self._output_size = self._head_sent = 0
@@ -196,6 +242,9 @@ class StreamChannel(Channel):
         if sock is not None:
             self._close_socket(sock)
         self._session = None
+        for part in parts:
+            part.close()
+        self._gone()
         if self._loop_kept is not None:
             self._loop_kept.call_soon(self._tell_close, error)
 
@@ -219,7 +268,9 @@ class StreamChannel(Channel):
         if self._step is not None:
             return self._step_wants
         wants = 0
-        if not (self._paused or self._eof_received or self.closing or self._cut_queued):
+        if self._close_wanted:
+            wants = 0 if self._eof_received else READ
+        elif not (self._paused or self._eof_received or self._cut_queued or self._input_held):
             wants = READ
         if self._output_queue and self.connected and not (self._flush_queued or self._session_wants_read):
             wants |= WRITE
@@ -237,7 +288,9 @@ class StreamChannel(Channel):
                 if self._session_wants_read:
                     self._session_wants_read = False
                     self._flush()
-                if self.reading and not self._gone:
+                if self._close_wanted and not self._has_gone:
+                    self._discard()
+                elif self.reading:
                     self._read()
         except BaseException as error:
             self._caught(error)
@@ -252,7 +305,7 @@ class StreamChannel(Channel):
                     self._session_wants_write = False
                     if self.reading:
                         self._read()
-                if not self._gone:
+                if not self._has_gone:
                     self._flush()
         except BaseException as error:
             self._caught(error)
@@ -290,7 +343,7 @@ class StreamChannel(Channel):
 
     def _cut_again(self) -> None:
         self._cut_queued = False
-        if self._gone:
+        if self._has_gone:
             return
         try:
             self._cut()
@@ -300,6 +353,14 @@ class StreamChannel(Channel):
         self._interest_changed()
 
     def _read(self) -> None:
+        for _ in range(RECORDS):
+            self._read_once()
+            if self._session is None or not self.reading or self._step is not None or self._session_wants_write:
+                return
+            if not self._session.pending():
+                return
+
+    def _read_once(self) -> None:
         if self._wants_buffer():
             self._read_into_buffer()
             return
@@ -319,6 +380,24 @@ class StreamChannel(Channel):
             return
         self._input += data
         self._cut()
+
+    def _discard(self) -> None:
+        """Reads what nobody wants any more, because the stream closes. What is left unread makes the kernel reset the
+        connection (RFC 2525, 2.17), and the peer may then lose what was sent to it last.
+        """
+        try:
+            buffer = bytearray(SIZE)
+            count = self._session.read(SIZE, buffer) if self._session is not None else self.socket.recv_into(buffer)
+        except OSError as error:
+            if error.errno in (EAGAIN, EWOULDBLOCK, EINTR):
+                return
+            if self._session is not None and error.errno in (WANT_READ, WANT_WRITE):
+                return
+            if self._session is None:
+                self._end(error)
+                return
+            count = 0  # there is no input any more; whether output can leave, sending tells
+        self._eof_received = self._eof_received or not count
 
     def _wants_buffer(self) -> bool:
         return getattr(self, "get_buffer", None) is not None and not self._input
@@ -349,6 +428,8 @@ class StreamChannel(Channel):
                 count = self.socket.recv_into(buffer)
         except OSError as error:
             self._last_recv = "again"
+            if self._session is not None and error.errno == ZERO_RETURN:
+                return 0
             if self._session is not None and error.errno in (WANT_READ, WANT_WRITE):
                 self._session_wants_write = error.errno == WANT_WRITE
             elif self._session is not None:
@@ -399,7 +480,7 @@ class StreamChannel(Channel):
         self._end_if_over()
 
     def _end_if_over(self) -> None:
-        if self._eof_told and self._eof_sent and not self._gone:
+        if self._eof_told and self._eof_sent and not self._has_gone:
             self._end(None)
 
     # Writing
@@ -470,7 +551,7 @@ class StreamChannel(Channel):
         self._flush_later()
 
     def _tell_full(self) -> None:
-        if not self._full or self._gone:
+        if not self._full or self._has_gone:
             return
         try:
             self.handle_full()
@@ -484,7 +565,7 @@ class StreamChannel(Channel):
                 self._put(data)
 
     def _flush_later(self) -> None:
-        if not self._flush_queued and self._loop_kept is not None and self._opened and not self._gone:
+        if not self._flush_queued and self._loop_kept is not None and self._opened and not self._has_gone:
             if self._step is not None or not (self.connected or self._close_wanted):
                 return
             if self._loop_kept._sending_now():
@@ -495,7 +576,7 @@ class StreamChannel(Channel):
 
     def _flush_at_end(self) -> None:
         self._flush_queued = False
-        if self._gone or self._step is not None:
+        if self._has_gone or self._step is not None:
             return
         try:
             self._flush()
@@ -505,16 +586,17 @@ class StreamChannel(Channel):
 
     def _flush(self) -> None:
         """Sends what the socket takes now."""
-        while self._output_queue and not self._gone and self.connected:
+        while self._output_queue and not self._has_gone and self.connected and self._step is None:
             if not self._send_head():
                 break
             if self._full and self._output_size <= self.low_water:
                 self._full = False
                 self.handle_drained()
-        if self._gone or self._output_queue:
+        if self._has_gone or self._output_queue or self._step is not None:
             return
         if self._close_wanted:
-            self._session_closing()
+            if self._session is not None:
+                self._session_closing()
             self._end(None)
         elif self._eof_wanted and not self._eof_sent and self.connected:
             self._eof_sent = True
@@ -522,6 +604,9 @@ class StreamChannel(Channel):
             self._end_if_over()
 
     def _send_eof(self) -> None:
+        if self._session is not None:
+            self._session_closing()
+            return
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -531,11 +616,10 @@ class StreamChannel(Channel):
         """Sends from the front of the queue. Returns False if the socket has no room, or is gone."""
         head = self._output_queue[0]
         if not isinstance(head, bytes):
-            if not head.send(self):
-                return False
-            if self._output_queue and self._output_queue[0] is head:
+            is_done = head.send(self)
+            if is_done and self._output_queue and self._output_queue[0] is head:
                 self._output_queue.popleft()
-            return True
+            return bool(is_done)
         try:
             sent, offered = self._send_pieces()
         except OSError as error:

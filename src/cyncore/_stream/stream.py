@@ -5,13 +5,24 @@ from __future__ import annotations
 
 from .._engine import StreamChannel
 from .._report import ERROR, WARNING, report
+from .deadlines import Deadlines, has_deadlines
+from .start_tls import StartTls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from typing import Any
 else:
     Any = object
 
+READ = 1  # what a step can wait for, as the engine has it
+WRITE = 2
+
+HANDLERS = (
+    *("handle_connect", "handle_data", "handle_frame", "handle_eof", "handle_full", "handle_drained"),
+    *("handle_timeout", "handle_drain", "handle_error", "handle_close", "get_buffer", "buffer_updated"),
+)
+_COROUTINE = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR, flags of a code object
 
 class Stream(StreamChannel):
     """A connection. Derive from it, and define the handlers that you need, such as `handle_data`.
@@ -43,6 +54,13 @@ class Stream(StreamChannel):
 
     server: Any = None
     """The server that accepted it; None for another stream."""
+
+    _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
+    _race: Any = None  # the connects that are going on
+    _deadlines: Any = None
+    _peer_key: Any = None  # what the server counts it under
+    _is_server_side = False
+    _is_tls_ready = False
 
     def __init__(self, sock: Any = None, *, loop: Any = None) -> None:
         if sock is None:
@@ -96,18 +114,156 @@ class Stream(StreamChannel):
     # Facts
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Returns a fact about the connection, or ``default``: names as in asyncio, and "alpn" and "proxy"."""
+        """Returns a fact about the connection, or ``default``.
+
+        The names are those of asyncio: "socket", "peername", "sockname", "ssl_object", "sslcontext", "cipher",
+        "compression" and "peercert"; and "alpn" and "session".
+        """
         sock = self.socket
+        if sock is None:
+            return default
         if name == "socket":
-            return default if sock is None else sock
+            return sock
         try:
             if name == "peername":
-                return default if sock is None else sock.getpeername()
+                return sock.getpeername()
             if name == "sockname":
-                return default if sock is None else sock.getsockname()
+                return sock.getsockname()
         except OSError:
-            pass
-        return default
+            return default
+        if self._session is None:
+            return default
+        from .tls import extra_info
+
+        found = extra_info(sock, name)
+        return default if found is None else found
+
+    # TLS
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        session: Any = None,
+    ) -> None:
+        """Begins TLS on the connection. `handle_connect` is called again when the handshake has ended.
+
+        What was written before leaves in the clear, first. RuntimeError if there is no connection, or it has TLS.
+        """
+        if not self.connected or self.closing or self._step is not None:
+            raise RuntimeError(f"{self!r}: start_tls() needs a connection")
+        if self._session is not None:
+            raise RuntimeError(f"{self!r}: the connection has TLS already")
+        self._queue_part(StartTls(context, server_side, server_hostname, session))
+        if not self._flush_now():
+            self._hold_input()  # until the part has begun the handshake: what comes now is not in the clear
+
+    def _begin_tls(self, context: Any, server_side: bool, server_hostname: str | None, session: Any) -> None:
+        """Puts TLS on the socket, and shakes hands."""
+        from .tls import in_words, wrap
+
+        self._is_server_side = server_side
+        self._is_tls_ready = False
+        self._deadlines_started("handshake")
+        try:
+            self._replace_socket(wrap(self.socket, context, server_side, server_hostname, session))
+        except (OSError, ValueError) as error:
+            self._end(in_words(error, self._peer(), True))
+            return
+        self._set_step(self._handshake, READ)
+        if not server_side:
+            self._handshake(0)
+
+    def _handshake(self, ready: int) -> None:
+        """The handshake goes on, because the socket has become ready."""
+        from ssl import SSLWantReadError, SSLWantWriteError
+
+        from .tls import TLSError, in_words, session_of
+
+        sock = self.socket
+        try:
+            sock.do_handshake()
+        except SSLWantReadError:
+            if self._step_wants != READ:
+                self._set_step(self._handshake, READ)
+            return
+        except SSLWantWriteError:
+            self._set_step(self._handshake, WRITE)
+            return
+        except (OSError, ValueError) as error:
+            self._end(in_words(error, self._peer(), True))
+            return
+        if self.unread:
+            self._end(TLSError(f"{self._peer()} has sent plain text behind the start of TLS"))
+            return
+        self._session = session_of(sock)
+        self._is_tls_ready = True
+        self._ready()
+
+    def _peer(self) -> str:
+        return "the peer" if self.addr is None else f"{self.addr!r}"
+
+    # For servers and clients
+
+    def _accepted(self, sock: Any, addr: Any, server: Any) -> None:
+        """A server has accepted ``sock`` for the stream."""
+        self.server = server
+        self.addr = addr
+        self._peer_key = addr[0] if isinstance(addr, tuple) else None
+        sock.setblocking(False)
+        try:
+            self._open(sock, server.loop)
+        except BaseException:
+            sock.close()
+            raise
+        if server.tls is None:
+            self._ready()
+        else:
+            self._begin_tls(server.tls, True, None, None)
+
+    def _connected(self, sock: Any, addr: Any) -> None:
+        """A client has connected ``sock`` for the stream."""
+        self._race = None
+        if self._is_gone:
+            sock.close()
+            return
+        self.addr = addr
+        loop = self.loop
+        loop.network.ended(self)
+        self._open(sock, loop)
+        wanted = self._tls_wanted
+        if wanted is None:
+            self._ready()
+        else:
+            self._begin_tls(wanted[0], False, wanted[1], wanted[2])
+
+    def _drain(self) -> None:
+        self._draining = True
+        try:
+            self.handle_drain()
+        except Exception as error:
+            self._fail(error)
+
+    # Deadlines
+
+    def _deadlines_started(self, phase: str) -> None:
+        """A phase of its life begins: "connect", "handshake" or "open"."""
+        if self._deadlines is None:
+            if not has_deadlines(self):
+                return
+            self._deadlines = Deadlines(self)
+        self._deadlines.start(phase)
+
+    def _deadline_changed(self) -> None:
+        """One of the attributes was set on the stream."""
+        if self.loop is None or self._is_gone:
+            return
+        if self._deadlines is not None:
+            self._deadlines.set()
+        elif self.connected:
+            self._deadlines_started("open")
 
     # For the engine
 
@@ -120,13 +276,40 @@ class Stream(StreamChannel):
             self._end(error)
 
     def _session_failed(self, error: BaseException) -> None:
-        self._end(error)
+        """The session has raised ``error``, in place of reading or writing."""
+        from .tls import in_words
+
+        self._end(in_words(error, self._peer(), False))
 
     def _session_closing(self) -> None:
-        """The stream closes, and all of its output was sent."""
+        """All output of a session was sent, and its end follows."""
+        from .tls import say_close
+
+        say_close(self._session)
+
+    def _gone(self) -> None:
+        """The connection is closed; `handle_close` follows."""
+        if self._deadlines is not None:
+            self._deadlines.cancel()
+            self._deadlines = None
+        if self._race is not None:
+            self._race.cancel()
+            self._race = None
+        loop = self.loop
+        if self.server is not None:
+            self.server._ended(self._peer_key)
+        if loop is not None and loop.network is not None:
+            loop.network.ended(self)
 
     def _check_class(self) -> None:
-        """Looked at once a class, when its first stream opens."""
+        """Called once a class, when its first stream opens. TypeError for a handler that is a coroutine."""
+        for name in HANDLERS:
+            code = getattr(getattr(self, name, None), "__code__", None)
+            if code is not None and code.co_flags & _COROUTINE:
+                raise TypeError(
+                    f"{type(self).__qualname__}.{name} is an async function, which nobody would await: "
+                    "write it as a plain def, and let a callback go on"
+                )
 
     def _discarded(self, name: str) -> None:
         kind = type(self)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Addresses: which sockets an address of a server means, and which order a client tries the addresses of a name in."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from errno import ECONNREFUSED, ENOENT
+from typing import Any
+
+
+def is_path(address: Any) -> bool:
+    """Is it the address of a Unix socket: a path, or an abstract name, which begins with a zero byte?"""
+    return isinstance(address, (str, bytes, os.PathLike))
+
+
+def words(address: Any) -> str:
+    """An address as an error shows it."""
+    if is_path(address):
+        text = os.fspath(address)
+        return repr(text if isinstance(text, str) else os.fsdecode(text))
+    if isinstance(address, tuple) and len(address) >= 2:
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return repr(address)
+
+
+def check_pair(address: Any) -> tuple[Any, Any]:
+    """The host and the port of ``address``. TypeError if it is no pair."""
+    if not isinstance(address, tuple) or len(address) < 2:
+        raise TypeError(f"an address is (host, port), a path or a socket, not {address!r}")
+    return address[0], address[1]
+
+
+def numeric(host: Any, port: Any) -> list[tuple[Any, ...]] | None:
+    """The addresses of a host that is written in digits, in the form of `socket.getaddrinfo`; None for a name."""
+    try:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
+    except (socket.gaierror, UnicodeError):
+        return None
+
+
+def interleaved(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The addresses in turn, one of each family, beginning with the family of the first (RFC 8305, section 4)."""
+    families: dict[Any, list[tuple[Any, ...]]] = {}
+    for info in found:
+        families.setdefault(info[0], []).append(info)
+    order = []
+    queues = list(families.values())
+    for place in range(max(map(len, queues), default=0)):
+        order += [queue[place] for queue in queues if place < len(queue)]
+    return order
+
+
+def bound_sockets(address: Any, reuse_port: bool, mode: int | None) -> list[socket.socket]:
+    """Makes the sockets of a server, bound and not yet listening. OSError, which names the address."""
+    if is_path(address):
+        return [_bound_unix(address, mode)]
+    host, port = check_pair(address)
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    made: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, target in dict.fromkeys(found):
+            if port == 0 and made:
+                target = (target[0], made[0].getsockname()[1], *target[2:])  # one port for all families
+            made.append(_bound(family, kind, protocol, target, reuse_port))
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise
+    return made
+
+
+def _bound(family: int, kind: int, protocol: int, target: Any, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == getattr(socket, "AF_INET6", None):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux hands it on to the accepted sockets
+        sock.bind(target)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{error.strerror}: {words(target)}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bound_unix(address: Any, mode: int | None) -> socket.socket:
+    path = os.fspath(address)
+    is_abstract = path[:1] in ("\0", b"\0")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not is_abstract:
+            _remove_stale(path)
+        before = os.umask(0o177) if mode is not None and not is_abstract else None  # nobody connects before chmod
+        try:
+            sock.bind(path)
+        finally:
+            if before is not None:
+                os.umask(before)
+        if mode is not None and not is_abstract:
+            os.chmod(path, mode)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"{error.strerror}: {words(path)}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: Any) -> None:
+    """Removes the file of a server that is gone. A file on which somebody listens stays, and so does any other file."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return  # bind says that the address is in use
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a server with a full backlog is there as well
+        error = probe.connect_ex(path)
+    if error == ECONNREFUSED:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+    elif error == ENOENT:
+        return

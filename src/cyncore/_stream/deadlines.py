@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Deadlines: the times that a stream may take, watched by one timer of the loop.
+
+Nothing happens at an event: the stream notes when input came and output moved. At the moment for which the timer was
+set the next moment is computed from that, and the timer set again.
+"""
+
+from __future__ import annotations
+
+from .._rules import EXITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+else:
+    Any = object
+
+OPEN_KINDS = ("first_byte", "idle", "write")
+
+
+def has_deadlines(stream: Any) -> bool:
+    """Does the stream, or its class, set any?"""
+    return not (
+        stream.idle_deadline is None
+        and stream.write_deadline is None
+        and stream.first_byte_deadline is None
+        and stream.life_deadline is None
+        and stream.handshake_deadline is None
+        and stream.connect_deadline is None
+    )
+
+
+class Deadlines:
+    """Those of one stream."""
+
+    __slots__ = ("begins", "is_patient", "phase", "stream", "timer")
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.timer: Any = None
+        self.phase = ""
+        self.is_patient = False  # the timer was due, and input that waits in the kernel gets the chance to be read
+        self.begins: dict[str, float] = {"life": stream.loop.time()}  # kind -> when it began, in seconds of Loop.time
+
+    def start(self, phase: str) -> None:
+        """The stream begins to connect ("connect"), to shake hands ("handshake"), or is ready ("open")."""
+        now = self.stream.loop.time()
+        self.phase = phase
+        for kind in OPEN_KINDS if phase == "open" else (phase,):
+            self.begins[kind] = now
+        if phase == "open":
+            self.stream._input_at = 0.0
+            self.stream._timed = True
+        self.set()
+
+    def set(self) -> None:
+        """Sets the timer for the next moment, by what the attributes say now."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        moment = min((moment for moment, _ in self.moments()), default=None)
+        if moment is not None:
+            self.timer = self.stream.loop.call_at(moment, self.look)
+
+    def moments(self) -> list[tuple[float, str]]:
+        """When which deadline passes, as far as is known now."""
+        stream = self.stream
+        found = []
+        for kind in ("life", self.phase) if self.phase != "open" else ("life", *OPEN_KINDS):
+            seconds = getattr(stream, kind + "_deadline")
+            if seconds is None or kind not in self.begins:
+                continue
+            begin = self.begins[kind]
+            if kind == "first_byte" and stream._input_at > 0.0:
+                continue
+            if kind == "idle":
+                begin = max(begin, stream._input_at)
+            elif kind == "write":
+                begin = max(begin, stream._output_at) if stream.output_size else stream.loop.time()
+            found.append((begin + seconds, kind))
+        return found
+
+    def look(self) -> None:
+        """The timer is due: tells of what has passed, and sets it for what comes next."""
+        stream = self.stream
+        self.timer = None
+        now = stream.loop.time()
+        passed = [(moment, kind) for moment, kind in self.moments() if moment <= now]
+        if passed and not self.is_patient:  # a handler may have blocked for long: the events of this tick come first
+            self.is_patient = True
+            self.timer = stream.loop.call_at(now, self.look)
+            return
+        self.is_patient = False
+        for _, kind in passed:
+            if stream._deadlines is not self:
+                return
+            self.begins[kind] = now
+            try:
+                stream.handle_timeout(kind)
+            except EXITS:
+                raise
+            except BaseException as error:
+                stream._fail(error)
+        if stream._deadlines is self:
+            self.set()
+
+    def cancel(self) -> None:
+        """The stream is gone."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
