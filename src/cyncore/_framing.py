@@ -26,6 +26,14 @@ def _positive(name: str, value: object) -> int:
     return value
 
 
+def check(framing: object) -> None:
+    """TypeError for what is no framing: neither None, nor one of these, nor an object with a `find` like theirs."""
+    if framing is None or isinstance(framing, Framing):
+        return
+    if isinstance(framing, (str, bytes, bytearray)) or not callable(getattr(framing, "find", None)):
+        raise TypeError(f"framing must be None, Lines, Prefixed or Exactly, not {framing!r}")
+
+
 class Framing:
     """What the three ways of framing have in common."""
 

@@ -20,7 +20,7 @@ from collections import deque
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
 from libc.string cimport memchr, memcpy
 
 from .channel cimport Channel
@@ -33,6 +33,7 @@ from .watcher cimport (
     CONNECTING,
     DIRECT,
     FLUSH_QUEUED,
+    HELD,
     OUTPUT,
     PAUSED,
     STREAM,
@@ -105,10 +106,9 @@ cdef class Settings:
         elif type(framing) is Exactly:
             self.kind = EXACTLY
             self.count = framing.count
-        elif hasattr(framing, "find"):
-            self.kind = OTHER_FRAMES
         else:
-            raise TypeError(f"framing must be None, Lines, Prefixed or Exactly, not {framing!r}")
+            _framing.check(framing)
+            self.kind = OTHER_FRAMES
         return 0
 
 
@@ -550,7 +550,16 @@ cdef class StreamChannel(Channel):
         if self.life & STEPPING:
             self.extra.step(CYN_READ | CYN_WRITE)
             return 0
-        return self.end(self._socket_error())
+        error = self._socket_error()
+        if error is None and not self.life & (EOF_TOLD | CLOSE_WANTED):  # both ends were closed, after the last byte
+            self.life |= EOF_RECEIVED
+            if self.flags & PAUSED or self.held is not None and self.life & (CUTTING | CUT_QUEUED):
+                self.flags |= HELD  # the program is told when it has taken what came before
+                return self.arm()
+            self.tell_eof()
+        if error is None and self.head is not None:
+            error = BrokenPipeError(EPIPE, os.strerror(EPIPE))
+        return self.end(error)
 
     def _socket_error(self):
         try:
@@ -936,8 +945,9 @@ cdef class StreamChannel(Channel):
         return 0
 
     def _tell_full(self):
-        if self.life & (FULL | GONE) != FULL:
+        if self.life & (FULL | FULL_TOLD | CLOSE_WANTED | GONE) != FULL:
             return
+        self.life |= FULL_TOLD
         try:
             self.handle_full()
         except BaseException as error:
@@ -1034,7 +1044,9 @@ cdef class StreamChannel(Channel):
                 return 0
             if self.life & FULL and self.waiting <= self.settings.low:
                 self.life &= ~FULL
-                self.handle_drained()
+                if self.life & (FULL_TOLD | CLOSE_WANTED) == FULL_TOLD:
+                    self.life &= ~FULL_TOLD
+                    self.handle_drained()
                 if self.life & (READY | STEPPING | GONE) != READY:
                     return 0
         if self.head is not None:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from errno import EAGAIN, EINTR, EWOULDBLOCK
+from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from .._framing import check
 from .._rules import DISCONNECTED, EXITS, LimitExceeded, check_bytes
 from .channel import Channel
 from .maps import NOT_OURS, SEND_NOW
@@ -62,6 +63,7 @@ class StreamChannel(Channel):
     _close_wanted = False
     _has_gone = False
     _full = False
+    _full_told = False  # handle_full was called
     _cutting = False  # frames are being delivered
     _cut_queued = False
     _flush_queued = False
@@ -151,7 +153,9 @@ class StreamChannel(Channel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name.endswith("_deadline"):
+        if name == "framing":
+            check(value)
+        elif name.endswith("_deadline"):
             self._deadline_changed()
 
     # Its life
@@ -184,6 +188,7 @@ class StreamChannel(Channel):
         self._loop_kept = loop
         self._opened = True
         if type(self) not in _checked:
+            check(self.framing)
             self._check_class()
             _checked.add(type(self))
         self._map = loop.map
@@ -316,7 +321,16 @@ class StreamChannel(Channel):
         if self._step is not None:
             self._step(READ | WRITE)
             return
-        self._end(self._socket_error())
+        error = self._socket_error()
+        if error is None and not (self._eof_told or self._close_wanted):  # both ends were closed, after the last byte
+            self._eof_received = True
+            if self._paused or self._cutting or self._cut_queued:
+                self._loop._slots[self._fileno].hold()  # the program is told when it has taken what came before
+                return
+            self._tell_eof()
+        if error is None and self._output_queue:
+            error = BrokenPipeError(EPIPE, os.strerror(EPIPE))
+        self._end(error)
 
     def _socket_error(self) -> OSError | None:
         try:
@@ -403,8 +417,10 @@ class StreamChannel(Channel):
         return getattr(self, "get_buffer", None) is not None and not self._input
 
     def _read_into_buffer(self) -> None:
-        buffer = self.get_buffer(SIZE)
-        count = self._receive_into(memoryview(buffer).cast("B"))
+        buffer = memoryview(self.get_buffer(SIZE)).cast("B")
+        if not len(buffer):
+            raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
+        count = self._receive_into(buffer)
         if count is None:
             return
         if count:
@@ -551,8 +567,9 @@ class StreamChannel(Channel):
         self._flush_later()
 
     def _tell_full(self) -> None:
-        if not self._full or self._has_gone:
+        if not self._full or self._full_told or self.closing:
             return
+        self._full_told = True
         try:
             self.handle_full()
         except BaseException as error:
@@ -591,7 +608,9 @@ class StreamChannel(Channel):
                 break
             if self._full and self._output_size <= self.low_water:
                 self._full = False
-                self.handle_drained()
+                if self._full_told and not self._close_wanted:
+                    self._full_told = False
+                    self.handle_drained()
         if self._has_gone or self._output_queue or self._step is not None:
             return
         if self._close_wanted:
