@@ -14,6 +14,7 @@ from benchmarks.run.compiler import program
 
 RAW = "raw C epoll"
 OURS = "cyncore"
+STREAM = "cyncore stream"
 UVLOOP = "uvloop"
 PYFTPDLIB = "pyftpdlib"
 OLD = "asyncore"
@@ -77,6 +78,7 @@ ECHO = [
     Peer(RAW, None),
     Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
     Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream"),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo"),
     Peer("rloop", "rloop", "rloop", "rloop_echo"),
     Peer(PYFTPDLIB, "pyftpdlib.ioloop", "pyftpdlib", "pyftpdlib_echo"),
@@ -90,6 +92,7 @@ ECHO = [
 LINES = [
     Peer(RAW, None, server="lines_epoll"),
     Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--lines",)),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
     Peer("uvloop joined", "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
     Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", ("--streams",)),

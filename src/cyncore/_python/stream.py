@@ -463,7 +463,7 @@ class StreamChannel(Channel):
         self._cutting = True
         start = 0
         try:
-            while start < len(self._input) and not (self._paused or self.closing):
+            while start < len(self._input) and not (self._paused or self.closing or self._step is not None):
                 framing = self.framing
                 if framing is None:
                     data, start, self._searched = bytes(self._input[start:]), len(self._input), 0

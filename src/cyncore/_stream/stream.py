@@ -203,7 +203,8 @@ class Stream(StreamChannel):
         self._ready()
 
     def _peer(self) -> str:
-        return "the peer" if self.addr is None else f"{self.addr!r}"
+        peer = self.addr or self.get_extra_info("peername")
+        return repr(peer) if peer else "the peer"
 
     # For servers and clients
 
