@@ -60,9 +60,9 @@ from ._version import __version__
 __all__ = [
     "BACKENDS",
     "Channel",
+    "Exactly",
     "ExitNow",
     "Handle",
-    "Exactly",
     "InstallError",
     "LimitExceeded",
     "Lines",

@@ -23,11 +23,13 @@ from tests.support.streams import Recorder, tcp_pair
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
-    for name, days in (("good", "30"), ("other", "30")):
+    for name in ("good", "other"):
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", days, "-subj", "/CN=localhost"]
-            + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-            + ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")],
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+                *("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")),
+            ],
             check=True,
             capture_output=True,
         )
@@ -87,7 +89,10 @@ def no_ends() -> None:
 def exchange(address: Any, context: ssl.SSLContext, data: bytes) -> bytes:
     """Sends the data, and reads as much, over TLS."""
     got = bytearray()
-    with socket.create_connection(address, 10) as plain, context.wrap_socket(plain, server_hostname="localhost") as sock:
+    with (
+        socket.create_connection(address, 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
         sender = threading.Thread(target=sock.sendall, args=(data,))
         sender.start()
         while len(got) < len(data):
@@ -194,9 +199,7 @@ def test_a_session_is_resumed(loop: Loop, server_side: ssl.SSLContext, client_si
 
     first = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
     poll_until(loop, lambda: first.is_over)
-    second = loop.connect(
-        server.address, Client, tls=client_side, server_hostname="localhost", session=first.ticket
-    )
+    second = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost", session=first.ticket)
     poll_until(loop, lambda: second.is_over)
     assert (first.reused, second.reused) == (False, True)
     server.close()
