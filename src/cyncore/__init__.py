@@ -77,6 +77,7 @@ __all__ = [
     "dispatcher",
     "dispatcher_with_send",
     "fallback_reason",
+    "inherited",
     "install",
     "native",
     "socket_map",
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from ._framing import Prefixed as Prefixed
     from ._install.error import InstallError as InstallError
     from ._install.names import install as install
+    from ._net.inherited import inherited as inherited
     from ._net.server import Server as Server
     from ._stream.stream import Stream as Stream
     from ._stream.tls import TLSError as TLSError
@@ -108,6 +110,7 @@ else:
         "Stream": "_stream.stream",
         "TLSError": "_stream.tls",
         "TruncatedError": "_stream.tls",
+        "inherited": "_net.inherited",
         "install": "_install.names",
     }
 
