@@ -78,9 +78,9 @@ class Lines(Framing):
 
 
 class Prefixed(Framing):
-    """Frames behind their length, a number without sign of ``size`` bytes (1, 2, 4 or 8) in ``order`` ("big", "little").
+    """Frames behind their length: a number of ``size`` bytes (1, 2, 4 or 8), without sign, in ``order``.
 
-    A frame has at most ``limit`` bytes. ValueError for another size or order.
+    ``order``: "big" or "little". A frame has at most ``limit`` bytes. ValueError for another size or order.
     """
 
     __module__ = "cyncore"

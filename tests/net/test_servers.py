@@ -159,7 +159,7 @@ def test_the_file_of_a_server_that_is_gone_is_replaced(serving: Loop, tmp_path: 
 def test_the_file_of_a_server_that_lives_is_kept(serving: Loop, tmp_path: Path) -> None:
     path = tmp_path / "sock"
     server = serving.listen(str(path), Echo)
-    with pytest.raises(OSError, match="in use.*sock"):
+    with pytest.raises(OSError, match=r"in use.*sock"):
         serving.listen(str(path), Echo)
     assert path.exists()
     server.close()

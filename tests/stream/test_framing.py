@@ -57,7 +57,7 @@ def test_lines_are_those_of_a_simple_model(lines: list[bytes], data: st.DataObje
     with Loop() as loop:
         try:
             stream, theirs = connected(peers, loop, framed(Lines()))
-            for begin, end in zip([0, *cuts], [*cuts, len(whole)]):
+            for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
                 theirs.sendall(whole[begin:end])
                 loop.poll(0.0 if begin == end else 0.05)
             assert frames(stream) == lines

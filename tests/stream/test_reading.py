@@ -94,8 +94,7 @@ def test_a_stream_without_a_handler_says_that_it_discards(
             theirs.sendall(b"x")
             loop.poll(0.02)
     assert [record.getMessage().split(": ", 1)[1] for record in caplog.records] == [
-        "input is discarded, because test_a_stream_without_a_handler_says_that_it_discards.<locals>.Deaf "
-        "does not define handle_data"
+        f"input is discarded, because {Deaf.__qualname__} does not define handle_data"
     ]
     stream.abort()
 

@@ -23,11 +23,13 @@ from tests.support.streams import Recorder, tcp_pair
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
-    for name, days in (("good", "30"), ("other", "30")):
+    for name in ("good", "other"):
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", days, "-subj", "/CN=localhost"]
-            + ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-            + ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")],
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+                *("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")),
+            ],
             check=True,
             capture_output=True,
         )
@@ -85,14 +87,14 @@ def no_ends() -> None:
 
 
 def exchange(address: Any, context: ssl.SSLContext, data: bytes) -> bytes:
-    """Sends the data, and reads as much, over TLS."""
+    """Sends the data over TLS, and reads as much, in turns: two threads must not use one TLS socket at once."""
     got = bytearray()
-    with socket.create_connection(address, 10) as plain, context.wrap_socket(plain, server_hostname="localhost") as sock:
-        sender = threading.Thread(target=sock.sendall, args=(data,))
-        sender.start()
-        while len(got) < len(data):
-            got += sock.recv(65536)
-        sender.join()
+    plain = socket.create_connection(address, 10)
+    with context.wrap_socket(plain, server_hostname="localhost") as sock:
+        for begin in range(0, len(data), 50_000):
+            sock.sendall(data[begin : begin + 50_000])
+            while len(got) < min(begin + 50_000, len(data)):
+                got += sock.recv(65536)
         sock.unwrap()
     return bytes(got)
 
@@ -167,6 +169,36 @@ def test_write_eof_says_close_notify_and_reading_goes_on(
     poll_until(loop, lambda: not loop.map)
 
 
+def test_what_came_before_write_eof_is_not_lost(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    class Early(Stream):
+        def handle_connect(self) -> None:
+            self.write(b"early ")
+
+        def handle_data(self, data: bytes) -> None:
+            self.write(b"late")
+            self.close()
+
+    class Client(Recorder):
+        def handle_connect(self) -> None:
+            self.pause_reading()
+            loop.call_later(0.05, self.end)
+
+        def end(self) -> None:
+            self.write(b"all")
+            self.write_eof()
+            self.resume_reading()
+
+    server = loop.listen(("127.0.0.1", 0), Early, tls=server_side)
+    client = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"early late"
+    assert client.seen[-1] == "close"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
 def test_alpn_is_negotiated(loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
     server_side.set_alpn_protocols(["one", "two"])
     client_side.set_alpn_protocols(["two"])
@@ -194,9 +226,7 @@ def test_a_session_is_resumed(loop: Loop, server_side: ssl.SSLContext, client_si
 
     first = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
     poll_until(loop, lambda: first.is_over)
-    second = loop.connect(
-        server.address, Client, tls=client_side, server_hostname="localhost", session=first.ticket
-    )
+    second = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost", session=first.ticket)
     poll_until(loop, lambda: second.is_over)
     assert (first.reused, second.reused) == (False, True)
     server.close()
@@ -365,6 +395,34 @@ def test_plain_text_behind_starttls_ends_the_stream(
     assert answer == b"go ahead\n"
     assert b"INJECTED" not in stream.seen
     assert "plain text" in str(stream.seen[-1])
+
+
+def test_plain_text_behind_starttls_is_not_obeyed_while_the_answer_cannot_leave(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext
+) -> None:
+    ours, theirs = tcp_pair(peers)
+    stream = Upgrading(ours, loop=loop)
+    stream.context = server_side
+    poll_until(loop, lambda: stream.connected)
+    stream.write(bytes(16_000_000))
+    theirs.sendall(b"STARTTLS\nINJECTED\n")
+    poll_until(loop, lambda: b"STARTTLS" in stream.seen)
+    for _ in range(5):
+        loop.poll(0.01)
+    assert stream.output_size
+    assert b"INJECTED" not in stream.seen
+    stream.abort()
+    poll_until(loop, lambda: stream.is_over)
+
+
+def test_the_end_of_tls_can_be_said_through_a_whole_tls_socket(peers: Peers, server_side: ssl.SSLContext) -> None:
+    """Where the object below it is missing, the socket itself is the session, and its `shutdown` is the socket's."""
+    from cyncore._stream.tls import say_close, wrap
+
+    ours, _ = tcp_pair(peers)
+    ours.setblocking(False)
+    with wrap(ours, server_side, True, None, None) as sock:
+        say_close(sock)
 
 
 def test_start_tls_needs_a_connection_without_tls(

@@ -28,6 +28,7 @@ cdef enum:
     OWN_SETTINGS = 1 << 17   # `settings` is its own, not that of its class
     FULL_TOLD = 1 << 19      # handle_full was called
     INPUT_HELD = 1 << 18     # TLS begins when the output before it has left: no input is taken until then
+    NO_INPUT = STEPPING | INPUT_HELD | CLOSE_WANTED | GONE  # no handler for input is called
     NO_WRITING = EOF_WANTED | CLOSE_WANTED | GONE
 
 
@@ -74,6 +75,7 @@ cdef class StreamChannel(Channel):
     cdef int received(self, const char *data, Py_ssize_t size) except -1
     cdef int read_some(self) except -1
     cdef int read_session(self) except -1
+    cdef int hold_session(self) except -1
     cdef int read_into_buffer(self) except -1
     cdef int input_ended(self) except -1
     cdef int tell_eof(self) except -1

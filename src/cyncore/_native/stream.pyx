@@ -61,6 +61,7 @@ cdef enum:
     WANT_READ = 2       # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE: the errno of the errors of these names
     WANT_WRITE = 3
     ZERO_RETURN = 6     # SSL_ERROR_ZERO_RETURN: the peer has sent close_notify
+    HELD_RECORDS = 64   # records that are taken, at most, before close_notify is sent
     RECORDS = 8         # records of a session that are read for one event
     OFFERED = 65536     # bytes that a session is given at once
 
@@ -145,7 +146,7 @@ cdef struct frame:
 
 
 cdef int find_line(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept:
-    cdef Py_ssize_t width = PyBytes_GET_SIZE(settings.end), start = max(searched - width + 1, 0), room
+    cdef Py_ssize_t width = PyBytes_GET_SIZE(settings.end), start = max(searched - width + 1, 0)
     cdef const char *end = PyBytes_AS_STRING(settings.end)
     cdef const char *at
     if width == 1:
@@ -318,7 +319,6 @@ cdef class StreamChannel(Channel):
 
     def _ready(self):
         """The connection is ready: tells the program, and sends what has waited for that."""
-        cdef Registry loop = self.loop
         if self.life & GONE:
             return
         self.life = self.life & ~STEPPING | READY
@@ -356,6 +356,32 @@ cdef class StreamChannel(Channel):
         if self.life & (READY | STEPPING | GONE) == READY and not self.flags & OUTPUT:
             self.flush(True)
         return self.head is None
+
+    def _take_unread(self):
+        """Forgets what was received and given to no handler: a pipe has taken it."""
+        self.held = None
+
+    def _cut_soon(self):
+        """Delivers what is held, in the next tick."""
+        if self.held is not None or self.life & (EOF_RECEIVED | EOF_TOLD) == EOF_RECEIVED:
+            self.cut_later()
+
+    def _note_progress(self, is_input):
+        """A pipe has moved bytes."""
+        if self.life & TIMED and self.extra is not None:
+            if is_input:
+                self.extra.input_at = cyn_clock() / 1e9
+            else:
+                self.extra.output_at = cyn_clock() / 1e9
+
+    def _session_cannot_write(self, error):
+        """The session has raised ``error`` to a part that is sent. Returns True if the stream has ended."""
+        if error.errno == WANT_READ:
+            self.life |= WRITE_NEEDS_READ
+        elif error.errno != WANT_WRITE:
+            self._session_failed(error)
+            return True
+        return False
 
     @property
     def _is_gone(self):
@@ -504,8 +530,6 @@ cdef class StreamChannel(Channel):
         return wanted
 
     cdef int on_read(self) except -1:
-        cdef Py_ssize_t got
-        cdef int fd
         if self.life & (STEPPING | CLOSE_WANTED | WRITE_NEEDS_READ | GONE) or self.extra is not None:
             return self.read_specially()
         if self.settings.has_buffer:
@@ -643,12 +667,36 @@ cdef class StreamChannel(Channel):
             if got == 0:
                 return self.input_ended()
             self.received(loop.scratch, got)
-            if self.life & (STEPPING | CLOSE_WANTED | GONE) or self.flags & PAUSED or self.loop is None:
+            if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
                 break
             if extra.session is None or <int> extra.session_pending() == 0:
                 return 0
         if not self.life & (GONE | STEPPING) and self.loop is not None:
             self.deliver_pending()
+        return 0
+
+    cdef int hold_session(self) except -1:
+        """Takes the input that is there, for later: OpenSSL throws away what comes between close_notify and its answer
+        if it looks for that answer, and CPython's ssl module has it look.
+        """
+        cdef Py_ssize_t got
+        cdef int _record
+        for _record in range(HELD_RECORDS):
+            try:
+                got = self.extra.session_read(SCRATCH, _scratch_view(self.loop))
+            except OSError as failure:
+                if failure.errno == ZERO_RETURN:
+                    self.life |= EOF_RECEIVED
+                elif failure.errno != WANT_READ and failure.errno != WANT_WRITE:
+                    self._session_failed(failure)
+                break
+            if got == 0:
+                self.life |= EOF_RECEIVED
+                break
+            if self.held is None:
+                self.held = bytearray()
+            self.held += PyBytes_FromStringAndSize(self.loop.scratch, got)
+        self._cut_soon()
         return 0
 
     cdef int read_into_buffer(self) except -1:
@@ -727,7 +775,7 @@ cdef class StreamChannel(Channel):
 
     cdef int tell_eof(self) except -1:
         """Calls `handle_eof`, once, after everything that came before the end."""
-        if self.life & (EOF_RECEIVED | EOF_TOLD | CLOSE_WANTED | GONE) != EOF_RECEIVED or self.flags & PAUSED:
+        if self.life & (EOF_RECEIVED | EOF_TOLD | NO_INPUT) != EOF_RECEIVED or self.flags & PAUSED:
             return 0
         self.life |= EOF_TOLD
         self.handle_eof()
@@ -766,7 +814,7 @@ cdef class StreamChannel(Channel):
             return self.cut_held()
         self.life |= CUTTING
         try:
-            while at < size and not self.flags & PAUSED and not self.life & (CLOSE_WANTED | GONE | STEPPING):
+            while at < size and not self.flags & PAUSED and not self.life & NO_INPUT:
                 settings = self.settings
                 if settings.kind == NO_FRAMES or settings.kind == OTHER_FRAMES:
                     break
@@ -800,13 +848,14 @@ cdef class StreamChannel(Channel):
         """Delivers what is held, in frames where there are some."""
         cdef Py_ssize_t at = 0, size
         cdef frame found
+        cdef const char *start
         cdef Settings settings
         cdef int result
         if self.life & CUTTING or self.held is None:
             return 0
         self.life |= CUTTING
         try:
-            while not self.flags & PAUSED and not self.life & (CLOSE_WANTED | GONE | STEPPING):
+            while not self.flags & PAUSED and not self.life & NO_INPUT:
                 size = PyByteArray_GET_SIZE(self.held)
                 if at >= size:
                     break
@@ -826,7 +875,8 @@ cdef class StreamChannel(Channel):
                         found.end = end - at
                         found.after = after - at
                 else:
-                    result = find_frame(settings, PyByteArray_AS_STRING(self.held) + at, size - at, self.searched, &found)
+                    start = PyByteArray_AS_STRING(self.held) + at
+                    result = find_frame(settings, start, size - at, self.searched, &found)
                 if result == TOO_LONG:
                     self.end(too_long(settings, &found))
                     break
@@ -1073,7 +1123,9 @@ cdef class StreamChannel(Channel):
 
     def _send_eof(self):
         if self._session is not None:
-            self._session_closing()
+            self.hold_session()
+            if not self.life & GONE:
+                self._session_closing()
             return
         try:
             self.sock.shutdown(_socket.SHUT_WR)

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from .._framing import check
-from .._rules import DISCONNECTED, EXITS, LimitExceeded, check_bytes
+from .._rules import EXITS, LimitExceeded, check_bytes
 from .channel import Channel
 from .maps import NOT_OURS, SEND_NOW
 from .poller import READ, WRITE
 
 SIZE: Final = 65536  # bytes that are read, or sent, at once
 PIECES: Final = 64  # pieces that are sent at once
+HELD_RECORDS: Final = 64  # records that are taken, at most, before close_notify is sent
 RECORDS: Final = 8  # records of a session that are read for one event
 WANT_READ: Final = 2  # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE, the errno of these errors
 WANT_WRITE: Final = 3
@@ -83,7 +84,7 @@ class StreamChannel(Channel):
         def handle_eof(self) -> None: ...
         def handle_full(self) -> None: ...
         def handle_drained(self) -> None: ...
-        def handle_error(self, error: BaseException) -> None: ...
+        def handle_error(self, error: BaseException) -> None: ...  # type: ignore[override]
         def handle_close(self, error: BaseException | None) -> None: ...  # type: ignore[override]
         def get_buffer(self, size_hint: int) -> Any: ...
         def buffer_updated(self, count: int) -> None: ...
@@ -178,6 +179,29 @@ class StreamChannel(Channel):
         if self.connected and self._step is None:
             self._flush()
         return not self._output_queue
+
+    def _take_unread(self) -> None:
+        """Forgets what was received and given to no handler: a pipe has taken it."""
+        self._input.clear()
+
+    def _cut_soon(self) -> None:
+        """Delivers what is held, in the next tick."""
+        self._cut_later()
+
+    def _note_progress(self, is_input: bool) -> None:
+        """A pipe has moved bytes."""
+        if self._timed and is_input:
+            self._input_at = self._loop_kept.time()
+        elif self._timed:
+            self._output_at = self._loop_kept.time()
+
+    def _session_cannot_write(self, error: OSError) -> bool:
+        """The session has raised ``error`` to a part that is sent. Returns True if the stream has ended."""
+        if error.errno not in (WANT_READ, WANT_WRITE):
+            self._session_failed(error)
+            return True
+        self._session_wants_read = error.errno == WANT_READ
+        return False
 
     @property
     def _is_gone(self) -> bool:
@@ -413,6 +437,26 @@ class StreamChannel(Channel):
             count = 0  # there is no input any more; whether output can leave, sending tells
         self._eof_received = self._eof_received or not count
 
+    def _hold_session(self) -> None:
+        """Takes the input that is there, for later: OpenSSL throws away what comes between close_notify and its answer
+        if it looks for that answer, and CPython's ssl module has it look.
+        """
+        for _ in range(HELD_RECORDS):
+            buffer = bytearray(SIZE)
+            try:
+                count = self._session.read(SIZE, buffer)
+            except OSError as error:
+                if error.errno == ZERO_RETURN:
+                    self._eof_received = True
+                elif error.errno not in (WANT_READ, WANT_WRITE):
+                    self._session_failed(error)
+                break
+            if not count:
+                self._eof_received = True
+                break
+            self._input += buffer[:count]
+        self._cut_later()
+
     def _wants_buffer(self) -> bool:
         return getattr(self, "get_buffer", None) is not None and not self._input
 
@@ -463,7 +507,9 @@ class StreamChannel(Channel):
         self._cutting = True
         start = 0
         try:
-            while start < len(self._input) and not (self._paused or self.closing or self._step is not None):
+            while start < len(self._input) and not (
+                self._paused or self._input_held or self.closing or self._step is not None
+            ):
                 framing = self.framing
                 if framing is None:
                     data, start, self._searched = bytes(self._input[start:]), len(self._input), 0
@@ -483,13 +529,17 @@ class StreamChannel(Channel):
             self._cutting = False
             del self._input[:start]
 
+    def _takes_input(self) -> bool:
+        """May a handler for input be called?"""
+        return not (self._paused or self._input_held or self.closing or self._step is not None)
+
     def _note_input(self) -> None:
         if self._timed:
             self._input_at = self._loop_kept.time()
 
     def _tell_eof(self) -> None:
         """Tells of the end of the input, after what came before it."""
-        if not self._eof_received or self._eof_told or self._paused or self.closing:
+        if not self._eof_received or self._eof_told or self._paused or self._input_held or self.closing:
             return
         self._eof_told = True
         self.handle_eof()
@@ -624,7 +674,9 @@ class StreamChannel(Channel):
 
     def _send_eof(self) -> None:
         if self._session is not None:
-            self._session_closing()
+            self._hold_session()
+            if not self._has_gone:
+                self._session_closing()
             return
         try:
             self.socket.shutdown(socket.SHUT_WR)
@@ -647,14 +699,14 @@ class StreamChannel(Channel):
             elif self._session is not None:
                 self._session_failed(error)
             elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
-                self._end(error if error.errno in DISCONNECTED else error)
+                self._end(error)
             return False
         self._sent(sent)
         return sent == offered
 
     def _send_pieces(self) -> tuple[int, int]:
         """Offers some of the queue to the socket. Returns how many bytes it took, and how many it was offered."""
-        pieces = []
+        pieces: list[bytes] = []
         size = 0
         for item in self._output_queue:
             if not isinstance(item, bytes) or len(pieces) == PIECES or size >= SIZE:
