@@ -26,6 +26,7 @@ class Network:
         self.loop = loop
         self.servers: set[Server] = set()
         self._connecting: set[Stream] = set()
+        self._tls: Any = None  # what connect(tls=True) uses
         self._is_ready = False
         self._drain_timer: Any = None
         self._signals: dict[int, Any] = {}
@@ -91,9 +92,11 @@ class Network:
     ) -> Stream:
         """See `Loop.connect`."""
         if tls is True:
-            import ssl
+            if self._tls is None:
+                import ssl
 
-            tls = ssl.create_default_context()
+                self._tls = ssl.create_default_context()
+            tls = self._tls
         _check_context(tls, "connect")
         if tls is not None and server_hostname is None and isinstance(address, tuple):
             server_hostname = address[0]
