@@ -17,7 +17,7 @@ def client():
     with socket.create_connection(server.address, 20) as sock:
         sock.sendall(b"hello")
         print(sock.recv(100))
-        loop.stop()
+        loop.call_soon_threadsafe(loop.drain, 0)
 
 """
 

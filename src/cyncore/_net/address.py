@@ -62,6 +62,8 @@ def bound_sockets(address: Any, reuse_port: bool, mode: int | None) -> list[sock
     made: list[socket.socket] = []
     try:
         for family, kind, protocol, _, target in dict.fromkeys(found):
+            if not host and made and not _is_there(family):
+                continue  # all addresses were asked for, and the system lacks this family
             if port == 0 and made:
                 target = (target[0], made[0].getsockname()[1], *target[2:])  # one port for all families
             made.append(_bound(family, kind, protocol, target, reuse_port))
@@ -70,6 +72,14 @@ def bound_sockets(address: Any, reuse_port: bool, mode: int | None) -> list[sock
             sock.close()
         raise
     return made
+
+
+def _is_there(family: int) -> bool:
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
 
 
 def _bound(family: int, kind: int, protocol: int, target: Any, reuse_port: bool) -> socket.socket:

@@ -29,10 +29,10 @@ class Attempt(dispatcher):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
+            if family != getattr(socket, "AF_UNIX", None):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if race.local_address is not None:
                 sock.bind(race.local_address)
-            elif family != getattr(socket, "AF_UNIX", None):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.set_socket(sock)
         except BaseException:
             sock.close()
