@@ -49,6 +49,7 @@ class Browser(Stream):
     handshake_deadline = 10
     idle_deadline = 60
     write_deadline = 60
+    high_water = low_water = 0  # no request is read while an answer waits: each answer has a file open
 
     def __init__(self, root: int) -> None:
         self.root = root
@@ -63,8 +64,19 @@ class Browser(Stream):
             request, *fields = self.head
             self.head = []
             self.busy = True
+            self.pause_reading()
+            self.loop.call_soon(self.go_on)
             self.serve(request.split(" "), {name.lower(): value.strip() for name, _, value in map(split, fields)})
             self.busy = False
+
+    def go_on(self) -> None:
+        """Takes the next request, unless `handle_drained` will do so."""
+        if not self.output_size:
+            self.handle_drained()
+
+    def handle_drained(self) -> None:
+        if not self.closing:
+            self.resume_reading()
 
     def serve(self, words: list[str], fields: dict[str, str]) -> None:
         if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):

@@ -176,6 +176,23 @@ def test_two_requests_share_a_connection(root: Path) -> None:
             assert file.read().count(b"<p>page</p>") == 2
 
 
+def test_many_requests_at_once_are_answered_in_order_with_few_files_open(root: Path) -> None:
+    big = (root / "below" / "big").read_bytes()
+    requests = b"GET /below/big HTTP/1.1\r\n\r\n" * 99 + b"GET /below/big HTTP/1.1\r\nConnection: close\r\n\r\n"
+    with serving("files.py", "--root", root) as server, socket.create_connection(server.address, PATIENCE) as sock:
+        before = server.descriptors()
+        sock.sendall(requests)
+        most = 0
+        with sock.makefile("rb") as file:
+            for _ in range(100):
+                for _ in iter(file.readline, b"\r\n"):
+                    pass
+                most = max(most, server.descriptors())
+                assert file.read(len(big)) == big
+            assert file.read() == b""
+        assert most <= before + 3
+
+
 def test_the_proxy_joins_a_client_with_its_target(root: Path) -> None:
     with serving("files.py", "--root", root) as target, serving("proxy.py") as proxy:
         url = "http://{}:{}/below/big".format(*target.address)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import socket
@@ -186,3 +187,33 @@ def test_a_stream_is_joined_with_one_other(loop: Loop, peers: Peers) -> None:
     first.abort()
     third.abort()
     poll_until(loop, lambda: second.is_over)
+
+
+def test_a_peer_that_takes_nothing_passes_the_write_deadline(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, _ = joined(loop, peers)
+    second.write_deadline = 0.02
+    poll_until(loop, lambda: first.connected and second.connected)
+    near.setblocking(False)
+
+    def is_over() -> bool:
+        if not first.is_over:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                near.send(bytes(1_000_000))
+        return bool(first.is_over and second.is_over)
+
+    poll_until(loop, is_over)
+    assert isinstance(second.seen[-1], TimeoutError)
+    assert "write" in str(second.seen[-1])
+
+
+def test_a_joined_stream_without_traffic_does_not_pass_the_write_deadline(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    second.write_deadline = 0.01
+    near.sendall(b"once")
+    assert receive(loop, far, 4) == b"once"
+    passed: list[bool] = []
+    loop.call_later(0.05, passed.append, True)
+    poll_until(loop, lambda: passed)
+    assert second.connected
+    first.abort()
+    poll_until(loop, lambda: first.is_over and second.is_over)

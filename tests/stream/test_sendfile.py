@@ -93,3 +93,44 @@ def test_what_is_no_regular_file_is_refused(loop: Loop, peers: Peers, file: Path
     with file.open("rb") as opened, pytest.raises(ValueError, match="below zero"):
         stream.sendfile(opened, -1)
     stream.abort()
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_peer_that_takes_nothing_of_a_file_passes_the_write_deadline(
+    loop: Loop, peers: Peers, file: Path, monkeypatch: pytest.MonkeyPatch, copies: bool
+) -> None:
+    if copies:
+        monkeypatch.delattr(os, "sendfile", raising=False)
+    stream, _ = connected(peers, loop)
+    stream.write_deadline = 0.02
+    with file.open("rb") as opened:
+        stream.sendfile(opened)
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], TimeoutError)
+    assert "write" in str(stream.seen[-1])
+
+
+@pytest.mark.parametrize("arguments", [("0",), (1.5,), (0, "1"), (0, 1.5)])
+def test_a_range_that_is_no_number_is_refused(loop: Loop, peers: Peers, file: Path, arguments: Any) -> None:
+    stream, _ = connected(peers, loop)
+    with file.open("rb") as opened, pytest.raises(TypeError, match="must be an int"):
+        stream.sendfile(opened, *arguments)
+    stream.abort()
+    poll_until(loop, lambda: stream.is_over)
+
+
+@pytest.mark.parametrize("arguments", [(2**63,), (0, 2**63), (2**63 - 1, 1)])
+def test_a_range_beyond_all_files_is_refused(loop: Loop, peers: Peers, file: Path, arguments: Any) -> None:
+    stream, _ = connected(peers, loop)
+    with file.open("rb") as opened, pytest.raises(ValueError, match="no file is as long"):
+        stream.sendfile(opened, *arguments)
+    stream.abort()
+    poll_until(loop, lambda: stream.is_over)
+
+
+def test_the_name_of_a_file_is_refused(loop: Loop, peers: Peers, file: Path) -> None:
+    stream, _ = connected(peers, loop)
+    with pytest.raises(TypeError, match="an open file"):
+        stream.sendfile(str(file))
+    stream.abort()
+    poll_until(loop, lambda: stream.is_over)

@@ -211,6 +211,10 @@ cdef class StreamChannel(StreamInput):
         return self.life & GONE != 0
 
     @property
+    def _output_waits(self):
+        return self.head is not None
+
+    @property
     def _step_wants(self):
         return 0 if self.extra is None else self.extra.step_wants
 

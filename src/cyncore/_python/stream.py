@@ -9,6 +9,7 @@ What both engines offer to the layers above them, besides the methods that docs/
   an SSLObject does. What it raises, except want-read and want-write, goes to `_session_failed`.
 - `_queue_part(part)`: queues an object whose ``send(stream)`` returns True when all of it was sent.
 - `_end(error)`: the connection is gone. `_fail(error)`: a handler of the program has raised.
+- `_output_waits`: does anything wait to be sent, parts included?
 - `_input_at`, `_output_at`: when input came, and when output began to wait or made progress; kept if `_timed`.
 """
 
@@ -202,6 +203,10 @@ class StreamChannel(Channel):
             return True
         self._session_wants_read = error.errno == WANT_READ
         return False
+
+    @property
+    def _output_waits(self) -> bool:
+        return bool(self._output_queue)
 
     @property
     def _is_gone(self) -> bool:
@@ -599,6 +604,8 @@ class StreamChannel(Channel):
         if self.closing:
             part.close()
             return
+        if not self._output_queue and self._timed:
+            self._output_at = self._loop_kept.time()
         self._output_queue.append(part)
         self._flush_later()
 

@@ -30,6 +30,11 @@ def has_deadlines(stream: Any) -> bool:
     )
 
 
+def has_output(stream: Any) -> bool:
+    """Does anything wait to be sent: bytes, a part of a file, or what a pipe holds for the stream?"""
+    return bool(stream._output_waits or (stream._pipe is not None and stream._pipe.waits_for(stream)))
+
+
 class Deadlines:
     """Those of one stream."""
 
@@ -78,7 +83,7 @@ class Deadlines:
             if kind == "idle":
                 begin = max(begin, stream._input_at)
             elif kind == "write":
-                begin = max(begin, stream._output_at) if stream.output_size else stream.loop.time()
+                begin = max(begin, stream._output_at) if has_output(stream) else stream.loop.time()
             found.append((begin + seconds, kind))
         return found
 

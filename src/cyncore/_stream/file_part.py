@@ -15,6 +15,8 @@ else:
 
 AT_ONCE: Final = 1 << 20  # bytes that one call may send: a stream must not keep the others waiting
 COPIED: Final = 65536  # bytes that are read at once where the kernel cannot send the file
+PROGRESS: Final = 65536  # bytes that put the write deadline off
+LAST_OFFSET: Final = 2**63 - 1  # off_t has 64 bits
 
 _CANNOT: Final = frozenset({EINVAL, ENOSYS, ENOTSUP, EXDEV})  # this file, or this socket, is none for sendfile
 
@@ -22,18 +24,26 @@ _CANNOT: Final = frozenset({EINVAL, ENOSYS, ENOTSUP, EXDEV})  # this file, or th
 class FilePart:
     """``count`` bytes of a file from ``offset`` on. It has a descriptor of its own, until it is sent or dropped."""
 
-    __slots__ = ("copies", "fd", "left", "offset", "waiting")
+    __slots__ = ("copies", "fd", "left", "offset", "taken", "waiting")
 
     def __init__(self, file: Any, offset: int, count: int | None) -> None:
+        if not isinstance(file, int) and not hasattr(file, "fileno"):
+            raise TypeError(f"sendfile() sends an open file, or a descriptor, not {file!r}")
+        for name, value in (("offset", offset), ("count", 0 if count is None else count)):
+            if not isinstance(value, int):
+                raise TypeError(f"sendfile(): {name} must be an int, not {value!r}")
         fd = file if isinstance(file, int) else file.fileno()
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"sendfile() sends regular files, and {file!r} is none")
         if offset < 0 or (count is not None and count < 0):
             raise ValueError(f"sendfile(): offset and count must not be below zero: {offset!r}, {count!r}")
+        if offset + (count or 0) > LAST_OFFSET:
+            raise ValueError(f"sendfile(): no file is as long as that: {offset!r}, {count!r}")
         self.offset = offset
         self.left = max(status.st_size - offset, 0) if count is None else count
         self.copies = not hasattr(os, "sendfile")
+        self.taken = 0  # bytes that the peer has taken since progress was noted
         self.waiting = b""  # read from the file, and not sent yet
         self.fd = os.dup(fd)
 
@@ -50,6 +60,10 @@ class FilePart:
             if sent is None:
                 return False
             budget -= sent
+            self.taken += sent
+            if self.taken >= PROGRESS or not (self.left or self.waiting):
+                self.taken = 0
+                stream._note_progress(False)
         self.close()
         return True
 

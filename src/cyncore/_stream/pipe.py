@@ -21,6 +21,7 @@ else:
 READ: Final = 1
 WRITE: Final = 2
 SIZE: Final = 1 << 20  # bytes that a pipe of the kernel is asked to hold, and that one event moves at most
+PROGRESS: Final = 65536  # bytes that put the write deadline off
 SPARE: Final = 16  # pipes that are kept for the next one who needs one
 F_SETPIPE_SZ: Final = 1031
 CAN_SPLICE: Final = sys.platform == "linux" and hasattr(os, "splice")
@@ -71,7 +72,7 @@ def give_back(ends: tuple[int, int]) -> None:
 class Way:
     """One direction: from the input of one stream to the output of the other."""
 
-    __slots__ = ("copied", "ended", "ends", "held", "is_over", "source", "target")
+    __slots__ = ("copied", "ended", "ends", "held", "is_over", "source", "taken", "target")
 
     def __init__(self, source: Any, target: Any) -> None:
         self.source = source
@@ -79,6 +80,7 @@ class Way:
         self.ends: tuple[int, int] | None = None
         self.held = 0  # bytes in the pipe of the kernel
         self.copied = source.unread  # bytes that did not go through it
+        self.taken = 0  # bytes that the target has taken since progress was noted
         self.ended = False  # the input has ended
         self.is_over = False  # and so has the output
 
@@ -121,10 +123,12 @@ class Way:
             raise
         self.ended = not count
         self.source._note_progress(True)
+        self.target._note_progress(False)  # its output begins to wait
         return bool(count)
 
     def _out(self) -> bool:
         """Gives to the target. Returns False if it takes no more now."""
+        sent = 0
         try:
             if self.copied:
                 sent = self.target.socket.send(self.copied)
@@ -136,7 +140,10 @@ class Way:
             if error.errno in (EAGAIN, EWOULDBLOCK, EINTR):
                 return False
             raise
-        self.target._note_progress(False)
+        self.taken += sent
+        if self.taken >= PROGRESS or not self.waits:
+            self.taken = 0
+            self.target._note_progress(False)
         return not self.waits
 
     def close(self) -> None:
@@ -214,6 +221,10 @@ class Pipe:
                 wants |= WRITE
             if stream._step != self.step or stream._step_wants != wants:
                 stream._set_step(self.step, wants)
+
+    def waits_for(self, stream: Any) -> bool:
+        """Are there bytes in the pipe that ``stream`` has not taken?"""
+        return any(way.target is stream and way.waits for way in self.ways)
 
     def end(self, error: BaseException | None) -> None:
         """Both streams end, the first time that this is called."""
