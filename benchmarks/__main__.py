@@ -32,10 +32,11 @@ from benchmarks.tables import (
     thread,
     tick,
     timers,
+    tls,
 )
 
-MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old)
-TABLES: list[Table] = [module.TABLE for module in MODULES]
+MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old, tls)
+TABLES: list[Table] = [*(module.TABLE for module in MODULES), tls.HANDSHAKES, tls.MEMORY]
 
 CHARTS = Path("docs/benchmarks")  # README.md and docs/performance.md show the charts there
 

@@ -112,11 +112,11 @@ class StreamLines(StreamEcho):
 
 
 class StreamVisitor(cyncore.Stream):
-    left = 0  # connections of this window that are still open
+    left: list[object] = []  # one for each connection of this window that is still open
 
     def handle_close(self, error: BaseException | None) -> None:  # type: ignore[override]
-        StreamVisitor.left -= 1
-        if not StreamVisitor.left:
+        self.left.pop()  # an attribute of the class that is set would have its settings read again
+        if not self.left:
             self.loop.stop()
 
 
@@ -235,12 +235,12 @@ def stream_accept(turns: int) -> tuple[Run, Check]:
     """As `accept`, of streams."""
     loop = cyncore.Loop()
     server = loop.listen(("127.0.0.1", 0), StreamVisitor)
-    StreamVisitor.left = turns
+    StreamVisitor.left.extend([None] * turns)
     for _ in range(turns):
         socket.create_connection(server.address).close()
 
     def check() -> None:
-        assert StreamVisitor.left == 0, "the work was not done"
+        assert not StreamVisitor.left, "the work was not done"
         server.close()
         loop.close()
 

@@ -10,11 +10,16 @@ import sys
 import warnings
 from dataclasses import dataclass
 
+from benchmarks.run.certificate import FILES
 from benchmarks.run.compiler import program
 
 RAW = "raw C epoll"
+RAW_TLS = "C with OpenSSL"
 OURS = "cyncore"
+STREAM = "cyncore stream"
+WATCHED = "cyncore deadlines"  # a stream with deadlines
 UVLOOP = "uvloop"
+JOINED = "uvloop joined"
 PYFTPDLIB = "pyftpdlib"
 OLD = "asyncore"
 OLD_MAIL = "smtpd"
@@ -32,7 +37,7 @@ class Peer:
     def command(self) -> list[str]:
         """The command that starts its server."""
         if self.module is None:
-            return [str(program(self.server))]
+            return [str(program(self.server)), *self.arguments]
         return [sys.executable, "-m", f"benchmarks.servers.{self.server}", *self.arguments]
 
     def missing(self) -> str | None:
@@ -77,6 +82,7 @@ ECHO = [
     Peer(RAW, None),
     Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
     Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
+    Peer(STREAM, "cyncore", "cyncore", "cyncore_stream"),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo"),
     Peer("rloop", "rloop", "rloop", "rloop_echo"),
     Peer(PYFTPDLIB, "pyftpdlib.ioloop", "pyftpdlib", "pyftpdlib_echo"),
@@ -90,12 +96,19 @@ ECHO = [
 LINES = [
     Peer(RAW, None, server="lines_epoll"),
     Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
+    Peer(STREAM, "cyncore", "cyncore", "cyncore_stream", ("--kind", "lines")),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
-    Peer("uvloop joined", "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
+    Peer(JOINED, "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
     Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", ("--streams",)),
     Peer("asynchat", "asynchat", "pyasynchat", "asynchat_lines", scans=True),
     Peer("asyncio", "asyncio", None, "asyncio_lines"),
     Peer("Twisted", "twisted.protocols.basic", "Twisted", "twisted_lines"),
+]
+TLS = [
+    Peer(RAW_TLS, None, server="tls_epoll", arguments=FILES),
+    Peer(STREAM, "cyncore", "cyncore", "cyncore_stream", ("--tls", *FILES)),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo", ("--tls", *FILES)),
+    Peer("asyncio", "asyncio", None, "asyncio_echo", ("--tls", *FILES)),
 ]
 MAIL = [
     Peer(OURS, "cyncore.smtpd", "cyncore", "cyncore_mail"),
