@@ -19,6 +19,7 @@ from benchmarks.run.session import Session
 from benchmarks.run.table import Table
 from benchmarks.tables import (
     bulk,
+    chat,
     connect,
     crowd,
     echo,
@@ -35,7 +36,7 @@ from benchmarks.tables import (
     tls,
 )
 
-MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old, tls)
+MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old, chat, tls)
 TABLES: list[Table] = [*(module.TABLE for module in MODULES), tls.HANDSHAKES, tls.MEMORY]
 
 CHARTS = Path("docs/benchmarks")  # README.md and docs/performance.md show the charts there

@@ -82,7 +82,7 @@ ECHO = [
     Peer(RAW, None),
     Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
     Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
-    Peer(STREAM, "cyncore", "cyncore", "cyncore_stream"),
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream"),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo"),
     Peer("rloop", "rloop", "rloop", "rloop_echo"),
     Peer(PYFTPDLIB, "pyftpdlib.ioloop", "pyftpdlib", "pyftpdlib_echo"),
@@ -96,7 +96,7 @@ ECHO = [
 LINES = [
     Peer(RAW, None, server="lines_epoll"),
     Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
-    Peer(STREAM, "cyncore", "cyncore", "cyncore_stream", ("--kind", "lines")),
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--lines",)),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
     Peer(JOINED, "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
     Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", ("--streams",)),
@@ -106,9 +106,13 @@ LINES = [
 ]
 TLS = [
     Peer(RAW_TLS, None, server="tls_epoll", arguments=FILES),
-    Peer(STREAM, "cyncore", "cyncore", "cyncore_stream", ("--tls", *FILES)),
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--tls", *FILES)),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo", ("--tls", *FILES)),
     Peer("asyncio", "asyncio", None, "asyncio_echo", ("--tls", *FILES)),
+]
+CHAT = [
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--chat",)),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_chat"),
 ]
 MAIL = [
     Peer(OURS, "cyncore.smtpd", "cyncore", "cyncore_mail"),

@@ -56,6 +56,6 @@ def connect(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
 
 PEERS = [
     *(peer for peer in ECHO if peer.name not in LEFT_OUT),
-    Peer(WATCHED, "cyncore", "cyncore", "cyncore_stream", ("--kind", "watched")),
+    Peer(WATCHED, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--deadlines",)),
 ]
 TABLE = Table("connect", peers=PEERS, run=connect, programs=("load_connect", "echo_epoll"))

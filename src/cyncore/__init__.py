@@ -60,16 +60,19 @@ from ._version import __version__
 __all__ = [
     "BACKENDS",
     "Channel",
+    "Exactly",
     "ExitNow",
     "Handle",
-    "Exactly",
     "InstallError",
     "LimitExceeded",
     "Lines",
     "Loop",
     "Prefixed",
+    "Server",
     "Stream",
+    "TLSError",
     "TimerHandle",
+    "TruncatedError",
     "__version__",
     "dispatcher",
     "dispatcher_with_send",
@@ -90,7 +93,10 @@ if TYPE_CHECKING:
     from ._framing import Prefixed as Prefixed
     from ._install.error import InstallError as InstallError
     from ._install.names import install as install
+    from ._net.server import Server as Server
     from ._stream.stream import Stream as Stream
+    from ._stream.tls import TLSError as TLSError
+    from ._stream.tls import TruncatedError as TruncatedError
 else:
     # What is imported when it is first asked for, so that nobody else pays for it: a name, and the module that has it.
     _LATER = {
@@ -98,7 +104,10 @@ else:
         "InstallError": "_install.error",
         "Lines": "_framing",
         "Prefixed": "_framing",
+        "Server": "_net.server",
         "Stream": "_stream.stream",
+        "TLSError": "_stream.tls",
+        "TruncatedError": "_stream.tls",
         "install": "_install.names",
     }
 

@@ -26,6 +26,14 @@ def _positive(name: str, value: object) -> int:
     return value
 
 
+def check(framing: object) -> None:
+    """TypeError for what is no framing: neither None, nor one of these, nor an object with a `find` like theirs."""
+    if framing is None or isinstance(framing, Framing):
+        return
+    if isinstance(framing, (str, bytes, bytearray)) or not callable(getattr(framing, "find", None)):
+        raise TypeError(f"framing must be None, Lines, Prefixed or Exactly, not {framing!r}")
+
+
 class Framing:
     """What the three ways of framing have in common."""
 
@@ -70,9 +78,9 @@ class Lines(Framing):
 
 
 class Prefixed(Framing):
-    """Frames behind their length, a number without sign of ``size`` bytes (1, 2, 4 or 8) in ``order`` ("big", "little").
+    """Frames behind their length: a number of ``size`` bytes (1, 2, 4 or 8), without sign, in ``order``.
 
-    A frame has at most ``limit`` bytes. ValueError for another size or order.
+    ``order``: "big" or "little". A frame has at most ``limit`` bytes. ValueError for another size or order.
     """
 
     __module__ = "cyncore"

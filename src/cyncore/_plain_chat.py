@@ -10,7 +10,7 @@ No function here looks up a name on a channel that the old modules do not have, 
 
 from __future__ import annotations
 
-from ._rules import LimitExceeded
+from ._rules import LimitExceeded as LimitExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,13 +23,13 @@ PACKAGE = ROOT / "src" / "cyncore"
 # that is in it.
 LAYERS = (
     ("faces", "__init__ __main__ asynchat asyncore smtpd wasyncore"),
-    ("what the faces are made of", "_smtp _check"),
+    ("what the faces are made of", "_smtp _check _net"),
     ("who has the old names", "_install"),
-    ("the thin classes", "_async_chat _dispatcher"),
+    ("the thin classes", "_async_chat _dispatcher _stream"),
     ("which engine", "_engine"),
     ("the compiled engine", "_native"),
     ("the engine in plain Python", "_python _plain_chat"),
-    ("what both engines share", "_rules _report _patched _version"),
+    ("what both engines share", "_framing _rules _report _patched _version"),
     ("what Cython knows of csrc", "_native.csrc"),
 )
 

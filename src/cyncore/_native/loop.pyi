@@ -1,13 +1,32 @@
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol, TypeVar
 
-from typing_extensions import Self, disjoint_base
+from typing_extensions import Self, TypeVarTuple, Unpack, disjoint_base
 
 from .calls import Handle, TimerHandle
 
 BACKENDS: Final[tuple[str, ...]]
 socket_map: dict[int, Any]
+
+_Args = TypeVarTuple("_Args")
+_Made = TypeVar("_Made")
+
+def set_network(make: Callable[[Any], Any]) -> None: ...
+
+class Listening(Protocol):
+    """What `Loop.listen` returns: a `cyncore.Server`, which is above this module."""
+
+    @property
+    def address(self) -> Any: ...
+    @property
+    def addresses(self) -> list[Any]: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def connections(self) -> int: ...
+    def close(self) -> None: ...
 
 @disjoint_base
 class Loop:
@@ -32,10 +51,41 @@ class Loop:
     def fileno(self) -> int: ...
     def next_deadline(self) -> float | None: ...
     def time(self) -> float: ...
-    def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle: ...
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle: ...
-    def call_later(self, seconds: float, callback: Callable[..., object], *args: Any) -> TimerHandle: ...
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle: ...
+    def call_soon(self, callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args]) -> Handle: ...
+    def call_soon_threadsafe(self, callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args]) -> Handle: ...
+    def call_later(
+        self, seconds: float, callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args]
+    ) -> TimerHandle: ...
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args]
+    ) -> TimerHandle: ...
+    network: Any
+    resolver: Callable[[str, Any], Iterable[Any]] | None
+    def listen(
+        self,
+        address: Any,
+        factory: Callable[[], object],
+        *,
+        tls: ssl.SSLContext | None = None,
+        backlog: int = 1024,
+        reuse_port: bool = False,
+        mode: int | None = None,
+        max_connections: int | None = None,
+        max_connections_per_peer: int | None = None,
+    ) -> Listening: ...
+    def connect(
+        self,
+        address: Any,
+        factory: Callable[[], _Made],
+        *,
+        tls: ssl.SSLContext | Literal[True] | None = None,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
+        local_address: tuple[str, int] | None = None,
+        delay: float = 0.25,
+    ) -> _Made: ...
+    def drain(self, seconds: float) -> None: ...
+    def drain_on_signals(self, seconds: float) -> None: ...
     def handle_exception(self, error: BaseException, handle: Handle) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(

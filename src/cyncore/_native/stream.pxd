@@ -26,7 +26,9 @@ cdef enum:
     # For deadlines
     TIMED = 1 << 16          # times of input and output are kept
     OWN_SETTINGS = 1 << 17   # `settings` is its own, not that of its class
+    FULL_TOLD = 1 << 19      # handle_full was called
     INPUT_HELD = 1 << 18     # TLS begins when the output before it has left: no input is taken until then
+    NO_INPUT = STEPPING | INPUT_HELD | CLOSE_WANTED | GONE  # no handler for input is called
     NO_WRITING = EOF_WANTED | CLOSE_WANTED | GONE
 
 

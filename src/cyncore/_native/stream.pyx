@@ -20,7 +20,7 @@ from collections import deque
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
 from libc.string cimport memchr, memcpy
 
 from .channel cimport Channel
@@ -33,6 +33,7 @@ from .watcher cimport (
     CONNECTING,
     DIRECT,
     FLUSH_QUEUED,
+    HELD,
     OUTPUT,
     PAUSED,
     STREAM,
@@ -105,10 +106,9 @@ cdef class Settings:
         elif type(framing) is Exactly:
             self.kind = EXACTLY
             self.count = framing.count
-        elif hasattr(framing, "find"):
-            self.kind = OTHER_FRAMES
         else:
-            raise TypeError(f"framing must be None, Lines, Prefixed or Exactly, not {framing!r}")
+            _framing.check(framing)
+            self.kind = OTHER_FRAMES
         return 0
 
 
@@ -145,7 +145,7 @@ cdef struct frame:
 
 
 cdef int find_line(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept:
-    cdef Py_ssize_t width = PyBytes_GET_SIZE(settings.end), start = max(searched - width + 1, 0), room
+    cdef Py_ssize_t width = PyBytes_GET_SIZE(settings.end), start = max(searched - width + 1, 0)
     cdef const char *end = PyBytes_AS_STRING(settings.end)
     cdef const char *at
     if width == 1:
@@ -318,7 +318,6 @@ cdef class StreamChannel(Channel):
 
     def _ready(self):
         """The connection is ready: tells the program, and sends what has waited for that."""
-        cdef Registry loop = self.loop
         if self.life & GONE:
             return
         self.life = self.life & ~STEPPING | READY
@@ -356,6 +355,32 @@ cdef class StreamChannel(Channel):
         if self.life & (READY | STEPPING | GONE) == READY and not self.flags & OUTPUT:
             self.flush(True)
         return self.head is None
+
+    def _take_unread(self):
+        """Forgets what was received and given to no handler: a pipe has taken it."""
+        self.held = None
+
+    def _cut_soon(self):
+        """Delivers what is held, in the next tick."""
+        if self.held is not None or self.life & (EOF_RECEIVED | EOF_TOLD) == EOF_RECEIVED:
+            self.cut_later()
+
+    def _note_progress(self, is_input):
+        """A pipe has moved bytes."""
+        if self.life & TIMED and self.extra is not None:
+            if is_input:
+                self.extra.input_at = cyn_clock() / 1e9
+            else:
+                self.extra.output_at = cyn_clock() / 1e9
+
+    def _session_cannot_write(self, error):
+        """The session has raised ``error`` to a part that is sent. Returns True if the stream has ended."""
+        if error.errno == WANT_READ:
+            self.life |= WRITE_NEEDS_READ
+        elif error.errno != WANT_WRITE:
+            self._session_failed(error)
+            return True
+        return False
 
     @property
     def _is_gone(self):
@@ -504,8 +529,6 @@ cdef class StreamChannel(Channel):
         return wanted
 
     cdef int on_read(self) except -1:
-        cdef Py_ssize_t got
-        cdef int fd
         if self.life & (STEPPING | CLOSE_WANTED | WRITE_NEEDS_READ | GONE) or self.extra is not None:
             return self.read_specially()
         if self.settings.has_buffer:
@@ -550,7 +573,16 @@ cdef class StreamChannel(Channel):
         if self.life & STEPPING:
             self.extra.step(CYN_READ | CYN_WRITE)
             return 0
-        return self.end(self._socket_error())
+        error = self._socket_error()
+        if error is None and not self.life & (EOF_TOLD | CLOSE_WANTED):  # both ends were closed, after the last byte
+            self.life |= EOF_RECEIVED
+            if self.flags & PAUSED or self.held is not None and self.life & (CUTTING | CUT_QUEUED):
+                self.flags |= HELD  # the program is told when it has taken what came before
+                return self.arm()
+            self.tell_eof()
+        if error is None and self.head is not None:
+            error = BrokenPipeError(EPIPE, os.strerror(EPIPE))
+        return self.end(error)
 
     def _socket_error(self):
         try:
@@ -634,7 +666,7 @@ cdef class StreamChannel(Channel):
             if got == 0:
                 return self.input_ended()
             self.received(loop.scratch, got)
-            if self.life & (STEPPING | CLOSE_WANTED | GONE) or self.flags & PAUSED or self.loop is None:
+            if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
                 break
             if extra.session is None or <int> extra.session_pending() == 0:
                 return 0
@@ -718,7 +750,7 @@ cdef class StreamChannel(Channel):
 
     cdef int tell_eof(self) except -1:
         """Calls `handle_eof`, once, after everything that came before the end."""
-        if self.life & (EOF_RECEIVED | EOF_TOLD | CLOSE_WANTED | GONE) != EOF_RECEIVED or self.flags & PAUSED:
+        if self.life & (EOF_RECEIVED | EOF_TOLD | NO_INPUT) != EOF_RECEIVED or self.flags & PAUSED:
             return 0
         self.life |= EOF_TOLD
         self.handle_eof()
@@ -757,7 +789,7 @@ cdef class StreamChannel(Channel):
             return self.cut_held()
         self.life |= CUTTING
         try:
-            while at < size and not self.flags & PAUSED and not self.life & (CLOSE_WANTED | GONE | STEPPING):
+            while at < size and not self.flags & PAUSED and not self.life & NO_INPUT:
                 settings = self.settings
                 if settings.kind == NO_FRAMES or settings.kind == OTHER_FRAMES:
                     break
@@ -791,13 +823,14 @@ cdef class StreamChannel(Channel):
         """Delivers what is held, in frames where there are some."""
         cdef Py_ssize_t at = 0, size
         cdef frame found
+        cdef const char *start
         cdef Settings settings
         cdef int result
         if self.life & CUTTING or self.held is None:
             return 0
         self.life |= CUTTING
         try:
-            while not self.flags & PAUSED and not self.life & (CLOSE_WANTED | GONE | STEPPING):
+            while not self.flags & PAUSED and not self.life & NO_INPUT:
                 size = PyByteArray_GET_SIZE(self.held)
                 if at >= size:
                     break
@@ -817,7 +850,8 @@ cdef class StreamChannel(Channel):
                         found.end = end - at
                         found.after = after - at
                 else:
-                    result = find_frame(settings, PyByteArray_AS_STRING(self.held) + at, size - at, self.searched, &found)
+                    start = PyByteArray_AS_STRING(self.held) + at
+                    result = find_frame(settings, start, size - at, self.searched, &found)
                 if result == TOO_LONG:
                     self.end(too_long(settings, &found))
                     break
@@ -936,8 +970,9 @@ cdef class StreamChannel(Channel):
         return 0
 
     def _tell_full(self):
-        if self.life & (FULL | GONE) != FULL:
+        if self.life & (FULL | FULL_TOLD | CLOSE_WANTED | GONE) != FULL:
             return
+        self.life |= FULL_TOLD
         try:
             self.handle_full()
         except BaseException as error:
@@ -1034,7 +1069,9 @@ cdef class StreamChannel(Channel):
                 return 0
             if self.life & FULL and self.waiting <= self.settings.low:
                 self.life &= ~FULL
-                self.handle_drained()
+                if self.life & (FULL_TOLD | CLOSE_WANTED) == FULL_TOLD:
+                    self.life &= ~FULL_TOLD
+                    self.handle_drained()
                 if self.life & (READY | STEPPING | GONE) != READY:
                     return 0
         if self.head is not None:

@@ -15,6 +15,10 @@ from .resolver import resolve
 _PENDING: Final = (EINPROGRESS, EALREADY, EWOULDBLOCK)
 
 
+NAME_LIMIT: Final = 300
+"""Seconds that a name may take, where no deadline says less. The system's own resolver takes 30 at most by default."""
+
+
 class Attempt(dispatcher):
     """A connect to one address."""
 
@@ -81,13 +85,16 @@ class Connect:
         host, port = check_pair(address)
         known = numeric(host, port)
         if known is None:
+            # The timer also keeps `Loop.run` from ending: nothing else of this connect is in the loop meanwhile.
+            late = TimeoutError(f"{host!r} was not found within {NAME_LIMIT} seconds")
+            self.timer = self.loop.call_later(NAME_LIMIT, self.found, [], late)
             resolve(self.loop, host, port, self.found)
         else:
             self.found(known, None)
 
     def found(self, addresses: list[tuple[Any, ...]], error: BaseException | None) -> None:
         """The addresses of the name are known, or could not be found."""
-        if self.is_over:
+        if self.is_over or self.left or self.attempts:
             return
         if error is not None or not addresses:
             self.fail(error or OSError(0, "the name has no address"))

@@ -48,10 +48,8 @@ class Network:
         if not callable(factory):
             raise TypeError(f"the factory of a server is called for each connection, and {factory!r} cannot be called")
         _check_context(tls, "listen")
-        if isinstance(address, socket.socket):
-            sockets = [address]
-        else:
-            sockets = bound_sockets(address, reuse_port, mode)
+        is_socket = isinstance(address, socket.socket)
+        sockets = [address] if is_socket else bound_sockets(address, reuse_port, mode)
         try:
             for sock in sockets:
                 sock.listen(backlog)

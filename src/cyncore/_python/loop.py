@@ -86,7 +86,9 @@ class Loop(Registry):
         self._turn = Turn()
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
         self._waits = 0
-        self._gathered: list[tuple[Any, Callable[[], None]]] = []  # channels with output to be sent before the next wait
+        self._gathered: list[
+            tuple[Any, Callable[[], None]]
+        ] = []  # channels with output to be sent before the next wait
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self.network: Any = None  # its servers and clients, made at their first use

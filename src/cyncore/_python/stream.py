@@ -17,11 +17,12 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from errno import EAGAIN, EINTR, EWOULDBLOCK
+from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from .._rules import DISCONNECTED, EXITS, LimitExceeded, check_bytes
+from .._framing import check
+from .._rules import EXITS, LimitExceeded, check_bytes
 from .channel import Channel
 from .maps import NOT_OURS, SEND_NOW
 from .poller import READ, WRITE
@@ -62,6 +63,7 @@ class StreamChannel(Channel):
     _close_wanted = False
     _has_gone = False
     _full = False
+    _full_told = False  # handle_full was called
     _cutting = False  # frames are being delivered
     _cut_queued = False
     _flush_queued = False
@@ -81,7 +83,7 @@ class StreamChannel(Channel):
         def handle_eof(self) -> None: ...
         def handle_full(self) -> None: ...
         def handle_drained(self) -> None: ...
-        def handle_error(self, error: BaseException) -> None: ...
+        def handle_error(self, error: BaseException) -> None: ...  # type: ignore[override]
         def handle_close(self, error: BaseException | None) -> None: ...  # type: ignore[override]
         def get_buffer(self, size_hint: int) -> Any: ...
         def buffer_updated(self, count: int) -> None: ...
@@ -151,7 +153,9 @@ class StreamChannel(Channel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name.endswith("_deadline"):
+        if name == "framing":
+            check(value)
+        elif name.endswith("_deadline"):
             self._deadline_changed()
 
     # Its life
@@ -175,6 +179,29 @@ class StreamChannel(Channel):
             self._flush()
         return not self._output_queue
 
+    def _take_unread(self) -> None:
+        """Forgets what was received and given to no handler: a pipe has taken it."""
+        self._input.clear()
+
+    def _cut_soon(self) -> None:
+        """Delivers what is held, in the next tick."""
+        self._cut_later()
+
+    def _note_progress(self, is_input: bool) -> None:
+        """A pipe has moved bytes."""
+        if self._timed and is_input:
+            self._input_at = self._loop_kept.time()
+        elif self._timed:
+            self._output_at = self._loop_kept.time()
+
+    def _session_cannot_write(self, error: OSError) -> bool:
+        """The session has raised ``error`` to a part that is sent. Returns True if the stream has ended."""
+        if error.errno not in (WANT_READ, WANT_WRITE):
+            self._session_failed(error)
+            return True
+        self._session_wants_read = error.errno == WANT_READ
+        return False
+
     @property
     def _is_gone(self) -> bool:
         return self._has_gone
@@ -184,6 +211,7 @@ class StreamChannel(Channel):
         self._loop_kept = loop
         self._opened = True
         if type(self) not in _checked:
+            check(self.framing)
             self._check_class()
             _checked.add(type(self))
         self._map = loop.map
@@ -316,7 +344,16 @@ class StreamChannel(Channel):
         if self._step is not None:
             self._step(READ | WRITE)
             return
-        self._end(self._socket_error())
+        error = self._socket_error()
+        if error is None and not (self._eof_told or self._close_wanted):  # both ends were closed, after the last byte
+            self._eof_received = True
+            if self._paused or self._cutting or self._cut_queued:
+                self._loop._slots[self._fileno].hold()  # the program is told when it has taken what came before
+                return
+            self._tell_eof()
+        if error is None and self._output_queue:
+            error = BrokenPipeError(EPIPE, os.strerror(EPIPE))
+        self._end(error)
 
     def _socket_error(self) -> OSError | None:
         try:
@@ -403,8 +440,10 @@ class StreamChannel(Channel):
         return getattr(self, "get_buffer", None) is not None and not self._input
 
     def _read_into_buffer(self) -> None:
-        buffer = self.get_buffer(SIZE)
-        count = self._receive_into(memoryview(buffer).cast("B"))
+        buffer = memoryview(self.get_buffer(SIZE)).cast("B")
+        if not len(buffer):
+            raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
+        count = self._receive_into(buffer)
         if count is None:
             return
         if count:
@@ -447,7 +486,9 @@ class StreamChannel(Channel):
         self._cutting = True
         start = 0
         try:
-            while start < len(self._input) and not (self._paused or self.closing):
+            while start < len(self._input) and not (
+                self._paused or self._input_held or self.closing or self._step is not None
+            ):
                 framing = self.framing
                 if framing is None:
                     data, start, self._searched = bytes(self._input[start:]), len(self._input), 0
@@ -467,13 +508,17 @@ class StreamChannel(Channel):
             self._cutting = False
             del self._input[:start]
 
+    def _takes_input(self) -> bool:
+        """May a handler for input be called?"""
+        return not (self._paused or self._input_held or self.closing or self._step is not None)
+
     def _note_input(self) -> None:
         if self._timed:
             self._input_at = self._loop_kept.time()
 
     def _tell_eof(self) -> None:
         """Tells of the end of the input, after what came before it."""
-        if not self._eof_received or self._eof_told or self._paused or self.closing:
+        if not self._eof_received or self._eof_told or self._paused or self._input_held or self.closing:
             return
         self._eof_told = True
         self.handle_eof()
@@ -551,8 +596,9 @@ class StreamChannel(Channel):
         self._flush_later()
 
     def _tell_full(self) -> None:
-        if not self._full or self._has_gone:
+        if not self._full or self._full_told or self.closing:
             return
+        self._full_told = True
         try:
             self.handle_full()
         except BaseException as error:
@@ -591,7 +637,9 @@ class StreamChannel(Channel):
                 break
             if self._full and self._output_size <= self.low_water:
                 self._full = False
-                self.handle_drained()
+                if self._full_told and not self._close_wanted:
+                    self._full_told = False
+                    self.handle_drained()
         if self._has_gone or self._output_queue or self._step is not None:
             return
         if self._close_wanted:
@@ -628,14 +676,14 @@ class StreamChannel(Channel):
             elif self._session is not None:
                 self._session_failed(error)
             elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
-                self._end(error if error.errno in DISCONNECTED else error)
+                self._end(error)
             return False
         self._sent(sent)
         return sent == offered
 
     def _send_pieces(self) -> tuple[int, int]:
         """Offers some of the queue to the socket. Returns how many bytes it took, and how many it was offered."""
-        pieces = []
+        pieces: list[bytes] = []
         size = 0
         for item in self._output_queue:
             if not isinstance(item, bytes) or len(pieces) == PIECES or size >= SIZE:

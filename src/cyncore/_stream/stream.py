@@ -24,6 +24,7 @@ HANDLERS = (
 )
 _COROUTINE = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR, flags of a code object
 
+
 class Stream(StreamChannel):
     """A connection. Derive from it, and define the handlers that you need, such as `handle_data`.
 
@@ -58,6 +59,7 @@ class Stream(StreamChannel):
     _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
     _race: Any = None  # the connects that are going on
     _deadlines: Any = None
+    _pipe: Any = None
     _peer_key: Any = None  # what the server counts it under
     _is_server_side = False
     _is_tls_ready = False
@@ -66,7 +68,9 @@ class Stream(StreamChannel):
         if sock is None:
             return
         if loop is None:
-            raise TypeError(f"{type(self).__qualname__}(sock) needs its loop: {type(self).__qualname__}(sock, loop=loop)")
+            raise TypeError(
+                f"{type(self).__qualname__}(sock) needs its loop: {type(self).__qualname__}(sock, loop=loop)"
+            )
         sock.setblocking(False)
         self._open(sock, loop)
         loop.call_soon(self._ready)
@@ -108,7 +112,7 @@ class Stream(StreamChannel):
         report(ERROR, "%r: a handler failed", self, error=error)
         self._end(error)
 
-    def handle_close(self, error: BaseException | None) -> None:  # type: ignore[override]
+    def handle_close(self, error: BaseException | None) -> None:
         """The connection is gone: the last call. ``error``: why; None: it was closed in order."""
 
     # Facts
@@ -137,6 +141,38 @@ class Stream(StreamChannel):
 
         found = extra_info(sock, name)
         return default if found is None else found
+
+    # Files and pipes
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> None:
+        """Queues ``count`` bytes (None: the rest) of a regular file from ``offset`` on. The kernel sends them.
+
+        ``file``: an object with ``fileno()``, or a descriptor. It may be closed after the call: the stream has a
+        descriptor of its own. ValueError for what is no regular file, OSError for what is not open. If the file becomes
+        shorter meanwhile, the stream ends with an OSError.
+        """
+        from .file_part import FilePart
+
+        self._queue_part(FilePart(file, offset, count))
+
+    def pipe(self, other: Stream) -> None:
+        """Joins two streams: what one receives, the other sends, and the end of each is passed on.
+
+        It begins when both are connected, and what was written to them before has left. The handlers for input are not
+        called any more. If one stream ends, so does the other.
+        """
+        if not isinstance(other, StreamChannel) or other is self:
+            raise TypeError(f"{self!r}: pipe() joins it with another cyncore.Stream, not {other!r}")
+        for stream in (self, other):
+            if stream._pipe is not None:
+                raise RuntimeError(f"{stream!r} is joined with another stream already")
+        if self.closing or other.closing:
+            self.close()
+            other.close()
+            return
+        from .pipe import Pipe
+
+        Pipe(self, other).open()
 
     # TLS
 
@@ -203,7 +239,8 @@ class Stream(StreamChannel):
         self._ready()
 
     def _peer(self) -> str:
-        return "the peer" if self.addr is None else f"{self.addr!r}"
+        peer = self.addr or self.get_extra_info("peername")
+        return repr(peer) if peer else "the peer"
 
     # For servers and clients
 
@@ -295,6 +332,8 @@ class Stream(StreamChannel):
         if self._race is not None:
             self._race.cancel()
             self._race = None
+        if self._pipe is not None:
+            self._pipe.gone(self)
         loop = self.loop
         if self.server is not None:
             self.server._ended(self._peer_key)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""An echo server: what comes in goes out again.
+
+Try it with ``nc 127.0.0.1 7000``.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from cyncore import Loop, Stream
+
+
+class Echo(Stream):
+    idle_deadline = 300
+    write_deadline = 60
+
+    def handle_data(self, data: bytes) -> None:
+        self.write(data)
+
+    def handle_full(self) -> None:  # the peer sends faster than it reads
+        self.pause_reading()
+
+    def handle_drained(self) -> None:
+        self.resume_reading()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=7000, help="0: any")
+    options = parser.parse_args()
+    with Loop() as loop:
+        server = loop.listen((options.host, options.port), Echo)
+        loop.drain_on_signals(10)
+        print("ready {}:{}".format(*server.address), flush=True)
+        loop.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""Pipe: two streams joined, so that each sends what the other receives.
+
+Where both are plain sockets on Linux the bytes stay in the kernel: splice(2) moves them from one socket into a pipe of
+the kernel, and out of it into the other socket. Such a pipe is taken when bytes come, and given back when they have
+left, so a connection that is idle has none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from errno import EAGAIN, EINTR, EMFILE, ENFILE, EWOULDBLOCK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+else:
+    Any = object
+
+READ: Final = 1
+WRITE: Final = 2
+SIZE: Final = 1 << 20  # bytes that a pipe of the kernel is asked to hold, and that one event moves at most
+SPARE: Final = 16  # pipes that are kept for the next one who needs one
+F_SETPIPE_SZ: Final = 1031
+CAN_SPLICE: Final = sys.platform == "linux" and hasattr(os, "splice")
+
+_spare: list[tuple[int, int]] = []
+_pid = os.getpid()
+
+
+def take_pipe() -> tuple[int, int] | None:
+    """Returns the two ends of an empty pipe of the kernel; None where the process has no descriptor left."""
+    global _pid
+    if _pid != os.getpid():  # the child of a fork shares them with its parent
+        _pid = os.getpid()
+        while _spare:
+            close_pipe(_spare.pop())
+    if _spare:
+        return _spare.pop()
+    try:
+        ends = os.pipe()
+    except OSError as error:
+        if error.errno in (EMFILE, ENFILE):
+            return None
+        raise
+    import fcntl
+
+    for fd in ends:
+        os.set_blocking(fd, False)
+    try:
+        fcntl.fcntl(ends[1], F_SETPIPE_SZ, SIZE)
+    except OSError:  # above the limit of this user: it holds 64 KiB
+        pass
+    return ends
+
+
+def close_pipe(ends: tuple[int, int]) -> None:
+    for fd in ends:
+        os.close(fd)
+
+
+def give_back(ends: tuple[int, int]) -> None:
+    """The pipe is empty, and may serve others."""
+    if len(_spare) < SPARE and _pid == os.getpid():
+        _spare.append(ends)
+    else:
+        close_pipe(ends)
+
+
+class Way:
+    """One direction: from the input of one stream to the output of the other."""
+
+    __slots__ = ("copied", "ended", "ends", "held", "is_over", "source", "target")
+
+    def __init__(self, source: Any, target: Any) -> None:
+        self.source = source
+        self.target = target
+        self.ends: tuple[int, int] | None = None
+        self.held = 0  # bytes in the pipe of the kernel
+        self.copied = source.unread  # bytes that did not go through it
+        self.ended = False  # the input has ended
+        self.is_over = False  # and so has the output
+
+    @property
+    def waits(self) -> bool:
+        """Are there bytes that the target has not taken?"""
+        return bool(self.held or self.copied)
+
+    def move(self) -> None:
+        """Moves what is there and fits now."""
+        for _ in range(4):
+            if self.waits and not self._out():
+                return
+            if self.ended or not self._into():
+                break
+        if self.waits:
+            self._out()
+        if not self.waits:
+            if self.ends is not None:
+                give_back(self.ends)
+                self.ends = None
+            if self.ended and not self.is_over:
+                self.is_over = True
+                self.target._send_eof()
+
+    def _into(self) -> bool:
+        """Takes from the source. Returns False if there is nothing now."""
+        if self.ends is None:
+            self.ends = take_pipe()
+        try:
+            if self.ends is None:
+                self.copied = self.source.socket.recv(65536)
+                count = len(self.copied)
+            else:
+                count = os.splice(self.source.socket.fileno(), self.ends[1], SIZE, flags=3)  # MOVE and NONBLOCK
+                self.held += count
+        except OSError as error:
+            if error.errno in (EAGAIN, EWOULDBLOCK, EINTR):
+                return False
+            raise
+        self.ended = not count
+        self.source._note_progress(True)
+        return bool(count)
+
+    def _out(self) -> bool:
+        """Gives to the target. Returns False if it takes no more now."""
+        try:
+            if self.copied:
+                sent = self.target.socket.send(self.copied)
+                self.copied = self.copied[sent:]
+            elif self.ends is not None:
+                sent = os.splice(self.ends[0], self.target.socket.fileno(), self.held, flags=3)
+                self.held -= sent
+        except OSError as error:
+            if error.errno in (EAGAIN, EWOULDBLOCK, EINTR):
+                return False
+            raise
+        self.target._note_progress(False)
+        return not self.waits
+
+    def close(self) -> None:
+        if self.ends is not None:
+            close_pipe(self.ends)  # it may hold bytes
+            self.ends = None
+
+
+class Pipe:
+    """Joins two streams. It begins when both are connected, and what was written to them before has left."""
+
+    def __init__(self, one: Any, other: Any) -> None:
+        self.streams = (one, other)
+        self.ways: tuple[Way, ...] = ()
+        self.reached: set[Any] = set()
+        self.is_over = False
+
+    def open(self) -> None:
+        for stream in self.streams:
+            stream._pipe = self
+            stream._hold_input()
+            stream._queue_part(Mark(self))
+
+    def begin(self, stream: Any) -> None:
+        """What was written to ``stream`` before has left."""
+        if self.is_over:
+            return  # the other one is gone: this one closes
+        self.reached.add(stream)
+        stream._set_step(self.wait, 0)
+        if len(self.reached) < 2:
+            return
+        for each in self.streams:
+            each._hold_input(False)
+        if CAN_SPLICE and all(each._session is None for each in self.streams):
+            one, other = self.streams
+            self.ways = (Way(one, other), Way(other, one))
+            for each in self.streams:
+                each._take_unread()
+            self.step(0)
+        else:
+            self.copy()
+
+    def wait(self, ready: int) -> None:
+        """The other stream is not ready yet. A hang-up is told by what is read, or sent, later."""
+
+    def copy(self) -> None:
+        """One of them has TLS, or the system has no splice: each passes its input on by its handlers."""
+        one, other = self.streams
+        for source, target in ((one, other), (other, one)):
+            source.framing = None
+            source.handle_data = target.write
+            source.handle_eof = target.write_eof
+            target.handle_full = source.pause_reading
+            target.handle_drained = source.resume_reading
+        for source in self.streams:
+            source._set_step(None)
+            source._cut_soon()
+
+    def step(self, ready: int) -> None:
+        """Something is ready on one of the two."""
+        for way in self.ways:
+            try:
+                way.move()
+            except OSError as error:
+                self.end(error)
+            if self.is_over:
+                return
+        if all(way.is_over for way in self.ways):
+            self.end(None)
+            return
+        incoming, outgoing = self.ways
+        for stream, way, back in ((self.streams[0], incoming, outgoing), (self.streams[1], outgoing, incoming)):
+            wants = 0 if way.ended or way.waits else READ
+            if back.waits:
+                wants |= WRITE
+            if stream._step != self.step or stream._step_wants != wants:
+                stream._set_step(self.step, wants)
+
+    def end(self, error: BaseException | None) -> None:
+        """Both streams end, the first time that this is called."""
+        if self.is_over:
+            return
+        self.is_over = True
+        for way in self.ways:
+            way.close()
+        for stream in self.streams:
+            stream._end(error)
+
+    def gone(self, stream: Any) -> None:
+        """One of the two is gone: so is the other, after what it has to send."""
+        for each in self.streams:
+            each._pipe = None
+            for name in ("handle_data", "handle_eof", "handle_full", "handle_drained"):
+                each.__dict__.pop(name, None)
+        if self.ways or self.is_over:
+            self.end(None)
+            return
+        self.is_over = True
+        for each in self.streams:
+            if each is not stream:
+                each._hold_input(False)
+                if each._step is not None and each in self.reached:
+                    each._set_step(None)
+                each.close()
+
+
+class Mark:
+    """The place in a stream's output from which on it belongs to the pipe."""
+
+    __slots__ = ("pipe",)
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+
+    def send(self, stream: Any) -> bool:
+        self.pipe.begin(stream)
+        return True
+
+    def close(self) -> None:
+        """There is nothing to give back."""

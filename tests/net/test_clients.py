@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Clients: the way to a connection, and what a failure says."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cyncore import Loop, Stream
+from tests.support.loops import every_backend
+from tests.support.peers import Peers, poll_until
+from tests.support.streams import Recorder, receive
+
+
+class Echo(Stream):
+    def handle_data(self, data: bytes) -> None:
+        self.write(data)
+
+
+class Client(Recorder):
+    def handle_data(self, data: bytes) -> None:
+        super().handle_data(data)
+        self.close()
+
+
+def closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def infos(*addresses: tuple[str, int]) -> list[Any]:
+    found: list[Any] = []
+    for host, port in addresses:
+        found += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return found
+
+
+@every_backend
+def test_a_client_connects_and_what_it_wrote_before_arrives(loop: Loop) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    client = loop.connect(server.address, Client)
+    client.write(b"early")
+    assert client.seen == []
+    poll_until(loop, lambda: client.is_over)
+    assert client.seen == ["connect", "data", "close"]
+    assert client.got == b"early"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_refusal_names_the_address(loop: Loop) -> None:
+    port = closed_port()
+    client = loop.connect(("127.0.0.1", port), Client)
+    loop.run()
+    assert isinstance(client.seen[-1], ConnectionRefusedError)
+    assert f"127.0.0.1:{port}" in str(client.seen[-1])
+    assert client.seen[:-1] == []
+
+
+def test_a_name_is_resolved_in_another_thread(loop: Loop) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    threads: list[Any] = []
+
+    def resolver(host: str, port: int) -> list[Any]:
+        threads.append(threading.current_thread())
+        assert host == "service.example"
+        return infos(server.address)
+
+    loop.resolver = resolver
+    client = loop.connect(("service.example", 80), Client)
+    client.write(b"x")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"x"
+    assert threads[0] is not threading.current_thread()
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+@pytest.mark.parametrize("found", [OSError("no such name"), LookupError("broken"), []])
+def test_a_name_that_is_not_found_ends_the_stream(loop: Loop, found: Any) -> None:
+    def resolver(host: str, port: int) -> Any:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    loop.resolver = resolver
+    client = loop.connect(("service.example", 80), Client)
+    loop.run()
+    assert len(client.seen) == 1
+    assert isinstance(client.seen[0], Exception)
+
+
+def test_the_next_address_is_tried_when_one_fails(loop: Loop) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    dead = closed_port()
+    loop.resolver = lambda host, port: infos(("127.0.0.1", dead), server.address)
+    client = loop.connect(("service.example", 80), Client, delay=60)
+    client.write(b"x")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"x"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_the_next_address_is_tried_beside_one_that_is_silent(loop: Loop, peers: Peers) -> None:
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(0)
+    peers.keep(silent)
+    for _ in range(4):  # a full backlog: further connects get no answer
+        waiting = socket.socket()
+        waiting.setblocking(False)
+        waiting.connect_ex(silent.getsockname())
+        peers.keep(waiting)
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    loop.resolver = lambda host, port: infos(silent.getsockname(), server.address)
+    client = loop.connect(("service.example", 80), Client, delay=0.02)
+    client.write(b"x")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"x"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_all_addresses_that_failed_are_named(loop: Loop) -> None:
+    ports = closed_port(), closed_port()
+    loop.resolver = lambda host, port: infos(*(("127.0.0.1", each) for each in ports))
+    client = loop.connect(("service.example", 80), Client)
+    loop.run()
+    assert all(f"127.0.0.1:{port}" in str(client.seen[-1]) for port in ports)
+
+
+def test_an_aborted_connect_is_told_once(loop: Loop) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    client = loop.connect(server.address, Client)
+    client.abort()
+    server.close()
+    loop.run()
+    assert client.seen == ["close"]
+
+
+def test_a_connect_deadline_bounds_a_slow_name(loop: Loop) -> None:
+    held = threading.Event()
+
+    class Hasty(Client):
+        connect_deadline = 0.02
+
+    def resolver(host: str, port: int) -> list[Any]:
+        held.wait(5)
+        return []
+
+    loop.resolver = resolver
+    client = loop.connect(("service.example", 80), Hasty)
+    poll_until(loop, lambda: client.is_over)
+    held.set()
+    assert isinstance(client.seen[-1], TimeoutError)
+    assert "connect" in str(client.seen[-1])
+
+
+def test_a_client_connects_to_a_unix_socket(loop: Loop, tmp_path: Path) -> None:
+    server = loop.listen(tmp_path / "sock", Echo)
+    client = loop.connect(tmp_path / "sock", Client)
+    client.write(b"x")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"x"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_connected_socket_is_taken_over(loop: Loop, peers: Peers) -> None:
+    ours, theirs = peers.pair()
+    client = loop.connect(ours, Client)
+    client.write(b"x")
+    assert receive(loop, theirs, 1) == b"x"
+    client.abort()
+
+
+def test_a_client_may_choose_its_own_address(loop: Loop, peers: Peers) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = loop.connect(listener.getsockname(), Client, local_address=("127.0.0.3", 0))
+        poll_until(loop, lambda: client.connected)
+        sock, address = listener.accept()
+        peers.keep(sock)
+        assert address[0] == "127.0.0.3"
+    client.abort()
+
+
+@pytest.mark.parametrize("address", [7000, None, ()])
+def test_what_is_no_address_ends_the_stream(loop: Loop, address: Any) -> None:
+    client = loop.connect(address, Client)
+    loop.run()
+    assert isinstance(client.seen[-1], TypeError)
+
+
+def test_what_makes_no_stream_is_a_type_error(loop: Loop) -> None:
+    with pytest.raises(TypeError, match=r"cyncore\.Stream"):
+        loop.connect(("127.0.0.1", 1), dict)  # type: ignore[arg-type]

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Deadlines of streams."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+import cyncore
+from cyncore import Loop
+
+
+class Timed(cyncore.Stream):
+    error: BaseException | None = None
+
+    def handle_close(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class Kept(Timed):
+    kinds: tuple[str, ...] = ()
+
+    def handle_timeout(self, kind: str) -> None:
+        self.kinds += (kind,)
+        if len(self.kinds) == 2:
+            self.abort()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, peer = socket.socketpair()
+    yield ours, peer
+    ours.close()
+    peer.close()
+
+
+@pytest.mark.parametrize("kind", ["first_byte", "idle", "life"])
+def test_a_silent_peer_ends_the_stream_with_the_kind(
+    loop: Loop, pair: tuple[socket.socket, socket.socket], kind: str
+) -> None:
+    made = type("Made", (Timed,), {f"{kind}_deadline": 0.02})
+    stream = made(pair[0], loop=loop)
+    loop.run()
+    assert isinstance(stream.error, TimeoutError)
+    assert kind in str(stream.error)
+
+
+def test_a_peer_that_takes_nothing_passes_the_write_deadline(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    made = type("Made", (Timed,), {"write_deadline": 0.02})
+    stream = made(pair[0], loop=loop)
+    stream.write(bytes(4_000_000))
+    loop.run()
+    assert "write" in str(stream.error)
+
+
+def test_a_deadline_may_be_set_on_an_open_stream(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
+    class Late(Timed):
+        def handle_connect(self) -> None:
+            self.idle_deadline = 0.02
+
+    stream = Late(pair[0], loop=loop)
+    loop.run()
+    assert isinstance(stream.error, TimeoutError)
+
+
+def test_a_deadline_begins_again_where_the_stream_is_kept(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    stream = Kept(pair[0], loop=loop)
+    stream.life_deadline = 0.02
+    loop.run()
+    assert stream.kinds == ("life", "life")
+
+
+def test_a_stream_that_ends_leaves_no_timer(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
+    made = type("Made", (Timed,), {"idle_deadline": 3600})
+    stream = made(pair[0], loop=loop)
+    loop.poll()
+    assert loop.next_deadline() is not None
+    stream.abort()
+    loop.poll()
+    assert loop.next_deadline() is None

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""Two streams joined by `pipe`, between two real peers."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import cyncore._stream.pipe
+from cyncore import Loop, Stream
+from tests.support.loops import every_backend
+from tests.support.peers import Peers, poll_until
+from tests.support.streams import Recorder, receive, tcp_pair
+
+
+@pytest.fixture(params=["splice", "copy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    if request.param == "copy":
+        monkeypatch.setattr(cyncore._stream.pipe, "CAN_SPLICE", False)
+    yield request.param
+    while cyncore._stream.pipe._spare:
+        cyncore._stream.pipe.close_pipe(cyncore._stream.pipe._spare.pop())
+
+
+def joined(loop: Loop, peers: Peers) -> tuple[Any, socket.socket, Any, socket.socket]:
+    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
+    first.pipe(second)
+    return first, near, second, far
+
+
+@every_backend
+def test_bytes_go_both_ways(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    near.sendall(b"question")
+    assert receive(loop, far, 8) == b"question"
+    far.setblocking(True)
+    far.sendall(b"answer")
+    assert receive(loop, near, 6) == b"answer"
+    first.abort()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+    assert first.seen == second.seen == ["connect", "close"]
+
+
+def test_much_arrives_whole_though_it_is_taken_slowly(loop: Loop, peers: Peers, way: str) -> None:
+    _, near, second, far = joined(loop, peers)
+    data = random.Random(1).randbytes(6_000_000)
+    near.setblocking(False)
+    far.setblocking(False)
+    sent, got = 0, bytearray()
+
+    def done() -> bool:
+        nonlocal sent
+        if sent < len(data):
+            try:
+                sent += near.send(data[sent : sent + 300_000])
+            except BlockingIOError:
+                pass
+            if sent == len(data):
+                near.shutdown(socket.SHUT_WR)
+        try:
+            got.extend(far.recv(50_000))
+        except BlockingIOError:
+            pass
+        return len(got) == len(data)
+
+    poll_until(loop, done, 100_000)
+    assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
+    assert receive(loop, far, 1) == b""
+    far.close()
+    poll_until(loop, lambda: second.is_over)
+
+
+def test_the_end_of_each_way_is_passed_on_by_itself(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    near.sendall(b"last")
+    near.shutdown(socket.SHUT_WR)
+    assert receive(loop, far, 100) == b"last"
+    far.setblocking(True)
+    far.sendall(b"answer")
+    far.close()
+    assert receive(loop, near, 100) == b"answer"
+    poll_until(loop, lambda: first.is_over and second.is_over)
+    assert first.seen[-1] == second.seen[-1] == "close"
+
+
+def test_a_peer_that_takes_nothing_holds_its_sender_up(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, _, _ = joined(loop, peers)
+    near.setblocking(False)
+    total = stuck = 0
+    while stuck < 20:
+        try:
+            total += near.send(bytes(1_000_000))
+            stuck = 0
+        except BlockingIOError:
+            stuck += 1
+        loop.poll(0.005)
+    assert total < 60_000_000
+    first.abort()
+    loop.poll(0)
+    loop.poll(0)
+
+
+def test_a_stream_that_is_not_connected_yet_may_be_joined(loop: Loop, peers: Peers, way: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+
+        class Client(Stream):
+            def handle_connect(self) -> None:
+                self.pipe(self.loop.connect(upstream.getsockname(), Stream))
+
+        server = loop.listen(("127.0.0.1", 0), Client)
+        near = socket.create_connection(server.address, 5)
+        near.sendall(b"early")
+        peers.keep(near)
+        far: list[socket.socket] = []
+        upstream.setblocking(False)
+
+        def accepted() -> bool:
+            try:
+                far.append(upstream.accept()[0])
+            except BlockingIOError:
+                return False
+            return True
+
+        poll_until(loop, accepted)
+        peers.keep(*far)
+        assert receive(loop, far[0], 5) == b"early"
+        near.close()
+        assert receive(loop, far[0], 5) == b""
+        far[0].close()
+        server.close()
+        poll_until(loop, lambda: not loop.map)
+
+
+def test_a_connect_that_fails_ends_the_other_stream(loop: Loop, peers: Peers, way: str) -> None:
+    ours, theirs = tcp_pair(peers)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = closed.getsockname()
+    stream = Recorder(ours, loop=loop)
+    stream.pipe(loop.connect(address, Recorder))
+    assert receive(loop, theirs, 1) == b""
+    poll_until(loop, lambda: stream.is_over)
+
+
+def test_what_was_written_before_leaves_first(loop: Loop, peers: Peers, way: str) -> None:
+    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
+    first.write(b"established ")
+    first.pipe(second)
+    far.sendall(b"from afar")
+    assert receive(loop, near, 21) == b"established from afar"
+    first.abort()
+    poll_until(loop, lambda: second.is_over)
+
+
+def test_what_was_received_before_goes_first(loop: Loop, peers: Peers, way: str) -> None:
+    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    second = Recorder(other, loop=loop)
+
+    class Head(Recorder):
+        framing = cyncore.Lines()
+
+        def handle_frame(self, frame: bytes) -> None:
+            super().handle_frame(frame)
+            self.pipe(second)
+
+    first = Head(one, loop=loop)
+    near.sendall(b"CONNECT\nthe rest\n")
+    assert receive(loop, far, 9) == b"the rest\n"
+    assert first.seen == ["connect", b"CONNECT"]
+    first.abort()
+    poll_until(loop, lambda: second.is_over)
+
+
+def test_a_stream_is_joined_with_one_other(loop: Loop, peers: Peers) -> None:
+    first, _, second, _ = joined(loop, peers)
+    ours, _ = peers.pair()
+    third = Recorder(ours, loop=loop)
+    with pytest.raises(RuntimeError, match="already"):
+        third.pipe(second)
+    with pytest.raises(TypeError, match="another"):
+        third.pipe(third)
+    first.abort()
+    third.abort()
+    poll_until(loop, lambda: second.is_over)

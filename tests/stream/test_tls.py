@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: MIT
+"""TLS of streams, with Python's own TLS at the other end."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cyncore
+from cyncore import Loop, Stream, TLSError, TruncatedError
+from tests.support.loops import every_backend
+from tests.support.peers import Peers, poll_until
+from tests.support.streams import Recorder, tcp_pair
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("good", "other"):
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+                *("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")),
+            ],
+            check=True,
+            capture_output=True,
+        )
+    return folder
+
+
+@pytest.fixture
+def server_side(keys: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys / "good.pem", keys / "good.key")
+    return context
+
+
+@pytest.fixture
+def client_side(keys: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(keys / "good.pem"))
+
+
+@pytest.fixture
+def others() -> Iterator[Callable[[Callable[[], Any]], list[Any]]]:
+    """Runs what blocks in a thread of its own. The list that is returned gets its result, or its exception."""
+    threads: list[threading.Thread] = []
+
+    def start(work: Callable[[], Any]) -> list[Any]:
+        result: list[Any] = []
+
+        def run() -> None:
+            try:
+                result.append(work())
+            except Exception as error:
+                result.append(error)
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        return result
+
+    yield start
+    for thread in threads:
+        thread.join(10)
+
+
+class Echo(Stream):
+    ends: list[Any]
+
+    def handle_data(self, data: bytes) -> None:
+        self.write(data)
+
+    def handle_close(self, error: BaseException | None) -> None:
+        Echo.ends.append(error)
+
+
+@pytest.fixture(autouse=True)
+def no_ends() -> None:
+    Echo.ends = []
+
+
+def exchange(address: Any, context: ssl.SSLContext, data: bytes) -> bytes:
+    """Sends the data, and reads as much, over TLS."""
+    got = bytearray()
+    with (
+        socket.create_connection(address, 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        sender = threading.Thread(target=sock.sendall, args=(data,))
+        sender.start()
+        while len(got) < len(data):
+            got += sock.recv(65536)
+        sender.join()
+        sock.unwrap()
+    return bytes(got)
+
+
+@every_backend
+@pytest.mark.parametrize("size", [1, 1024, 16_384, 16_385, 1_000_000])
+def test_a_server_echoes_over_tls(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any, size: int
+) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    result = others(lambda: exchange(server.address, client_side, data))
+    poll_until(loop, lambda: result)
+    assert result == [data]
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+    poll_until(loop, lambda: Echo.ends)
+    assert Echo.ends == [None]
+
+
+@every_backend
+def test_a_client_speaks_tls_with_a_server(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    class Client(Recorder):
+        def handle_connect(self) -> None:
+            super().handle_connect()
+            self.write(bytes(300_000))
+
+        def handle_data(self, data: bytes) -> None:
+            super().handle_data(data)
+            if len(self.got) == 300_000:
+                self.facts = [self.get_extra_info(name) for name in ("cipher", "peercert", "sslcontext", "ssl_object")]
+                self.close()
+
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    client = loop.connect(("localhost", server.address[1]), Client, tls=client_side)
+    poll_until(loop, lambda: client.is_over)
+    assert client.seen[0] == "connect"
+    assert client.seen[-1] == "close"
+    cipher, certificate, context, sock = client.facts
+    assert cipher[1].startswith("TLS")
+    assert ("DNS", "localhost") in certificate["subjectAltName"]
+    assert context is client_side
+    assert isinstance(sock, ssl.SSLSocket)
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_write_eof_says_close_notify_and_reading_goes_on(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    class Late(Stream):
+        def handle_data(self, data: bytes) -> None:
+            pass
+
+        def handle_eof(self) -> None:
+            self.write(b"after the end")
+            self.close()
+
+    class Client(Recorder):
+        def handle_connect(self) -> None:
+            self.write(b"all")
+            self.write_eof()
+
+    server = loop.listen(("127.0.0.1", 0), Late, tls=server_side)
+    client = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"after the end"
+    assert client.seen[-1] == "close"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_alpn_is_negotiated(loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
+    server_side.set_alpn_protocols(["one", "two"])
+    client_side.set_alpn_protocols(["two"])
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_side)
+    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: client.connected)
+    assert client.get_extra_info("alpn") == "two"
+    client.abort()
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_session_is_resumed(loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+
+    class Client(Recorder):
+        def handle_connect(self) -> None:
+            self.write(b"x")
+
+        def handle_data(self, data: bytes) -> None:  # with it came the tickets of TLS 1.3
+            super().handle_data(data)
+            self.ticket = self.get_extra_info("session")
+            self.reused = self.get_extra_info("ssl_object").session_reused
+            self.close()
+
+    first = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: first.is_over)
+    second = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost", session=first.ticket)
+    poll_until(loop, lambda: second.is_over)
+    assert (first.reused, second.reused) == (False, True)
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused_in_words(
+    loop: Loop, server_side: ssl.SSLContext, keys: Path
+) -> None:
+    stranger = ssl.create_default_context(cafile=str(keys / "other.pem"))
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    client = loop.connect(server.address, Recorder, tls=stranger, server_hostname="localhost")
+    poll_until(loop, lambda: client.is_over and Echo.ends)
+    error = client.seen[-1]
+    assert isinstance(error, TLSError)
+    assert "the certificate of the peer is refused" in str(error)
+    assert str(server.address[1]) in str(error)
+    assert isinstance(Echo.ends[0], TLSError)
+    assert client.seen[:-1] == []
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_name_that_is_not_in_the_certificate_is_refused(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="elsewhere.example")
+    poll_until(loop, lambda: client.is_over)
+    assert "elsewhere.example" in str(client.seen[-1])
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "an HTTP request in plain text"),
+        (b"EHLO example\r\n", "does not speak TLS"),
+        (b"\x00" * 100, "does not speak TLS"),
+    ],
+)
+def test_plain_text_to_a_tls_port_is_told_in_words(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext, sent: bytes, words: str
+) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    sock = socket.create_connection(server.address, 5)
+    peers.keep(sock)
+    sock.sendall(sent)
+    poll_until(loop, lambda: Echo.ends)
+    assert isinstance(Echo.ends[0], TLSError)
+    assert words in str(Echo.ends[0])
+    server.close()
+
+
+def test_tls_to_a_plain_port_is_told_in_words(loop: Loop, client_side: ssl.SSLContext) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: client.is_over)
+    assert isinstance(client.seen[-1], TLSError)
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_an_end_without_close_notify_is_told_from_a_clean_one(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+
+    def cut() -> None:
+        plain = socket.create_connection(server.address, 10)
+        with client_side.wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.sendall(b"x")
+            sock.recv(1)
+
+    others(cut)
+    poll_until(loop, lambda: Echo.ends)
+    assert isinstance(Echo.ends[0], TruncatedError)
+    assert "without close_notify" in str(Echo.ends[0])
+    server.close()
+
+
+def client_hello(context: ssl.SSLContext) -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def test_a_handshake_may_stop_at_every_byte(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    class Hasty(Echo):
+        handshake_deadline = 0.05
+
+    server = loop.listen(("127.0.0.1", 0), Hasty, tls=server_side)
+    hello = client_hello(client_side)
+    count = len(range(0, len(hello), 7))
+    for end in range(0, len(hello), 7):
+        sock = socket.create_connection(server.address, 5)
+        peers.keep(sock)
+        sock.sendall(hello[:end])
+    poll_until(loop, lambda: len(Echo.ends) == count)
+    assert all(isinstance(error, TimeoutError) and "handshake" in str(error) for error in Echo.ends)
+    server.close()
+
+
+class Upgrading(Recorder):
+    """Answers STARTTLS as a mail server does."""
+
+    context: ssl.SSLContext
+    framing = cyncore.Lines()
+
+    def handle_frame(self, frame: bytes) -> None:
+        super().handle_frame(frame)
+        if frame == b"STARTTLS":
+            self.write(b"go ahead\n")
+            self.start_tls(self.context, server_side=True)
+        else:
+            self.write(frame.upper() + b"\n")
+
+
+def upgrade(sock: socket.socket, context: ssl.SSLContext) -> bytes:
+    sock.settimeout(10)
+    sock.sendall(b"STARTTLS\n")
+    answer = sock.recv(100)
+    with context.wrap_socket(sock, server_hostname="localhost") as tls:
+        tls.sendall(b"secret\n")
+        return answer + tls.recv(100)
+
+
+@every_backend
+def test_a_stream_may_start_tls_later(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+) -> None:
+    ours, theirs = tcp_pair(peers)
+    stream = Upgrading(ours, loop=loop)
+    stream.context = server_side
+    result = others(lambda: upgrade(theirs, client_side))
+    poll_until(loop, lambda: result)
+    assert result == [b"go ahead\nSECRET\n"]
+    assert stream.seen[:4] == ["connect", b"STARTTLS", "connect", b"secret"]
+    poll_until(loop, lambda: stream.is_over)
+
+
+def test_plain_text_behind_starttls_ends_the_stream(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+) -> None:
+    ours, theirs = tcp_pair(peers)
+    stream = Upgrading(ours, loop=loop)
+    stream.context = server_side
+    theirs.settimeout(5)
+    theirs.sendall(b"STARTTLS\nINJECTED\n")
+    answer = b""
+    loop.poll(0.1)
+    loop.poll(0.01)
+    answer = theirs.recv(100)
+
+    def shake() -> None:
+        with client_side.wrap_socket(theirs, server_hostname="localhost") as tls:
+            tls.recv(100)
+
+    others(shake)
+    poll_until(loop, lambda: stream.is_over)
+    assert answer == b"go ahead\n"
+    assert b"INJECTED" not in stream.seen
+    assert "plain text" in str(stream.seen[-1])
+
+
+def test_start_tls_needs_a_connection_without_tls(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    with pytest.raises(RuntimeError, match="needs a connection"):
+        Recorder().start_tls(client_side)
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_side)
+    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: client.connected)
+    with pytest.raises(RuntimeError, match="TLS already"):
+        client.start_tls(client_side)
+    client.abort()
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_peer_that_reads_nothing_does_not_keep_others_waiting(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+) -> None:
+    class Flood(Stream):
+        write_deadline = 0.2
+
+        def handle_connect(self) -> None:
+            self.write(bytes(8_000_000))
+
+        def handle_close(self, error: BaseException | None) -> None:
+            Echo.ends.append(error)
+
+    flood = loop.listen(("127.0.0.1", 0), Flood, tls=server_side)
+    echo = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    release = threading.Event()
+
+    def idle() -> None:
+        plain = socket.create_connection(flood.address, 10)
+        with client_side.wrap_socket(plain, server_hostname="localhost"):
+            release.wait(10)
+
+    others(idle)
+    result = others(lambda: exchange(echo.address, client_side, bytes(50_000)))
+    poll_until(loop, lambda: result and any(isinstance(error, TimeoutError) for error in Echo.ends))
+    release.set()
+    assert result == [bytes(50_000)]
+    flood.close()
+    echo.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_renegotiation_is_refused(loop: Loop, server_side: ssl.SSLContext) -> None:
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_side)
+    with socket.create_connection(server.address, 5):
+        poll_until(loop, lambda: server.connections == 1)
+        assert server_side.options & ssl.OP_NO_RENEGOTIATION
+    poll_until(loop, lambda: server.connections == 0)
+    server.close()
