@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import cyncore
 from benchmarks.gate.rows import BYTES, REPEATS, ROWS, Row
@@ -112,9 +113,9 @@ class StreamLines(StreamEcho):
 
 
 class StreamVisitor(cyncore.Stream):
-    left: list[object] = []  # one for each connection of this window that is still open
+    left: ClassVar[list[object]] = []  # one for each connection of this window that is still open
 
-    def handle_close(self, error: BaseException | None) -> None:  # type: ignore[override]
+    def handle_close(self, error: BaseException | None) -> None:
         self.left.pop()  # an attribute of the class that is set would have its settings read again
         if not self.left:
             self.loop.stop()
@@ -195,9 +196,7 @@ def accept(turns: int) -> tuple[Run, Check]:
     return serve, check
 
 
-def streams(
-    kind: type[cyncore.Stream], turns: int, connections: int, active: int, message: bytes
-) -> tuple[Run, Check]:
+def streams(kind: type[cyncore.Stream], turns: int, connections: int, active: int, message: bytes) -> tuple[Run, Check]:
     """As `answer`, of streams."""
     loop = cyncore.Loop()
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(connections)]

@@ -21,9 +21,7 @@ class CompileError(Exception):
 
 def program(name: str) -> Path:
     """The path of the program that loads/NAME.c becomes. Raises CompileError."""
-    return compiled(
-        LOADS / f"{name}.c", BUILD / name, headers=LOADS.glob("*.h"), libraries=LIBRARIES.get(name, [])
-    )
+    return compiled(LOADS / f"{name}.c", BUILD / name, headers=LOADS.glob("*.h"), libraries=LIBRARIES.get(name, []))
 
 
 def has_header(name: str) -> bool:

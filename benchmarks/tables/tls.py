@@ -114,7 +114,9 @@ def handshakes(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     reached: list[Reached] = []
     for shape in shapes:
         ours, uvloop = found.get((STREAM, shape)), found.get((UVLOOP, shape))
-        target = Target(f"TLS handshakes, {TOLD[shape.sessions]}, stream by uvloop, of the same CPU", WANTED[shape.sessions])
+        target = Target(
+            f"TLS handshakes, {TOLD[shape.sessions]}, stream by uvloop, of the same CPU", WANTED[shape.sessions]
+        )
         reached.append((target, ours.ratio(uvloop, cpu_rate) if ours else None, quiet(ours, uvloop)))
     title = f"TLS handshakes of {CLIENTS} clients, 64 bytes echoed after each, "
     title += f"medians, {plan.rounds} x {plan.seconds:g} s"
