@@ -16,6 +16,8 @@ import ssl
 
 from cyncore import Loop, Stream
 
+log = logging.getLogger(__name__)
+
 
 class Echo(Stream):
     handshake_deadline = 10
@@ -33,7 +35,7 @@ class Echo(Stream):
 
     def handle_close(self, error: BaseException | None) -> None:
         if error is not None:
-            logging.info("%s", error)
+            log.info("%s", error)
 
 
 def main() -> None:

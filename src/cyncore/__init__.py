@@ -3,25 +3,29 @@
 
 An echo server:
 
-    import socket
     import cyncore
 
-    class Echo(cyncore.dispatcher_with_send):
-        def handle_read(self):
-            self.send(self.recv(8192))
+    class Echo(cyncore.Stream):
+        def handle_data(self, data):
+            self.write(data)
 
-    class Server(cyncore.dispatcher):
-        def handle_accepted(self, sock, addr):
-            Echo(sock)
-
-    Server(socket.create_server(("127.0.0.1", 7000))).listen(128)
-    cyncore.Loop.of(cyncore.socket_map).run()
+    with cyncore.Loop() as loop:
+        loop.listen(("127.0.0.1", 7000), Echo)
+        loop.run()
 
 A program that imports asyncore, asynchat or smtpd runs unchanged with
 ``python -m cyncore program.py``.
 
 Each of these names has a help of its own, for example help(cyncore.Loop):
 
+    Stream                  a connection of a new program: derive from it, and define
+                            handle_data; Loop.listen and Loop.connect make them
+    Server                  what Loop.listen returns
+    Lines, Prefixed, Exactly
+                            cut the input of a stream up into frames
+    LimitExceeded           a peer sent too much at once, or left too much unread
+    TLSError, TruncatedError
+                            why the TLS of a stream has failed
     dispatcher              a connection or a listener: derive from it, and define
                             handle_read, handle_write, handle_accepted or handle_close
     dispatcher_with_send    the same, but send() keeps what the socket does not take

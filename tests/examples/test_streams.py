@@ -81,9 +81,10 @@ def test_the_tls_echo_gives_back_what_it_is_sent(keys: tuple[Path, Path]) -> Non
 
 def test_the_tls_echo_says_why_a_connection_failed(keys: tuple[Path, Path]) -> None:
     with serving("tls_echo.py", "--cert", keys[0], "--key", keys[1]) as server:
-        with socket.create_connection(server.address, PATIENCE) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            server.await_error_line("an HTTP request in plain text")
+        sock = socket.create_connection(server.address, PATIENCE)
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        server.await_error_line("an HTTP request in plain text")
+        sock.close()
 
 
 def test_a_line_in_the_chat_reaches_everybody_else() -> None:
@@ -229,7 +230,7 @@ def test_the_proxy_joins_a_client_with_its_target(root: Path) -> None:
     ],
 )
 def test_the_proxy_says_what_is_wrong(request_line: bytes, status: bytes) -> None:
-    with serving("proxy.py") as server:
-        with socket.create_connection(server.address, PATIENCE) as sock, sock.makefile("rb") as file:
-            sock.sendall(request_line + b"\r\n\r\n")
+    with serving("proxy.py") as server, socket.create_connection(server.address, PATIENCE) as sock:
+        sock.sendall(request_line + b"\r\n\r\n")
+        with sock.makefile("rb") as file:
             assert file.readline().split(b" ")[1] == status

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,12 +18,10 @@ from tests.support.streams import Recorder, receive, tcp_pair
 
 
 @pytest.fixture(params=["splice", "copy"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "copy":
         monkeypatch.setattr(cyncore._stream.pipe, "CAN_SPLICE", False)
-    yield request.param
-    while cyncore._stream.pipe._spare:
-        cyncore._stream.pipe.close_pipe(cyncore._stream.pipe._spare.pop())
+    return str(request.param)
 
 
 def joined(loop: Loop, peers: Peers) -> tuple[Any, socket.socket, Any, socket.socket]:

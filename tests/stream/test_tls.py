@@ -172,6 +172,36 @@ def test_write_eof_says_close_notify_and_reading_goes_on(
     poll_until(loop, lambda: not loop.map)
 
 
+def test_what_came_before_write_eof_is_not_lost(
+    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+) -> None:
+    class Early(Stream):
+        def handle_connect(self) -> None:
+            self.write(b"early ")
+
+        def handle_data(self, data: bytes) -> None:
+            self.write(b"late")
+            self.close()
+
+    class Client(Recorder):
+        def handle_connect(self) -> None:
+            self.pause_reading()
+            loop.call_later(0.05, self.end)
+
+        def end(self) -> None:
+            self.write(b"all")
+            self.write_eof()
+            self.resume_reading()
+
+    server = loop.listen(("127.0.0.1", 0), Early, tls=server_side)
+    client = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"early late"
+    assert client.seen[-1] == "close"
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
 def test_alpn_is_negotiated(loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
     server_side.set_alpn_protocols(["one", "two"])
     client_side.set_alpn_protocols(["two"])
@@ -368,6 +398,34 @@ def test_plain_text_behind_starttls_ends_the_stream(
     assert answer == b"go ahead\n"
     assert b"INJECTED" not in stream.seen
     assert "plain text" in str(stream.seen[-1])
+
+
+def test_plain_text_behind_starttls_is_not_obeyed_while_the_answer_cannot_leave(
+    loop: Loop, peers: Peers, server_side: ssl.SSLContext
+) -> None:
+    ours, theirs = tcp_pair(peers)
+    stream = Upgrading(ours, loop=loop)
+    stream.context = server_side
+    poll_until(loop, lambda: stream.connected)
+    stream.write(bytes(16_000_000))
+    theirs.sendall(b"STARTTLS\nINJECTED\n")
+    poll_until(loop, lambda: b"STARTTLS" in stream.seen)
+    for _ in range(5):
+        loop.poll(0.01)
+    assert stream.output_size
+    assert b"INJECTED" not in stream.seen
+    stream.abort()
+    poll_until(loop, lambda: stream.is_over)
+
+
+def test_the_end_of_tls_can_be_said_through_a_whole_tls_socket(peers: Peers, server_side: ssl.SSLContext) -> None:
+    """Where the object below it is missing, the socket itself is the session, and its `shutdown` is the socket's."""
+    from cyncore._stream.tls import say_close, wrap
+
+    ours, _ = tcp_pair(peers)
+    ours.setblocking(False)
+    with wrap(ours, server_side, True, None, None) as sock:
+        say_close(sock)
 
 
 def test_start_tls_needs_a_connection_without_tls(

@@ -11,15 +11,14 @@ from tests.support.script import run_script
 
 TEXT = cyncore.__doc__ or ""
 CLIENT = """
-import threading, time
+import socket, threading
 
 def client():
-    with socket.create_connection(address, 20) as sock:
+    with socket.create_connection(server.address, 20) as sock:
         sock.sendall(b"hello")
         print(sock.recv(100))
-        cyncore.Loop.of(cyncore.socket_map).stop()
+        loop.stop()
 
-threading.Thread(target=client, daemon=True).start()
 """
 
 
@@ -36,10 +35,13 @@ def test_it_has_every_public_name() -> None:
 
 
 def test_its_example_echoes() -> None:
-    indented = TEXT[TEXT.index("    import socket") : TEXT.index("A program that imports")]
-    start, end = textwrap.dedent(indented).split("Server(socket", 1)
-    listener = '("127.0.0.1", 0)'
-    end = "Server(listener" + end.replace('.create_server(("127.0.0.1", 7000))', "", 1)
-    source = f"{start}listener = socket.create_server({listener})\naddress = listener.getsockname()\n{CLIENT}{end}"
-    assert source.count("Server(listener).listen(128)") == 1
+    indented = TEXT[TEXT.index("    import cyncore") : TEXT.index("A program that imports")]
+    example = textwrap.dedent(indented)
+    example = example.replace(
+        '    loop.listen(("127.0.0.1", 7000), Echo)', '    server = loop.listen(("127.0.0.1", 0), Echo)'
+    )
+    source = CLIENT + example.replace(
+        "    loop.run()", "    threading.Thread(target=client, daemon=True).start()\n    loop.run()"
+    )
+    assert source.count("server = loop.listen") == source.count("target=client") == 1
     assert "b'hello'" in run_script(source)

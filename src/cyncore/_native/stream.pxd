@@ -75,6 +75,7 @@ cdef class StreamChannel(Channel):
     cdef int received(self, const char *data, Py_ssize_t size) except -1
     cdef int read_some(self) except -1
     cdef int read_session(self) except -1
+    cdef int hold_session(self) except -1
     cdef int read_into_buffer(self) except -1
     cdef int input_ended(self) except -1
     cdef int tell_eof(self) except -1

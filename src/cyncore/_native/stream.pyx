@@ -61,6 +61,7 @@ cdef enum:
     WANT_READ = 2       # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE: the errno of the errors of these names
     WANT_WRITE = 3
     ZERO_RETURN = 6     # SSL_ERROR_ZERO_RETURN: the peer has sent close_notify
+    HELD_RECORDS = 64   # records that are taken, at most, before close_notify is sent
     RECORDS = 8         # records of a session that are read for one event
     OFFERED = 65536     # bytes that a session is given at once
 
@@ -674,6 +675,30 @@ cdef class StreamChannel(Channel):
             self.deliver_pending()
         return 0
 
+    cdef int hold_session(self) except -1:
+        """Takes the input that is there, for later: OpenSSL throws away what comes between close_notify and its answer
+        if it looks for that answer, and CPython's ssl module has it look.
+        """
+        cdef Py_ssize_t got
+        cdef int _record
+        for _record in range(HELD_RECORDS):
+            try:
+                got = self.extra.session_read(SCRATCH, _scratch_view(self.loop))
+            except OSError as failure:
+                if failure.errno == ZERO_RETURN:
+                    self.life |= EOF_RECEIVED
+                elif failure.errno != WANT_READ and failure.errno != WANT_WRITE:
+                    self._session_failed(failure)
+                break
+            if got == 0:
+                self.life |= EOF_RECEIVED
+                break
+            if self.held is None:
+                self.held = bytearray()
+            self.held += PyBytes_FromStringAndSize(self.loop.scratch, got)
+        self._cut_soon()
+        return 0
+
     cdef int read_into_buffer(self) except -1:
         cdef Py_buffer buffer
         cdef Py_ssize_t got
@@ -1098,7 +1123,9 @@ cdef class StreamChannel(Channel):
 
     def _send_eof(self):
         if self._session is not None:
-            self._session_closing()
+            self.hold_session()
+            if not self.life & GONE:
+                self._session_closing()
             return
         try:
             self.sock.shutdown(_socket.SHUT_WR)

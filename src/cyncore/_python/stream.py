@@ -29,6 +29,7 @@ from .poller import READ, WRITE
 
 SIZE: Final = 65536  # bytes that are read, or sent, at once
 PIECES: Final = 64  # pieces that are sent at once
+HELD_RECORDS: Final = 64  # records that are taken, at most, before close_notify is sent
 RECORDS: Final = 8  # records of a session that are read for one event
 WANT_READ: Final = 2  # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE, the errno of these errors
 WANT_WRITE: Final = 3
@@ -436,6 +437,26 @@ class StreamChannel(Channel):
             count = 0  # there is no input any more; whether output can leave, sending tells
         self._eof_received = self._eof_received or not count
 
+    def _hold_session(self) -> None:
+        """Takes the input that is there, for later: OpenSSL throws away what comes between close_notify and its answer
+        if it looks for that answer, and CPython's ssl module has it look.
+        """
+        for _ in range(HELD_RECORDS):
+            buffer = bytearray(SIZE)
+            try:
+                count = self._session.read(SIZE, buffer)
+            except OSError as error:
+                if error.errno == ZERO_RETURN:
+                    self._eof_received = True
+                elif error.errno not in (WANT_READ, WANT_WRITE):
+                    self._session_failed(error)
+                break
+            if not count:
+                self._eof_received = True
+                break
+            self._input += buffer[:count]
+        self._cut_later()
+
     def _wants_buffer(self) -> bool:
         return getattr(self, "get_buffer", None) is not None and not self._input
 
@@ -653,7 +674,9 @@ class StreamChannel(Channel):
 
     def _send_eof(self) -> None:
         if self._session is not None:
-            self._session_closing()
+            self._hold_session()
+            if not self._has_gone:
+                self._session_closing()
             return
         try:
             self.socket.shutdown(socket.SHUT_WR)

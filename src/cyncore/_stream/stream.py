@@ -161,7 +161,7 @@ class Stream(StreamChannel):
         It begins when both are connected, and what was written to them before has left. The handlers for input are not
         called any more. If one stream ends, so does the other.
         """
-        if not isinstance(other, StreamChannel) or other is self:
+        if other is self or not hasattr(other, "_queue_part"):
             raise TypeError(f"{self!r}: pipe() joins it with another cyncore.Stream, not {other!r}")
         for stream in (self, other):
             if stream._pipe is not None:

@@ -92,7 +92,7 @@ def session_of(sock: ssl.SSLSocket) -> Any:
 def say_close(session: Any) -> None:
     """Sends close_notify, as far as there is room for it. The peer's answer is not waited for."""
     try:
-        (session.shutdown if hasattr(session, "context") and hasattr(session, "shutdown") else session.unwrap)()
+        (session.unwrap if hasattr(session, "unwrap") else session.shutdown)()  # SSLSocket's shutdown is another
     except (OSError, ValueError):  # want-read: it was sent, and the peer has not answered; else the peer has gone
         pass
 
