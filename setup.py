@@ -41,7 +41,10 @@ CSRC = {
     "chat_input": [],
     "chat_output": ["sys"],
     "chat": [],
-    "stream": ["timers", "sys"],
+    "settings": [],
+    "stream_output": ["timers", "sys"],
+    "stream_input": ["timers", "sys"],
+    "stream": ["timers"],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
 SHARED = "cyncore._native._cyutility"

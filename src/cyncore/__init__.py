@@ -34,6 +34,7 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
     Loop                    serves a map of channels, timers and calls of other threads
     Handle, TimerHandle     a queued call and a timer, which cancel() takes back
     ExitNow                 leaves the loop when a handler raises it
+    inherited()             the sockets that systemd passed, for Loop.listen
     install()               binds the names asyncore, asynchat and smtpd to cyncore's
     InstallError            says who uses another copy of these modules
     asyncore, asynchat      the old modules, and smtpd and wasyncore beside them;
@@ -81,6 +82,7 @@ __all__ = [
     "dispatcher",
     "dispatcher_with_send",
     "fallback_reason",
+    "inherited",
     "install",
     "native",
     "socket_map",
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
     from ._framing import Prefixed as Prefixed
     from ._install.error import InstallError as InstallError
     from ._install.names import install as install
+    from ._net.inherited import inherited as inherited
     from ._net.server import Server as Server
     from ._stream.stream import Stream as Stream
     from ._stream.tls import TLSError as TLSError
@@ -112,6 +115,7 @@ else:
         "Stream": "_stream.stream",
         "TLSError": "_stream.tls",
         "TruncatedError": "_stream.tls",
+        "inherited": "_net.inherited",
         "install": "_install.names",
     }
 

@@ -72,6 +72,7 @@ class Loop:
         mode: int | None = None,
         max_connections: int | None = None,
         max_connections_per_peer: int | None = None,
+        proxy: Iterable[str] = (),
     ) -> Listening: ...
     def connect(
         self,

@@ -40,6 +40,7 @@ cdef class Traits:
     cdef object writable
     cdef object handle_read
     cdef object handle_write
+    cdef object settings       # what `settings` has read of a class of streams; else None
     cdef int read(self) except -1
     cdef int read_class(self) except -1
     cdef int read_names(self) except -1

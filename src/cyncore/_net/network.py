@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._stream.stream import Stream
 from .address import bound_sockets, is_path
 from .client import Connect
+from .inherited import Inherited
 from .notify import notify
 from .server import Server
 
@@ -43,13 +44,19 @@ class Network:
         mode: int | None = None,
         max_connections: int | None = None,
         max_connections_per_peer: int | None = None,
+        proxy: Iterable[str] = (),
     ) -> Server:
         """See `Loop.listen`."""
         if not callable(factory):
             raise TypeError(f"the factory of a server is called for each connection, and {factory!r} cannot be called")
         _check_context(tls, "listen")
-        is_socket = isinstance(address, socket.socket)
-        sockets = [address] if is_socket else bound_sockets(address, reuse_port, mode)
+        proxies = _networks(proxy)
+        if isinstance(address, Inherited):
+            sockets = address.sockets()
+        elif isinstance(address, socket.socket):
+            sockets = [address]
+        else:
+            sockets = bound_sockets(address, reuse_port, mode)
         try:
             for sock in sockets:
                 sock.listen(backlog)
@@ -62,6 +69,7 @@ class Network:
         server.tls = tls
         server.max_connections = max_connections
         server.max_connections_per_peer = max_connections_per_peer
+        server.proxies = proxies
         self.servers.add(server)
         if not self._is_ready:
             self._is_ready = True
@@ -179,6 +187,15 @@ class Network:
                     signal.signal(number, before)
                 except ValueError:  # another thread runs the loop
                     return
+
+
+def _networks(proxy: Iterable[str]) -> Any:
+    """Whose connections begin with a PROXY header; None: nobody's."""
+    if not proxy:
+        return None
+    from .proxy_header import Networks
+
+    return Networks(proxy)
 
 
 def _check_context(tls: Any, method: str) -> None:

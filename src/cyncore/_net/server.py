@@ -87,7 +87,8 @@ class Server:
         self._network.servers.discard(self)
 
     def _accepted(self, sock: socket.socket, addr: Any) -> None:
-        peer = addr[0] if isinstance(addr, tuple) else None
+        header = self.proxies is not None and addr in self.proxies
+        peer = addr[0] if isinstance(addr, tuple) and not header else None  # of a proxy, the header tells who it is
         if self._is_full(peer):
             sock.close()
             return
@@ -106,25 +107,56 @@ class Server:
         if self.max_connections_per_peer is not None and peer is not None:
             self._peers[peer] = self._peers.get(peer, 0) + 1
         try:
-            stream._accepted(sock, addr, self)
+            stream._accepted(sock, addr, self, peer)
+            if header:
+                self._begin_header(stream)
+            else:
+                stream._serve()
         except EXITS:
             raise
         except BaseException as error:  # of its class, perhaps: an async handler, or a framing that is none
             report(ERROR, "%r: %r cannot serve a connection", self, stream, error=error)
             stream.abort()
 
+    def _begin_header(self, stream: Stream) -> None:
+        from .proxy_header import Header
+
+        Header(stream, self._header_read).begin()
+
+    def _header_read(self, stream: Stream, client: Any) -> None:
+        """A proxy has told the address of the client; None: it has not."""
+        stream._proxy = stream.addr
+        if client is not None:
+            stream.addr = client
+            peer = client[0] if isinstance(client, tuple) else None
+            if self.max_connections_per_peer is not None and peer is not None:
+                if self._has_most(peer):
+                    self._refuse(peer, f"max_connections_per_peer, {self.max_connections_per_peer}")
+                    stream.abort()
+                    return
+                self._peers[peer] = self._peers.get(peer, 0) + 1
+                stream._peer_key = peer
+        stream._serve()
+
+    def _has_most(self, peer: Any) -> bool:
+        most = self.max_connections_per_peer
+        return most is not None and peer is not None and self._peers.get(peer, 0) >= most
+
     def _is_full(self, peer: Any) -> bool:
         if self.max_connections is not None and self.connections >= self.max_connections:
             limit = f"max_connections, {self.max_connections}"
-        elif self.max_connections_per_peer is not None and self._peers.get(peer, 0) >= self.max_connections_per_peer:
+        elif self._has_most(peer):
             limit = f"max_connections_per_peer, {self.max_connections_per_peer}"
         else:
             return False
+        self._refuse(peer, limit)
+        return True
+
+    def _refuse(self, peer: Any, limit: str) -> None:
         now = time.monotonic()
         if now - self._refused_at >= LOG_INTERVAL:
             self._refused_at = now
             report(WARNING, "%r: a connection of %s was closed: %s", self, peer, limit)
-        return True
 
     def _ended(self, peer: Any) -> None:
         """One of its streams is gone."""

@@ -44,6 +44,8 @@ class Deadlines:
 
     def start(self, phase: str) -> None:
         """The stream begins to connect ("connect"), to shake hands ("handshake"), or is ready ("open")."""
+        if phase == self.phase == "handshake":  # the TLS handshake follows the PROXY header, and shares its time
+            return
         now = self.stream.loop.time()
         self.phase = phase
         for kind in OPEN_KINDS if phase == "open" else (phase,):

@@ -59,6 +59,7 @@ class Stream(StreamChannel):
     _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
     _race: Any = None  # the connects that are going on
     _deadlines: Any = None
+    _proxy: Any = None  # the address of the proxy, where its header was read
     _pipe: Any = None
     _peer_key: Any = None  # what the server counts it under
     _is_server_side = False
@@ -121,8 +122,10 @@ class Stream(StreamChannel):
         """Returns a fact about the connection, or ``default``.
 
         The names are those of asyncio: "socket", "peername", "sockname", "ssl_object", "sslcontext", "cipher",
-        "compression" and "peercert"; and "alpn" and "session".
+        "compression" and "peercert"; and "alpn", "session" and "proxy", the address of the proxy whose header was read.
         """
+        if name == "proxy":
+            return default if self._proxy is None else self._proxy
         sock = self.socket
         if sock is None:
             return default
@@ -244,21 +247,24 @@ class Stream(StreamChannel):
 
     # For servers and clients
 
-    def _accepted(self, sock: Any, addr: Any, server: Any) -> None:
+    def _accepted(self, sock: Any, addr: Any, server: Any, peer: Any) -> None:
         """A server has accepted ``sock`` for the stream."""
         self.server = server
         self.addr = addr
-        self._peer_key = addr[0] if isinstance(addr, tuple) else None
+        self._peer_key = peer
         sock.setblocking(False)
         try:
             self._open(sock, server.loop)
         except BaseException:
             sock.close()
             raise
-        if server.tls is None:
+
+    def _serve(self) -> None:
+        """The peer of a server's stream is known: goes on with TLS, or at once."""
+        if self.server.tls is None:
             self._ready()
         else:
-            self._begin_tls(server.tls, True, None, None)
+            self._begin_tls(self.server.tls, True, None, None)
 
     def _connected(self, sock: Any, addr: Any) -> None:
         """A client has connected ``sock`` for the stream."""

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+cdef enum:  # how frames are found
+    NO_FRAMES
+    LINES
+    PREFIXED
+    EXACTLY
+    OTHER_FRAMES
+
+cdef enum:  # results of find_frame
+    INCOMPLETE = 0
+    FOUND = 1
+    TOO_LONG = 2
+
+cdef struct frame:
+    Py_ssize_t begin, end, after
+
+
+cdef class Settings:
+    cdef unsigned version             # of the class when they were read
+    cdef Py_ssize_t high, low         # the water marks
+    cdef Py_ssize_t most              # max_output; -1: none
+    cdef object framing
+    cdef int kind                     # how frames are found
+    cdef Py_ssize_t limit, count      # of the framing: the longest frame; the size of a prefix, or of a frame
+    cdef bytes end
+    cdef bint is_little
+    cdef bint has_buffer              # the class receives into buffers of its own
+
+    cdef int read(self, object owner) except -1
+    cdef int set_framing(self, object framing) except -1
+
+
+cdef Settings settings_of(object stream)
+cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept
+cdef object too_long(Settings settings, frame *found)

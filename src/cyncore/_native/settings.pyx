@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Settings: what a class of streams says in its attributes, and how the frames in its input are found.
+
+Facts that shape it:
+- A class, or one stream, may set an attribute at any time. The settings of a class are kept with the version of the
+  class, and a stream that sets one itself gets settings of its own.
+- A frame may come in any number of parts. A search does not begin again with what an earlier one has seen.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memchr
+
+from .csrc cimport cyn_memmem
+from .internals cimport cyn_type_version
+from .traits cimport Traits, traits_of
+
+from .. import _framing
+from .._rules import LimitExceeded
+
+cdef object Lines = _framing.Lines
+cdef object Prefixed = _framing.Prefixed
+cdef object Exactly = _framing.Exactly
+
+
+cdef class Settings:
+
+    cdef int read(self, object owner) except -1:
+        """Reads them from a stream, or from its class."""
+        self.high = owner.high_water
+        self.low = owner.low_water
+        most = owner.max_output
+        self.most = -1 if most is None else most
+        self.has_buffer = getattr(owner, "get_buffer", None) is not None
+        return self.set_framing(owner.framing)
+
+    cdef int set_framing(self, object framing) except -1:
+        self.framing = framing
+        if framing is None:
+            self.kind = NO_FRAMES
+        elif type(framing) is Lines:
+            self.kind = LINES
+            self.end = framing.end
+            self.limit = framing.limit
+        elif type(framing) is Prefixed:
+            self.kind = PREFIXED
+            self.count = framing.size
+            self.limit = framing.limit
+            self.is_little = framing.order == "little"
+        elif type(framing) is Exactly:
+            self.kind = EXACTLY
+            self.count = framing.count
+        else:
+            _framing.check(framing)
+            self.kind = OTHER_FRAMES
+        return 0
+
+
+cdef Settings settings_of(object stream):
+    """Returns the settings of the stream's class, read again if the class has changed. They are kept in its traits."""
+    cdef type kind = type(stream)
+    cdef Traits traits = traits_of(kind)
+    cdef Settings found = traits.settings
+    if found is None or found.version == 0 or found.version != cyn_type_version(kind):
+        found = Settings.__new__(Settings)
+        found.read(stream)
+        stream._check_class()
+        found.version = cyn_type_version(kind)  # looking attributes up has given the class a version
+        traits.settings = found
+    return found
+
+
+# Frames
+
+cdef int find_line(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept:
+    cdef Py_ssize_t width = PyBytes_GET_SIZE(settings.end), start = max(searched - width + 1, 0)
+    cdef const char *end = PyBytes_AS_STRING(settings.end)
+    cdef const char *at
+    if width == 1:
+        at = <const char *> memchr(data + start, end[0], size - start)
+    else:
+        at = <const char *> cyn_memmem(data + start, size - start, end, width)
+    if at is NULL:
+        return TOO_LONG if size - width + 1 > settings.limit else INCOMPLETE
+    found.begin = 0
+    found.end = at - data
+    found.after = found.end + width
+    return TOO_LONG if found.end > settings.limit else FOUND
+
+
+cdef int find_prefixed(Settings settings, const char *data, Py_ssize_t size, frame *found) noexcept:
+    cdef unsigned long long length = 0
+    cdef Py_ssize_t at, width = settings.count
+    if size < width:
+        return INCOMPLETE
+    for at in range(width):
+        length = length << 8 | <unsigned char> data[width - 1 - at if settings.is_little else at]
+    if length > <unsigned long long> settings.limit:
+        found.end = <Py_ssize_t> min(length, <unsigned long long> 0x7FFFFFFFFFFFFFFF)
+        return TOO_LONG
+    found.begin = width
+    found.end = found.after = width + <Py_ssize_t> length
+    return FOUND if size >= found.end else INCOMPLETE
+
+
+cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept:
+    """Finds the frame at the beginning of ``data``. ``searched``: bytes in which an earlier call has found no end."""
+    if settings.kind == LINES:
+        return find_line(settings, data, size, searched, found)
+    if settings.kind == PREFIXED:
+        return find_prefixed(settings, data, size, found)
+    found.begin = 0
+    found.end = found.after = settings.count
+    return FOUND if size >= settings.count else INCOMPLETE
+
+
+cdef object too_long(Settings settings, frame *found):
+    if settings.kind == LINES:
+        return LimitExceeded(f"a line is longer than {settings.limit} bytes")
+    return LimitExceeded(f"a frame of {found.end} bytes is longer than {settings.limit} bytes")

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+from .stream_output cimport StreamOutput
+
+
+cdef class StreamInput(StreamOutput):
+    cdef int received(self, const char *data, Py_ssize_t size) except -1
+    cdef int read_some(self) except -1
+    cdef int read_session(self) except -1
+    cdef int hold_session(self) except -1
+    cdef int read_into_buffer(self) except -1
+    cdef int read_failed(self, object failure) except -1
+    cdef int discard_some(self) except -1
+    cdef int input_ended(self) except -1
+    cdef int tell_eof(self) except -1
+    cdef int note_input(self) except -1
+
+    cdef int take_framed(self, bytes data) except -1
+    cdef int cut_held(self) except -1
+    cdef int cut_later(self) except -1

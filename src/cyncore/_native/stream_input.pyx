@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""StreamInput: what a stream receives, and how its handlers get it: as it comes, or in frames.
+
+Facts that shape it:
+- A handler may close, abort or pause its stream, change its framing, or run the loop. So nothing that was read from the
+  loop's scratch before a call into Python is used after it.
+- A session (TLS) may hold input that the kernel reports no event for.
+- A hang-up may come together with the last bytes, and while the program has paused the stream.
+"""
+
+import os
+
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+
+from .channel cimport Channel
+from .csrc cimport MSG_DONTWAIT, cyn_recv
+from .plain_socket cimport fileno_of
+from .registry cimport SCRATCH, Registry, tick_time
+from .settings cimport FOUND, INCOMPLETE, NO_FRAMES, OTHER_FRAMES, TOO_LONG, Settings, find_frame, frame, too_long
+from .stream_output cimport (
+    CLOSE_WANTED,
+    CUT_QUEUED,
+    CUTTING,
+    EOF_RECEIVED,
+    EOF_TOLD,
+    GONE,
+    NO_INPUT,
+    READ_NEEDS_WRITE,
+    STEPPING,
+    TIMED,
+    WANT_READ,
+    WANT_WRITE,
+    ZERO_RETURN,
+    Extra,
+    StreamOutput,
+)
+from .watcher cimport DIRECT, PAUSED
+
+from .._rules import LimitExceeded
+
+cdef extern from "Python.h":
+    object PyObject_CallMethodOneArg(object self, object name, object argument)
+    object PyMemoryView_FromMemory(char *memory, Py_ssize_t size, int flags)
+    int PyBUF_WRITE
+
+cdef int RECORDS = 8        # records of a session that are read for one event
+cdef int HELD_RECORDS = 64  # records that are taken, at most, before close_notify is sent
+
+
+cdef object scratch_view_of(Registry loop):
+    """Returns the loop's scratch as a memoryview."""
+    if loop.scratch_view is None:
+        loop.scratch_view = PyMemoryView_FromMemory(loop.scratch, SCRATCH, PyBUF_WRITE)
+    return loop.scratch_view
+
+
+cdef class StreamInput(StreamOutput):
+    """The part of a stream that receives."""
+
+    @property
+    def unread(self):
+        """The bytes that were received and given to no handler yet."""
+        return b"" if self.held is None else bytes(self.held)
+
+    cdef int pending(self) except -1:
+        cdef Extra extra = self.extra
+        if extra is None or extra.session is None or self.life & (STEPPING | GONE):
+            return 0
+        return extra.session_pending()
+
+    # Reading
+
+    cdef int read_some(self) except -1:
+        cdef Registry loop = self.loop
+        cdef Py_ssize_t got
+        cdef int error
+        if self.flags & DIRECT:
+            while True:
+                got = cyn_recv(fileno_of(self.sock), loop.scratch, SCRATCH, MSG_DONTWAIT)
+                if got >= 0:
+                    break
+                error = errno
+                if error == EAGAIN:
+                    return 0
+                if error != EINTR:
+                    return self.end(OSError(error, os.strerror(error)))
+            if got == 0:
+                return self.input_ended()
+            return self.received(loop.scratch, got)
+        try:
+            data = self.sock.recv(SCRATCH)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as failure:
+            return self.end(failure)
+        if not data:
+            return self.input_ended()
+        return self.received(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int discard_some(self) except -1:
+        """Reads what nobody wants any more, because the stream closes. What is left unread makes the kernel reset the
+        connection (RFC 2525, 2.17), and the peer may then lose what was sent to it last.
+        """
+        cdef Py_ssize_t got
+        cdef int error
+        if self.flags & DIRECT:
+            got = cyn_recv(fileno_of(self.sock), self.loop.scratch, SCRATCH, MSG_DONTWAIT)
+            if got < 0:
+                error = errno
+                return 0 if error == EAGAIN or error == EINTR else self.end(OSError(error, os.strerror(error)))
+        else:
+            try:
+                if self.extra is not None and self.extra.session is not None:
+                    got = self.extra.session_read(SCRATCH, scratch_view_of(self.loop))
+                else:
+                    got = len(self.sock.recv(SCRATCH))
+            except OSError as failure:
+                if isinstance(failure, (BlockingIOError, InterruptedError)) or failure.errno in (WANT_READ, WANT_WRITE):
+                    return 0
+                got = 0  # there is no input any more; whether output can leave, sending tells
+        if got == 0:
+            self.life |= EOF_RECEIVED
+            self.arm()
+        return 0
+
+    cdef int read_session(self) except -1:
+        cdef Registry loop
+        cdef Py_ssize_t got
+        cdef int _record
+        cdef Extra extra = self.extra
+        for _record in range(RECORDS):
+            loop = self.loop
+            try:
+                got = extra.session_read(SCRATCH, scratch_view_of(loop))
+            except OSError as failure:
+                return self.read_failed(failure)
+            if got == 0:
+                return self.input_ended()
+            self.received(loop.scratch, got)
+            if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
+                break
+            if extra.session is None or <int> extra.session_pending() == 0:
+                return 0
+        if not self.life & (GONE | STEPPING) and self.loop is not None:
+            self.deliver_pending()
+        return 0
+
+    cdef int hold_session(self) except -1:
+        """Takes the input that is there, for later: OpenSSL throws away what comes between close_notify and its answer
+        if it looks for that answer, and CPython's ssl module has it look.
+        """
+        cdef Py_ssize_t got
+        cdef int _record
+        for _record in range(HELD_RECORDS):
+            try:
+                got = self.extra.session_read(SCRATCH, scratch_view_of(self.loop))
+            except OSError as failure:
+                if failure.errno == ZERO_RETURN:
+                    self.life |= EOF_RECEIVED
+                elif failure.errno != WANT_READ and failure.errno != WANT_WRITE:
+                    self._session_failed(failure)
+                break
+            if got == 0:
+                self.life |= EOF_RECEIVED
+                break
+            if self.held is None:
+                self.held = bytearray()
+            self.held += PyBytes_FromStringAndSize(self.loop.scratch, got)
+        self._cut_soon()
+        return 0
+
+    cdef int read_into_buffer(self) except -1:
+        cdef Py_buffer buffer
+        cdef Py_ssize_t got
+        cdef int error = 0
+        target = self.get_buffer(SCRATCH)
+        if self.life & (GONE | CLOSE_WANTED) or self.loop is None:
+            return 0
+        if self.extra is not None and self.extra.session is not None or not self.flags & DIRECT:
+            view = memoryview(target).cast("B")
+            if not len(view):
+                raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
+            try:
+                if self.extra is not None and self.extra.session is not None:
+                    got = self.extra.session_read(len(view), view)
+                else:
+                    got = self.sock.recv_into(view)
+            except OSError as failure:
+                return self.read_failed(failure)
+        else:
+            PyObject_GetBuffer(target, &buffer, PyBUF_WRITABLE)
+            try:
+                if buffer.len == 0:
+                    raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
+                got = cyn_recv(fileno_of(self.sock), buffer.buf, buffer.len, MSG_DONTWAIT)
+                error = errno
+            finally:
+                PyBuffer_Release(&buffer)
+            if got < 0:
+                if error == EAGAIN or error == EINTR:
+                    return 0
+                return self.end(OSError(error, os.strerror(error)))
+        if got == 0:
+            return self.input_ended()
+        self.note_input()
+        self.buffer_updated(got)
+        if self.extra is not None and self.extra.session is not None and self.loop is not None:
+            self.deliver_pending()
+        return 0
+
+    cdef int read_failed(self, object failure) except -1:
+        if self.extra is None or self.extra.session is None:
+            if isinstance(failure, (BlockingIOError, InterruptedError)):
+                return 0
+            return self.end(failure)
+        if failure.errno == WANT_READ:
+            return 0
+        if failure.errno == ZERO_RETURN:
+            return self.input_ended()
+        if failure.errno == WANT_WRITE:
+            self.life |= READ_NEEDS_WRITE
+            return self.arm()
+        self._session_failed(failure)
+        return 0
+
+    cdef int received(self, const char *data, Py_ssize_t size) except -1:
+        """Input came. A class in Cython may take it here, as long as it does not run the loop."""
+        cdef bytes got = PyBytes_FromStringAndSize(data, size)
+        if self.settings.kind == NO_FRAMES and self.held is None:
+            if self.life & TIMED:
+                self.note_input()
+            PyObject_CallMethodOneArg(self, "handle_data", got)
+            return 0
+        return self.take_framed(got)
+
+    cdef int note_input(self) except -1:
+        if self.life & TIMED and self.loop is not None:
+            self.extra.input_at = tick_time(self.loop) / 1e9
+        return 0
+
+    cdef int input_ended(self) except -1:
+        self.life |= EOF_RECEIVED
+        self.arm()
+        return self.tell_eof()
+
+    cdef int tell_eof(self) except -1:
+        """Calls `handle_eof`, once, after everything that came before the end."""
+        if self.life & (EOF_RECEIVED | EOF_TOLD | NO_INPUT) != EOF_RECEIVED or self.flags & PAUSED:
+            return 0
+        self.life |= EOF_TOLD
+        self.handle_eof()
+        return self.end_if_over()
+
+    def pause_reading(self):
+        """Stops the input until `resume_reading`. Does nothing the second time."""
+        Channel.pause_reading(self)
+
+    def resume_reading(self):
+        """Goes on with the input, first with what was received before. Does nothing if reading is not paused."""
+        if not self.flags & PAUSED:
+            return
+        if self.held is not None or self.life & (EOF_RECEIVED | EOF_TOLD) == EOF_RECEIVED:
+            self.cut_later()
+        Channel.resume_reading(self)
+
+    # Frames
+
+    cdef int take_framed(self, bytes data) except -1:
+        cdef const char *start = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0
+        cdef frame found
+        cdef int result = INCOMPLETE
+        cdef Settings settings
+        if self.held is not None or self.life & CUTTING or self.settings.kind == OTHER_FRAMES:
+            if self.held is None:
+                self.held = bytearray(data)
+            else:
+                self.held += data
+            return self.cut_held()
+        self.life |= CUTTING
+        try:
+            while at < size and not self.flags & PAUSED and not self.life & NO_INPUT:
+                settings = self.settings
+                if settings.kind == NO_FRAMES or settings.kind == OTHER_FRAMES:
+                    break
+                result = find_frame(settings, start + at, size - at, 0, &found)
+                if result != FOUND:
+                    break
+                piece = PyBytes_FromStringAndSize(start + at + found.begin, found.end - found.begin)
+                at += found.after
+                if self.life & TIMED:
+                    self.note_input()
+                PyObject_CallMethodOneArg(self, "handle_frame", piece)
+                result = INCOMPLETE
+        finally:
+            self.life &= ~CUTTING
+            if at < size and not self.life & GONE and result != TOO_LONG:
+                # A loop that a handler ran may have received more: it comes behind the rest of this.
+                rest = bytearray(data[at:])
+                if self.held is not None:
+                    rest += self.held
+                self.held = rest
+                self.searched = 0
+        if result == TOO_LONG:
+            return self.end(too_long(settings, &found))
+        if self.held is not None:
+            if result == INCOMPLETE and at < size and settings is self.settings and settings.kind != NO_FRAMES:
+                self.searched = 0
+            return self.cut_held()
+        return 0
+
+    cdef int cut_held(self) except -1:
+        """Delivers what is held, in frames where there are some."""
+        cdef Py_ssize_t at = 0, size
+        cdef frame found
+        cdef const char *start
+        cdef Settings settings
+        cdef int result
+        if self.life & CUTTING or self.held is None:
+            return 0
+        self.life |= CUTTING
+        try:
+            while not self.flags & PAUSED and not self.life & NO_INPUT:
+                size = PyByteArray_GET_SIZE(self.held)
+                if at >= size:
+                    break
+                settings = self.settings
+                if settings.kind == NO_FRAMES:
+                    piece = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.held) + at, size - at)
+                    at = size
+                    self.searched = 0
+                    self.note_input()
+                    self.handle_data(piece)
+                    continue
+                if settings.kind == OTHER_FRAMES:
+                    begin, end, after = settings.framing.find(self.held, at, at + self.searched)
+                    result = INCOMPLETE if begin < 0 else FOUND
+                    if result == FOUND:
+                        found.begin = begin - at
+                        found.end = end - at
+                        found.after = after - at
+                else:
+                    start = PyByteArray_AS_STRING(self.held) + at
+                    result = find_frame(settings, start, size - at, self.searched, &found)
+                if result == TOO_LONG:
+                    self.end(too_long(settings, &found))
+                    break
+                if result == INCOMPLETE:
+                    self.searched = size - at
+                    break
+                piece = PyBytes_FromStringAndSize(
+                    PyByteArray_AS_STRING(self.held) + at + found.begin, found.end - found.begin
+                )
+                at += found.after
+                self.searched = 0
+                self.note_input()
+                PyObject_CallMethodOneArg(self, "handle_frame", piece)
+        except LimitExceeded as error:
+            self.end(error)
+        finally:
+            self.life &= ~CUTTING
+            if at >= PyByteArray_GET_SIZE(self.held):
+                self.held = None
+            elif at:
+                del self.held[:at]
+        return 0
+
+    cdef int cut_later(self) except -1:
+        cdef Registry loop = self.its_loop()
+        if not self.life & (CUT_QUEUED | GONE) and loop is not None:
+            self.life |= CUT_QUEUED
+            loop.queue(self._cut_again, ())
+        return 0
+
+    def _cut_again(self):
+        self.life &= ~CUT_QUEUED
+        if self.life & GONE:
+            return
+        try:
+            self.cut_held()
+            self.tell_eof()
+        except BaseException as error:
+            self.caught(error)
+        self.arm()
+
+    def _take_unread(self):
+        """Forgets what was received and given to no handler: a pipe has taken it."""
+        self.held = None
+
+    def _cut_soon(self):
+        """Delivers what is held, in the next tick."""
+        if self.held is not None or self.life & (EOF_RECEIVED | EOF_TOLD) == EOF_RECEIVED:
+            self.cut_later()

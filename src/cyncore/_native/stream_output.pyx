@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""StreamOutput: what a stream has to send, when that leaves, and how its connection ends.
+
+Facts that shape it:
+- What handlers write waits for the end of the tick, so that it leaves in one system call a stream.
+- A handler may close or abort its stream, or run the loop. After every call into Python the state is looked at again.
+- Other threads write, too. What they write is passed to the thread that runs the loop.
+- A session (TLS) must be given output again as it was when the kernel had no room for it.
+
+The way of what is written, from top to bottom:
+
+    write          which thread queues it
+    put_output     the queue, the marks, the limit
+    flush_later    when it leaves: at the end of the tick
+    send_waiting   what leaves: bytes, or a part that sends itself
+    send_plain     how bytes leave: copied together, or as they are; send_session does the same for TLS
+"""
+
+import os
+from collections import deque
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memcpy
+
+from .channel cimport Channel
+from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_clock, cyn_send
+from .plain_socket cimport fileno_of
+from .registry cimport NOT_OURS, SCRATCH, SEND_NOW, SENT_LATER, Registry, registry_of
+from .settings cimport Settings, settings_of
+from .watcher cimport CONNECTED, CONNECTING, DIRECT, FLUSH_QUEUED, OUTPUT
+
+from .. import _rules
+
+cdef extern from "Python.h":
+    object PyObject_CallOneArg(object function, object argument)
+
+cdef Py_ssize_t OFFERED = 65536  # bytes that a session is given at once
+
+cdef object EXITS = _rules.EXITS
+cdef object LimitExceeded = _rules.LimitExceeded
+
+
+cdef class StreamOutput(Channel):
+    """The part of a stream that sends, and that ends it."""
+
+    cdef Registry its_loop(self):
+        if self.loop is not None:
+            return self.loop
+        return None if self.map is None else registry_of(self.map)
+
+    cdef Extra extras(self):
+        if self.extra is None:
+            self.extra = Extra.__new__(Extra)
+        return self.extra
+
+    cdef object its_socket(self):
+        return self.sock
+
+    cdef Settings its_settings(self):
+        if self.settings is None:
+            self.settings = settings_of(self)
+        return self.settings
+
+    # Its end
+
+    cdef int end(self, object error) except -1:
+        cdef Registry loop = self.its_loop()
+        cdef Extra extra = self.extra
+        cdef int fd = self.fileno
+        if self.life & GONE:
+            return 0
+        self.life = self.life & ~(STEPPING | READY | FULL | READ_NEEDS_WRITE | WRITE_NEEDS_READ) | GONE
+        self.flags &= ~(CONNECTED | CONNECTING | OUTPUT | FLUSH_QUEUED)
+        parts = _parts(self)
+        self.head = self.rest = None
+        self.head_sent = self.waiting = 0
+        sock = self.sock
+        self.fileno = -1
+        if fd >= 0:
+            self.leave(self.map, fd)
+        if extra is not None:
+            extra.step = extra.retry = extra.crossing = None
+            extra.session = extra.session_read = extra.session_write = extra.session_pending = None
+        if sock is not None:
+            self._close_socket(sock)
+        for part in parts:
+            part.close()
+        self._gone()
+        if loop is not None and not loop.is_closed:
+            loop.queue(self._tell_close, (error,))
+        return 0
+
+    cdef int end_if_over(self) except -1:
+        if self.life & (EOF_TOLD | EOF_SENT) == EOF_TOLD | EOF_SENT:
+            self.end(None)
+        return 0
+
+    def _close_socket(self, sock):
+        sock.close()
+
+    def _tell_close(self, error):
+        try:
+            self.handle_close(error)
+        except BaseException as failure:
+            self.caught(failure)
+
+    cdef int caught(self, object error) except -1:
+        """A handler has raised ``error``, which is being handled."""
+        if isinstance(error, EXITS):
+            raise error
+        self._fail(error)
+        return 0
+
+    cdef int failed(self, object error) except -1:
+        return self.caught(error)
+
+    # Writing
+
+    def write(self, data):
+        """Queues ``data`` (bytes, bytearray or memoryview), to be sent at the end of the tick. Any thread.
+
+        TypeError for anything else. RuntimeError after `write_eof`. Dropped after `close`, or when the connection is
+        gone.
+        """
+        cdef Py_ssize_t size
+        cdef int turn
+        if not PyBytes_CheckExact(data):
+            data = _rules.check_bytes(data)
+        if self.life & NO_WRITING:
+            if self.life & EOF_WANTED:
+                raise RuntimeError(f"{self!r}: write() after write_eof()")
+            return
+        size = PyBytes_GET_SIZE(data)
+        if size == 0:
+            return
+        if self.loop is None:
+            self.put_output(data, size)
+            return
+        turn = self.loop.sending()
+        if turn == SENT_LATER and (self.extra is None or self.extra.crossing is None):
+            self.put_output(data, size)
+            return
+        self.put_outside(data, size, turn)
+
+    def writelines(self, pieces):
+        """Queues each of ``pieces``, an iterable of bytes. Any thread. Raises what `write` raises."""
+        self.write(b"".join(pieces))
+
+    def write_eof(self):
+        """Ends the output when everything queued is sent; reading goes on. Does nothing the second time."""
+        if self.life & NO_WRITING:
+            return
+        self.take_crossing()
+        self.life |= EOF_WANTED
+        self.flush_later()
+
+    def _queue_part(self, part):
+        if self.life & EOF_WANTED:
+            raise RuntimeError(f"{self!r}: output after write_eof()")
+        if self.life & NO_WRITING:
+            part.close()
+            return
+        self.take_crossing()
+        self.put_output(part, 0)
+
+    cdef int put_output(self, object data, Py_ssize_t size) except -1:
+        if self.head is None:
+            self.head = data
+            if self.life & TIMED:
+                self.extra.output_at = cyn_clock() / 1e9
+        elif self.rest is None:
+            self.rest = [data]
+            self.rest_at = 0
+        else:
+            self.rest.append(data)
+        self.waiting += size
+        if self.waiting > self.its_settings().high or self.settings.most >= 0:
+            self.over_marks()
+        if not self.flags & (FLUSH_QUEUED | OUTPUT):
+            return self.flush_later()
+        return 0
+
+    cdef int over_marks(self) except -1:
+        if 0 <= self.settings.most < self.waiting:
+            return self.end(LimitExceeded(f"{self!r}: more than {self.settings.most} bytes wait to be sent"))
+        if self.waiting > self.settings.high and not self.life & FULL:
+            self.life |= FULL
+            loop = self.its_loop()
+            if loop is not None:
+                (<Registry> loop).queue(self._tell_full, ())
+        return 0
+
+    def _tell_full(self):
+        if self.life & (FULL | FULL_TOLD | CLOSE_WANTED | GONE) != FULL:
+            return
+        self.life |= FULL_TOLD
+        try:
+            self.handle_full()
+        except BaseException as error:
+            self.caught(error)
+
+    cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1:
+        """Queues output where this thread is not in a tick of the loop, or another thread has written."""
+        cdef Registry loop = self.loop
+        cdef Extra extra
+        if turn == NOT_OURS:
+            extra = self.extras()
+            if extra.crossing is None:
+                extra.crossing = deque()
+            extra.crossing.append(data)
+            loop.call_soon_threadsafe(self._take_crossing)
+            return 0
+        try:
+            self.take_crossing()
+            if not self.life & NO_WRITING:
+                self.put_output(data, size)
+            if turn == SEND_NOW and self.life & (READY | STEPPING | GONE) == READY and not self.flags & OUTPUT:
+                try:
+                    self.flush(True)
+                except BaseException as error:
+                    self.caught(error)
+        finally:
+            if turn == SEND_NOW:
+                loop.sent()
+        return 0
+
+    def _take_crossing(self):
+        try:
+            self.take_crossing()
+        except BaseException as error:
+            self.caught(error)
+
+    cdef int take_crossing(self) except -1:
+        """Queues what other threads have written."""
+        cdef object crossing
+        if self.extra is None or self.extra.crossing is None:
+            return 0
+        crossing = self.extra.crossing
+        while crossing:
+            data = crossing.popleft()
+            if self.life & NO_WRITING:
+                continue
+            self.put_output(data, PyBytes_GET_SIZE(data))
+        return 0
+
+    cdef int flush_later(self) except -1:
+        """Has what waits sent before the loop waits next."""
+        cdef Registry loop = self.loop
+        if self.life & (READY | STEPPING | GONE) != READY or self.flags & FLUSH_QUEUED or loop is None:
+            return 0
+        self.flags |= FLUSH_QUEUED
+        if loop.is_sending_later():
+            loop.gather(self)
+        else:
+            loop.call_soon_threadsafe(self._flush_queued)
+        return 0
+
+    def _flush_queued(self):
+        if self.flags & FLUSH_QUEUED:
+            try:
+                self.flush(True)
+            except BaseException as error:
+                self.caught(error)
+
+    cdef int flush(self, bint at_end) except -1:
+        self.flags &= ~FLUSH_QUEUED
+        if self.life & (READY | STEPPING | GONE) != READY:
+            return 0
+        self.send_waiting()
+        if self.flags & OUTPUT or self.life & (CLOSE_WANTED | WRITE_NEEDS_READ):
+            self.arm()
+        return 0
+
+    cdef int flush_leaving(self) except -1:
+        return 0
+
+    cdef int send_waiting(self) except -1:
+        """Sends what the socket takes now."""
+        cdef bint has_room = True
+        if self.life & (READY | STEPPING | GONE) != READY:
+            return 0
+        while has_room and self.head is not None:
+            if not PyBytes_CheckExact(self.head):
+                has_room = self.send_part()
+            elif self.extra is not None and self.extra.session is not None:
+                has_room = self.send_session()
+            else:
+                has_room = self.send_plain()
+            if self.life & (READY | STEPPING | GONE) != READY:
+                return 0
+            if self.life & FULL and self.waiting <= self.settings.low:
+                self.life &= ~FULL
+                if self.life & (FULL_TOLD | CLOSE_WANTED) == FULL_TOLD:
+                    self.life &= ~FULL_TOLD
+                    self.handle_drained()
+                if self.life & (READY | STEPPING | GONE) != READY:
+                    return 0
+        if self.head is not None:
+            self.flags |= OUTPUT
+            return 0
+        if self.flags & OUTPUT:
+            self.flags &= ~OUTPUT
+            self.arm()
+        if self.life & (CLOSE_WANTED | EOF_WANTED):
+            return self.output_done()
+        return 0
+
+    cdef int output_done(self) except -1:
+        """Everything was sent: closes, or ends the output, where that is wanted."""
+        if self.life & CLOSE_WANTED:
+            if self.extra is not None and self.extra.session is not None:
+                self._session_closing()
+            return self.end(None)
+        if not self.life & EOF_SENT:
+            self.life |= EOF_SENT
+            self._send_eof()
+            return self.end_if_over()
+        return 0
+
+    cdef int send_plain(self) except -1:
+        """Offers bytes of the queue to the socket. Returns 0 if it takes no more now, or the connection is gone."""
+        cdef const char *data = PyBytes_AS_STRING(self.head) + self.head_sent
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head) - self.head_sent, sent
+        cdef int error
+        if self.rest is not None and size < SCRATCH:
+            size = self.join_pieces(size)
+            data = self.loop.scratch
+        if not self.flags & DIRECT:
+            return self.send_by_method(PyBytes_FromStringAndSize(data, size))
+        sent = cyn_send(fileno_of(self.sock), data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < 0:
+            error = errno
+            if error == EINTR:
+                return 1
+            if error != EAGAIN:
+                self.end(OSError(error, os.strerror(error)))
+            return 0
+        self.sent(sent)
+        return sent == size
+
+    cdef int send_by_method(self, bytes data) except -1:
+        cdef Py_ssize_t sent
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self.end(error)
+            return 0
+        self.sent(sent)
+        return sent == PyBytes_GET_SIZE(data)
+
+    cdef Py_ssize_t join_pieces(self, Py_ssize_t size) except -1:
+        """Copies what waits into the loop's scratch, as many whole pieces as fit behind the head. Returns the size."""
+        cdef char *scratch = self.loop.scratch
+        cdef Py_ssize_t at, count, total = size
+        memcpy(scratch, PyBytes_AS_STRING(self.head) + self.head_sent, size)
+        for at in range(self.rest_at, len(self.rest)):
+            piece = self.rest[at]
+            if not PyBytes_CheckExact(piece):
+                break
+            count = PyBytes_GET_SIZE(piece)
+            if total + count > SCRATCH:
+                break
+            memcpy(scratch + total, PyBytes_AS_STRING(piece), count)
+            total += count
+        return total
+
+    cdef int send_session(self) except -1:
+        """Does what `send_plain` does, through the session."""
+        cdef Extra extra = self.extra
+        cdef Py_ssize_t size, sent
+        if extra.retry is None:
+            size = PyBytes_GET_SIZE(self.head) - self.head_sent
+            if size >= OFFERED:
+                extra.retry = memoryview(self.head)[self.head_sent:self.head_sent + OFFERED]
+            elif self.rest is not None:
+                size = self.join_pieces(size)
+                extra.retry = PyBytes_FromStringAndSize(self.loop.scratch, size)
+            elif self.head_sent:
+                extra.retry = memoryview(self.head)[self.head_sent:]
+            else:
+                extra.retry = self.head
+        try:
+            sent = PyObject_CallOneArg(extra.session_write, extra.retry)
+        except OSError as failure:
+            if failure.errno == WANT_READ:
+                self.life |= WRITE_NEEDS_READ
+            elif failure.errno != WANT_WRITE:
+                self._session_failed(failure)
+            return 0
+        extra.retry = None
+        self.sent(sent)
+        return 1
+
+    cdef int send_part(self) except -1:
+        """Sends of the part of a file that is next. Returns 0 if it is not done yet, or the connection is gone."""
+        part = self.head
+        if not part.send(self):
+            return 0
+        if self.head is part:
+            self.next_head()
+        return not self.life & GONE
+
+    cdef int sent(self, Py_ssize_t count) except -1:
+        """Takes so many bytes from the front of the queue."""
+        cdef Py_ssize_t size
+        self.waiting -= count
+        if self.life & TIMED:
+            self.extra.progress += count
+            if self.extra.progress >= SCRATCH or self.head is None:
+                self.extra.progress = 0
+                self.extra.output_at = cyn_clock() / 1e9
+        if self.rest is None:
+            if count + self.head_sent == PyBytes_GET_SIZE(self.head):
+                self.head = None
+                self.head_sent = 0
+            else:
+                self.head_sent += count
+            return 0
+        count += self.head_sent
+        while self.head is not None and PyBytes_CheckExact(self.head):
+            size = PyBytes_GET_SIZE(self.head)
+            if count < size:
+                break
+            count -= size
+            self.next_head()
+        self.head_sent = count
+        return 0
+
+    cdef int next_head(self) except -1:
+        self.head_sent = 0
+        if self.rest is None:
+            self.head = None
+            return 0
+        self.head = self.rest[self.rest_at]
+        self.rest[self.rest_at] = None
+        self.rest_at += 1
+        if self.rest_at == <unsigned> len(self.rest):
+            self.rest = None
+        elif self.rest_at >= 1024:
+            del self.rest[:self.rest_at]
+            self.rest_at = 0
+        return 0
+
+
+cdef list _parts(StreamOutput stream):
+    """Returns the parts of files that are queued."""
+    cdef list found = []
+    if stream.head is not None and not PyBytes_CheckExact(stream.head):
+        found.append(stream.head)
+    if stream.rest is not None:
+        found += [item for item in stream.rest if item is not None and not PyBytes_CheckExact(item)]
+    return found
