@@ -48,6 +48,7 @@ ROWS = [
     Row(INSTRUCTIONS, "echo, 1 a tick", "echo", ONE, 50, 200),
     Row(INSTRUCTIONS, "echo with dispatcher_with_send, 100 a tick", "echo_with_send", BATCH, 10, 30, events=100),
     Row(INSTRUCTIONS, "stream accept and close", "stream_accept", {}, 32, 96),
+    Row(INSTRUCTIONS, "stream with deadlines, accept and close", "watched_accept", {}, 32, 96),
     Row(INSTRUCTIONS, "stream line, 16 in flight", "stream_lines", {**TEN, "flight": 16}, 5, 20, events=160),
     Row(INSTRUCTIONS, "stream line, 1 in flight", "stream_lines", {**TEN, "flight": 1}, 20, 80, events=10),
     Row(INSTRUCTIONS, "stream echo, 100 a tick", "stream_echo", BATCH, 10, 30, events=100),

@@ -121,6 +121,13 @@ class StreamVisitor(cyncore.Stream):
             self.loop.stop()
 
 
+class WatchedVisitor(StreamVisitor):
+    handshake_deadline = 10
+    first_byte_deadline = 30
+    idle_deadline = 60
+    write_deadline = 30
+
+
 class Server(asyncore.dispatcher):
     def __init__(self, kind: type[asyncore.dispatcher]) -> None:
         super().__init__()
@@ -232,8 +239,17 @@ def stream_lines(turns: int, connections: int, active: int, flight: int) -> tupl
 
 def stream_accept(turns: int) -> tuple[Run, Check]:
     """As `accept`, of streams."""
+    return visits(StreamVisitor, turns)
+
+
+def watched_accept(turns: int) -> tuple[Run, Check]:
+    """As `accept`, of streams with deadlines."""
+    return visits(WatchedVisitor, turns)
+
+
+def visits(kind: type[StreamVisitor], turns: int) -> tuple[Run, Check]:
     loop = cyncore.Loop()
-    server = loop.listen(("127.0.0.1", 0), StreamVisitor)
+    server = loop.listen(("127.0.0.1", 0), kind)
     StreamVisitor.left.extend([None] * turns)
     for _ in range(turns):
         socket.create_connection(server.address).close()
@@ -364,7 +380,7 @@ def grown(loop: cyncore.Loop, address: tuple[str, int], count: int, batch: int =
 WORKLOADS: dict[str, Callable[..., tuple[Run, Check]]] = {
     made.__name__: made
     for made in (
-        *(read, echo, echo_with_send, lines, accept, stream_echo, stream_lines, stream_accept),
+        *(read, echo, echo_with_send, lines, accept, stream_echo, stream_lines, stream_accept, watched_accept),
         *(fire, cancel, wait, idle, predicates),
     )
 }
