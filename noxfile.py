@@ -301,4 +301,5 @@ def bench(session: nox.Session) -> None:
     # where the baseline does not know this machine, a commit of the checkout is measured as well
     run_built(session, "python", "-m", "benchmarks", "gate", "--repository", str(HERE))
     run_built(session, "python", "-m", "benchmarks", "old-gate")
-    run_built(session, "python", "-m", "benchmarks", "echo", "idle", "lines", "connect", "http", "resp", "--quick")
+    tables = ("echo", "idle", "lines", "connect", "http", "resp", "chat", "tls", "handshakes")
+    run_built(session, "python", "-m", "benchmarks", *tables, "--quick")

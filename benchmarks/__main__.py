@@ -19,6 +19,7 @@ from benchmarks.run.session import Session
 from benchmarks.run.table import Table
 from benchmarks.tables import (
     bulk,
+    chat,
     connect,
     crowd,
     echo,
@@ -32,10 +33,11 @@ from benchmarks.tables import (
     thread,
     tick,
     timers,
+    tls,
 )
 
-MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old)
-TABLES: list[Table] = [module.TABLE for module in MODULES]
+MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old, chat, tls)
+TABLES: list[Table] = [*(module.TABLE for module in MODULES), tls.HANDSHAKES, tls.MEMORY]
 
 CHARTS = Path("docs/benchmarks")  # README.md and docs/performance.md show the charts there
 

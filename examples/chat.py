@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""A chat room for thousands: each line goes to everybody else.
+"""A chat room for 5,000: each line goes to everybody else.
 
-Who is silent for long is sent away, and so is who does not read what the others say. Try it with two
-``nc 127.0.0.1 7001``.
+Who is silent for long is sent away, and so is who does not read what the others say, or whose line does not end. Try
+it with two ``nc 127.0.0.1 7001``.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 
 from cyncore import Lines, Loop, Stream
+
+GUESTS = 5000
+SPARE = 50  # descriptors for everything that is not a guest
 
 
 class Guest(Stream):
@@ -23,20 +27,24 @@ class Guest(Stream):
     def handle_connect(self) -> None:
         self.name = "{}:{}".format(*self.addr).encode()
         self.room.add(self)
-        self.say(b"comes in")
+        self.write(b"you are %b, one of %d\n" % (self.name, len(self.room)))
 
     def handle_frame(self, frame: bytes) -> None:
-        self.say(frame.rstrip())
-
-    def handle_close(self, error: BaseException | None) -> None:
-        self.room.discard(self)
-        self.say(b"leaves")
-
-    def say(self, words: bytes) -> None:
-        line = self.name + b": " + words + b"\n"
+        line = self.name + b": " + frame.rstrip() + b"\n"
         for guest in self.room:
             if guest is not self:
                 guest.write(line)
+
+    def handle_close(self, error: BaseException | None) -> None:
+        self.room.discard(self)
+
+
+def allow_descriptors(wanted: int) -> None:
+    """Raises the limit of this process, as far as that is allowed; above it, guests wait to be accepted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft not in (resource.RLIM_INFINITY, hard) and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def main() -> None:
@@ -44,9 +52,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7001, help="0: any")
     options = parser.parse_args()
+    allow_descriptors(GUESTS + SPARE)
     room: set[Guest] = set()
     with Loop() as loop:
-        server = loop.listen((options.host, options.port), lambda: Guest(room))
+        server = loop.listen((options.host, options.port), lambda: Guest(room), max_connections=GUESTS)
         loop.drain_on_signals(5)
         print("ready {}:{}".format(*server.address), flush=True)
         loop.run()

@@ -11,6 +11,7 @@ import contextlib
 import mailbox
 import ssl
 import sys
+from typing import Any
 
 from cyncore import asyncore, smtpd
 
@@ -24,11 +25,11 @@ class Sink(smtpd.SMTPServer):
     max_recipients = 1000
     max_errors = 20
 
-    def __init__(self, address, folder, **options):
+    def __init__(self, address: tuple[str, int], folder: str, **options: Any) -> None:
         super().__init__(address, None, **options)
         self.folder = mailbox.Maildir(folder)
 
-    def process_message(self, peer, mailfrom, rcpttos, data, **options):
+    def process_message(self, peer: Any, mailfrom: str, rcpttos: list[str], data: bytes, **options: Any) -> str:
         head = f"Return-Path: <{mailfrom.strip('<>')}>\nX-Peer: {peer[0]}\n"
         head += "".join(f"Delivered-To: {recipient}\n" for recipient in rcpttos)
         name = self.folder.add(head.encode() + data + b"\n")
@@ -36,8 +37,8 @@ class Sink(smtpd.SMTPServer):
         return f"250 OK {name}"
 
 
-def main(folder, port="8025", certificate=None):
-    options = {"pipelining": True}
+def main(folder: str, port: str = "8025", certificate: str | None = None) -> None:
+    options: dict[str, Any] = {"pipelining": True}
     if certificate is not None:
         options["tls_context"] = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         options["tls_context"].load_cert_chain(certificate)

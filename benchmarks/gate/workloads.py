@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import cyncore
 from benchmarks.gate.rows import BYTES, REPEATS, ROWS, Row
@@ -96,6 +97,37 @@ class Visitor(asyncore.dispatcher):
             raise asyncore.ExitNow
 
 
+class StreamEcho(cyncore.Stream):
+    def handle_data(self, data: bytes) -> None:
+        self.write(data)
+
+    def handle_eof(self) -> None:
+        self.loop.stop()
+
+
+class StreamLines(StreamEcho):
+    framing = cyncore.Lines(b"\r\n")
+
+    def handle_frame(self, frame: bytes) -> None:
+        self.write(frame + b"\r\n")
+
+
+class StreamVisitor(cyncore.Stream):
+    left: ClassVar[list[object]] = []  # one for each connection of this window that is still open
+
+    def handle_close(self, error: BaseException | None) -> None:
+        self.left.pop()  # an attribute of the class that is set would have its settings read again
+        if not self.left:
+            self.loop.stop()
+
+
+class WatchedVisitor(StreamVisitor):
+    handshake_deadline = 10
+    first_byte_deadline = 30
+    idle_deadline = 60
+    write_deadline = 30
+
+
 class Server(asyncore.dispatcher):
     def __init__(self, kind: type[asyncore.dispatcher]) -> None:
         super().__init__()
@@ -169,6 +201,65 @@ def accept(turns: int) -> tuple[Run, Check]:
         asyncore.close_all()
 
     return serve, check
+
+
+def streams(kind: type[cyncore.Stream], turns: int, connections: int, active: int, message: bytes) -> tuple[Run, Check]:
+    """As `answer`, of streams."""
+    loop = cyncore.Loop()
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(connections)]
+    for near, far in pairs:
+        kind(near, loop=loop)
+        far.setblocking(False)
+    loop.poll()  # tells all of them that they are connected
+    for _, far in pairs[:active]:
+        for _ in range(turns):
+            far.send(message)
+    pairs[0][1].shutdown(socket.SHUT_WR)
+
+    def check() -> None:
+        for _, far in pairs[:active]:
+            answers = [far.recv(65536) for _ in range(turns)]
+            assert answers == [message] * turns, "the work was not done"
+        for _, far in pairs:
+            far.close()
+        for stream in list(loop.map.values()):
+            stream.abort()
+        loop.close()
+
+    return loop.run, check
+
+
+def stream_echo(turns: int, connections: int, active: int) -> tuple[Run, Check]:
+    return streams(StreamEcho, turns, connections, active, MESSAGE)
+
+
+def stream_lines(turns: int, connections: int, active: int, flight: int) -> tuple[Run, Check]:
+    return streams(StreamLines, turns, connections, active, MESSAGE * flight)
+
+
+def stream_accept(turns: int) -> tuple[Run, Check]:
+    """As `accept`, of streams."""
+    return visits(StreamVisitor, turns)
+
+
+def watched_accept(turns: int) -> tuple[Run, Check]:
+    """As `accept`, of streams with deadlines."""
+    return visits(WatchedVisitor, turns)
+
+
+def visits(kind: type[StreamVisitor], turns: int) -> tuple[Run, Check]:
+    loop = cyncore.Loop()
+    server = loop.listen(("127.0.0.1", 0), kind)
+    StreamVisitor.left.extend([None] * turns)
+    for _ in range(turns):
+        socket.create_connection(server.address).close()
+
+    def check() -> None:
+        assert not StreamVisitor.left, "the work was not done"
+        server.close()
+        loop.close()
+
+    return loop.run, check
 
 
 def fire(turns: int) -> tuple[Run, Check]:
@@ -253,19 +344,29 @@ def private_bytes() -> int:
     return 1024 * int(found[1])
 
 
-def memory(count: int, batch: int = 200) -> float:
+def memory(count: int) -> float:
+    """Bytes by which the process grows for one idle dispatcher."""
+    server = Server(Reader)
+    return grown(cyncore.Loop.of(cyncore.socket_map), server.socket.getsockname(), count)
+
+
+def stream_memory(count: int) -> float:
+    """Bytes by which the process grows for one idle stream."""
+    loop = cyncore.Loop()
+    return grown(loop, loop.listen(("127.0.0.1", 0), StreamEcho).address, count)
+
+
+def grown(loop: cyncore.Loop, address: tuple[str, int], count: int, batch: int = 200) -> float:
     """Bytes by which the process grows for one idle connection. The sockets of the clients are made before."""
     ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # one huge page more or less would hide everything else
-    server = Server(Reader)
-    address = server.socket.getsockname()
     clients = [socket.socket() for _ in range(count + batch)]
 
     def connect(some: list[socket.socket]) -> None:
-        wanted = len(asyncore.socket_map) + len(some)
+        wanted = len(loop.map) + len(some)
         for client in some:
             client.connect(address)
-        while len(asyncore.socket_map) < wanted:
-            asyncore.loop(timeout=5, count=1)
+        while len(loop.map) < wanted:
+            loop.poll(5.0)
 
     connect(clients[:batch])  # makes what is made only once
     gc.collect()
@@ -277,8 +378,13 @@ def memory(count: int, batch: int = 200) -> float:
 
 
 WORKLOADS: dict[str, Callable[..., tuple[Run, Check]]] = {
-    made.__name__: made for made in (read, echo, echo_with_send, lines, accept, fire, cancel, wait, idle, predicates)
+    made.__name__: made
+    for made in (
+        *(read, echo, echo_with_send, lines, accept, stream_echo, stream_lines, stream_accept, watched_accept),
+        *(fire, cancel, wait, idle, predicates),
+    )
 }
+MEMORY: dict[str, Callable[[int], float]] = {made.__name__: made for made in (memory, stream_memory)}
 
 
 def window(row: Row, turns: int) -> None:
@@ -293,7 +399,7 @@ def window(row: Row, turns: int) -> None:
 def work(row: Row) -> dict[str, object]:
     """Does the work of a row, and returns what the counters need to know. They leave out the first pair of windows."""
     if row.kind == BYTES:
-        return {"bytes": memory(row.long)}
+        return {"bytes": MEMORY[row.workload](row.long)}
     gc.disable()
     turns = [row.short, row.long] * (1 + REPEATS[row.kind])
     for count in turns:

@@ -79,7 +79,7 @@ static int accept_one(int listener) {
 }
 
 /* Returns 0, or -1 where the connection is broken. */
-static int send_all(int fd, const char *data, ssize_t length) {
+__attribute__((unused)) static int send_all(int fd, const char *data, ssize_t length) {
     while (length > 0) {
         ssize_t n = send(fd, data, (size_t)length, MSG_NOSIGNAL);
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.run.folders import BUILD, LOADS
 
 FLAGS = ["-O2", "-Wall", "-Wextra"]
+LIBRARIES = {"load_tls": ["-lssl", "-lcrypto"], "tls_epoll": ["-lssl", "-lcrypto"]}  # of a program
 PATIENCE = 120.0  # seconds that one compilation may take
 
 
@@ -20,7 +21,17 @@ class CompileError(Exception):
 
 def program(name: str) -> Path:
     """The path of the program that loads/NAME.c becomes. Raises CompileError."""
-    return compiled(LOADS / f"{name}.c", BUILD / name, headers=LOADS.glob("*.h"))
+    return compiled(LOADS / f"{name}.c", BUILD / name, headers=LOADS.glob("*.h"), libraries=LIBRARIES.get(name, []))
+
+
+def has_header(name: str) -> bool:
+    """Whether the compiler finds this header, such as "openssl/ssl.h"."""
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-E", "-"]
+    try:
+        done = subprocess.run(command, input=f"#include <{name}>\n", capture_output=True, text=True, timeout=PATIENCE)
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def library(source: Path) -> Path:
@@ -28,7 +39,14 @@ def library(source: Path) -> Path:
     return compiled(source, BUILD / f"{source.stem}.so", flags=["-shared", "-fPIC"])
 
 
-def compiled(source: Path, target: Path, *, headers: Iterable[Path] = (), flags: Sequence[str] = ()) -> Path:
+def compiled(
+    source: Path,
+    target: Path,
+    *,
+    headers: Iterable[Path] = (),
+    flags: Sequence[str] = (),
+    libraries: Sequence[str] = (),
+) -> Path:
     """Compiles the source where it, or a header, is newer than the target. Returns the target. Raises CompileError."""
     newest = max(path.stat().st_mtime for path in [source, *headers])
     if target.exists() and target.stat().st_mtime >= newest:
@@ -36,7 +54,7 @@ def compiled(source: Path, target: Path, *, headers: Iterable[Path] = (), flags:
     BUILD.mkdir(exist_ok=True)
     fresh = target.with_name(f"{target.name}.{os.getpid()}")  # two processes may compile at the same time
     compiler = shlex.split(os.environ.get("CC", "cc"))
-    command = [*compiler, *FLAGS, *flags, "-o", str(fresh), str(source)]
+    command = [*compiler, *FLAGS, *flags, "-o", str(fresh), str(source), *libraries]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except OSError as error:

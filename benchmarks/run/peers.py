@@ -10,12 +10,16 @@ import sys
 import warnings
 from dataclasses import dataclass
 
+from benchmarks.run.certificate import FILES
 from benchmarks.run.compiler import program
 
 RAW = "raw C epoll"
+RAW_TLS = "C with OpenSSL"
 OURS = "cyncore"
 STREAM = "cyncore stream"
+WATCHED = "cyncore deadlines"  # a stream with deadlines
 UVLOOP = "uvloop"
+JOINED = "uvloop joined"
 PYFTPDLIB = "pyftpdlib"
 OLD = "asyncore"
 OLD_MAIL = "smtpd"
@@ -33,7 +37,7 @@ class Peer:
     def command(self) -> list[str]:
         """The command that starts its server."""
         if self.module is None:
-            return [str(program(self.server))]
+            return [str(program(self.server)), *self.arguments]
         return [sys.executable, "-m", f"benchmarks.servers.{self.server}", *self.arguments]
 
     def missing(self) -> str | None:
@@ -94,11 +98,21 @@ LINES = [
     Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
     Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--lines",)),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
-    Peer("uvloop joined", "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
+    Peer(JOINED, "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
     Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", ("--streams",)),
     Peer("asynchat", "asynchat", "pyasynchat", "asynchat_lines", scans=True),
     Peer("asyncio", "asyncio", None, "asyncio_lines"),
     Peer("Twisted", "twisted.protocols.basic", "Twisted", "twisted_lines"),
+]
+TLS = [
+    Peer(RAW_TLS, None, server="tls_epoll", arguments=FILES),
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--tls", *FILES)),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo", ("--tls", *FILES)),
+    Peer("asyncio", "asyncio", None, "asyncio_echo", ("--tls", *FILES)),
+]
+CHAT = [
+    Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--chat",)),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_chat"),
 ]
 MAIL = [
     Peer(OURS, "cyncore.smtpd", "cyncore", "cyncore_mail"),

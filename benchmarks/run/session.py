@@ -60,6 +60,9 @@ class Session:
 
     def measure(self, table: Table, here: list[peers.Peer]) -> dict[str, object]:
         """Prints the table and returns its record. A table that fails does not keep the others from being measured."""
+        if reason := table.missing():
+            print(f"The table {table.name} is LEFT OUT: {reason}\n", flush=True)
+            return {"left_out": reason, "series": [], "targets": []}
         try:
             for name in table.programs:
                 program(name)

@@ -23,6 +23,7 @@ class Table:
     programs: tuple[str, ...] = ()  # of loads/, to be compiled first
     shapes: int = 1  # how many windows each peer is measured in, in every round
     window: float | None = None  # seconds of a window, where the plan does not determine it
+    missing: Callable[[], str | None] = lambda: None  # why it cannot be measured on this machine, or None
 
     def estimate(self, peers: int, plan: Plan) -> float:
         """About how many seconds it takes with this number of peers."""

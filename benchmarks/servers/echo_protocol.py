@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ssl
 
 from benchmarks.servers.burner import start_burning
 from benchmarks.servers.listening import BACKLOG, serve_asyncio
@@ -20,9 +21,14 @@ class EchoProtocol(asyncio.Protocol):
 async def serve() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--burn", action="store_true", help="start a thread that computes without a pause")
-    burning = parser.parse_args().burn
+    parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
+    options = parser.parse_args()
+    context = None
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*options.tls)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(EchoProtocol, "127.0.0.1", 0, backlog=BACKLOG)
-    if burning:
+    server = await loop.create_server(EchoProtocol, "127.0.0.1", 0, backlog=BACKLOG, ssl=context)
+    if options.burn:
         start_burning()
     await serve_asyncio(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.run import columns
 from benchmarks.run.columns import Column, render_series
 from benchmarks.run.load import Sample, Shape
-from benchmarks.run.peers import ECHO, OURS, RAW, UVLOOP, Peer
+from benchmarks.run.peers import ECHO, OURS, RAW, STREAM, UVLOOP, Peer
 from benchmarks.run.plan import Plan
 from benchmarks.run.rounds import measure_loads
 from benchmarks.run.series import Series, quiet, rate, rate_ratio
@@ -15,6 +15,9 @@ from benchmarks.run.target import Reached, Target, conclude
 BY_RAW = Target("echo, cyncore by raw C", 0.95)
 BY_UVLOOP = Target("echo, cyncore by uvloop", 1.15)
 USER = Target("echo, cyncore, user CPU a message, us", 0.30, at_least=False)
+STREAM_BY_RAW = Target("echo, stream by raw C", 0.95)
+STREAM_BY_UVLOOP = Target("echo, stream by uvloop", 1.15)
+STREAM_USER = Target("echo, stream by uvloop, user CPU a message", 0.7, at_least=False)
 
 
 def echo_columns(unit: str, raw: Series | None) -> list[Column]:
@@ -40,13 +43,16 @@ def echo(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     shape = Shape(connections, connections, plan.size, plan.seconds, plan.warmup)
     every = measure_loads(peers, [shape], plan)
     found = {series.peer.name: series for series in every}
-    ours, raw, uvloop = (found.get(name) for name in (OURS, RAW, UVLOOP))
+    ours, raw, uvloop, stream = (found.get(name) for name in (OURS, RAW, UVLOOP, STREAM))
     title = f"Echo of {plan.size} bytes over {connections} connections, medians, {plan.rounds} x {plan.seconds:g} s"
     text = render_series(title, [columns.NAME], echo_columns("messages/s", raw), every)
     reached: list[Reached] = [
         (BY_RAW, rate_ratio(ours, raw), quiet(ours, raw)),
         (BY_UVLOOP, rate_ratio(ours, uvloop), quiet(ours, uvloop)),
         (USER, ours.median(Sample.user_us) if ours else None, quiet(ours)),
+        (STREAM_BY_RAW, rate_ratio(stream, raw), quiet(stream, raw)),
+        (STREAM_BY_UVLOOP, rate_ratio(stream, uvloop), quiet(stream, uvloop)),
+        (STREAM_USER, stream.ratio(uvloop, Sample.user_us) if stream else None, quiet(stream, uvloop)),
     ]
     return conclude(text, reached, series=[series.record() for series in every])
 

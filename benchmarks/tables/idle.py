@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.run import columns
 from benchmarks.run.columns import Column, render_series
 from benchmarks.run.load import Shape
-from benchmarks.run.peers import ECHO, OURS, PYFTPDLIB, RAW, UVLOOP, Peer
+from benchmarks.run.peers import ECHO, OURS, PYFTPDLIB, RAW, STREAM, UVLOOP, Peer
 from benchmarks.run.plan import Plan
 from benchmarks.run.rounds import measure_loads
 from benchmarks.run.series import Series, quiet, rate, rate_ratio
@@ -53,10 +53,12 @@ def reach(found: Found, most: int) -> list[Reached]:
     by_own = Target(f"one active of {most:,}, cyncore by its own rate at {FEW}", 0.97)
     by_uvloop = Target(f"one active of {most:,}, cyncore by uvloop", 1.3)
     memory = Target("an idle dispatcher made by accept, bytes", 500, at_least=False)
+    stream_memory = Target("an idle stream made by accept, bytes", 450, at_least=False)
     return [
         (by_own, rate_ratio(ours, few) if most > FEW else None, quiet(ours, few)),
         (by_uvloop, rate_ratio(ours, uvloop), quiet(ours, uvloop)),
         (memory, grown(ours), True),  # other processes do not change how much memory it takes
+        (stream_memory, grown(found.get((STREAM, most))), True),
     ]
 
 

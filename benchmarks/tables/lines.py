@@ -9,7 +9,7 @@ from typing import ClassVar
 from benchmarks.run import columns
 from benchmarks.run.columns import Column, render_series
 from benchmarks.run.load import Sample, Shape
-from benchmarks.run.peers import LINES, OURS, RAW, UVLOOP, Peer
+from benchmarks.run.peers import JOINED, LINES, OURS, RAW, STREAM, UVLOOP, Peer
 from benchmarks.run.plan import Plan
 from benchmarks.run.rounds import measure_loads
 from benchmarks.run.series import Series, quiet, rate, rate_ratio
@@ -19,6 +19,7 @@ from benchmarks.run.target import Reached, Target, conclude
 CONNECTIONS = 50
 SIZE = 64  # bytes, with CRLF
 WANTED = {1: 1.3, 16: 5.0}  # lines in flight, and the rate as a multiple of a protocol's on uvloop
+BY_JOINED = {1: 1.2, 16: 1.3}  # the same of streams, and of the protocol that joins its answers
 Found = dict[tuple[str, Shape], Series]  # by the peer and the shape
 
 
@@ -54,6 +55,7 @@ def lines_columns(found: Found) -> list[Column]:
         columns.SPREAD,
         columns.ratio("by raw C", peer(RAW)),
         columns.ratio("by uvloop", peer(UVLOOP)),
+        columns.ratio("by joined", peer(JOINED)),
         columns.USER,
         columns.SYSTEM,
         columns.ratio("CPU by uvloop", peer(UVLOOP), Sample.cpu_us),
@@ -78,6 +80,10 @@ def lines(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         ours, uvloop = found.get((OURS, shape)), found.get((UVLOOP, shape))
         target = Target(f"lines, {flight} in flight, cyncore by uvloop", WANTED[flight])
         reached.append((target, rate_ratio(ours, uvloop), quiet(ours, uvloop)))
+    for flight, shape in shapes.items():
+        stream, joined = found.get((STREAM, shape)), found.get((JOINED, shape))
+        target = Target(f"lines, {flight} in flight, stream by uvloop joined", BY_JOINED[flight])
+        reached.append((target, rate_ratio(stream, joined), quiet(stream, joined)))
     title = f"Lines of {SIZE} bytes over {CONNECTIONS} connections, medians, {plan.rounds} x {plan.seconds:g} s"
     text = render_series(title, [columns.NAME, FLIGHT], lines_columns(found), sorted(every, key=flight_of))
     return conclude(text, reached, series=[series.record() for series in every])
