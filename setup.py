@@ -44,7 +44,7 @@ CSRC = {
     "settings": [],
     "stream_output": ["timers", "sys"],
     "stream_input": ["timers", "sys"],
-    "stream": ["timers"],
+    "stream": ["peer", "timers", "sys"],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
 SHARED = "cyncore._native._cyutility"

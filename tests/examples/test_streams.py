@@ -121,23 +121,23 @@ def test_a_guest_that_does_not_read_is_sent_away_and_the_others_stay() -> None:
 
 
 def test_a_line_of_the_chat_that_does_not_end_costs_its_guest_alone() -> None:
-    with serving("chat.py") as server:
-        with (
-            socket.create_connection(server.address, PATIENCE) as endless,
-            socket.create_connection(server.address, PATIENCE) as other,
-            other.makefile("rb") as heard,
-        ):
-            heard.readline()
-            endless.sendall(b"x" * 5000)
-            with endless.makefile("rb") as told:
-                told.readline()
-                try:
-                    assert told.read() == b""
-                except ConnectionResetError:
-                    pass
-            with socket.create_connection(server.address, PATIENCE) as third:
-                third.sendall(b"hello\n")
-                assert heard.readline().endswith(b": hello\n")
+    with (
+        serving("chat.py") as server,
+        socket.create_connection(server.address, PATIENCE) as endless,
+        socket.create_connection(server.address, PATIENCE) as other,
+        other.makefile("rb") as heard,
+    ):
+        heard.readline()
+        endless.sendall(b"x" * 5000)
+        with endless.makefile("rb") as told:
+            told.readline()
+            try:
+                assert told.read() == b""
+            except ConnectionResetError:
+                pass
+        with socket.create_connection(server.address, PATIENCE) as third:
+            third.sendall(b"hello\n")
+            assert heard.readline().endswith(b": hello\n")
 
 
 def test_the_line_client_prints_the_answers() -> None:

@@ -106,5 +106,4 @@ cdef extern from "cyn_sys.h" nogil:
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
-    void *cyn_memmem "memmem"(const void *data, size_t size, const void *part, size_t width)
     ssize_t cyn_sendmsg "CYN_SYS(sendmsg)"(int fd, const msghdr *message, int flags)

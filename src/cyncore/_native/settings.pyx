@@ -9,9 +9,8 @@ Facts that shape it:
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
-from .csrc cimport cyn_memmem
 from .internals cimport cyn_type_version
 from .traits cimport Traits, traits_of
 
@@ -76,14 +75,18 @@ cdef int find_line(Settings settings, const char *data, Py_ssize_t size, Py_ssiz
     cdef Py_ssize_t width = PyBytes_GET_SIZE(settings.end), start = max(searched - width + 1, 0)
     cdef const char *end = PyBytes_AS_STRING(settings.end)
     cdef const char *at
-    if width == 1:
-        at = <const char *> memchr(data + start, end[0], size - start)
-    else:
-        at = <const char *> cyn_memmem(data + start, size - start, end, width)
+    cdef Py_ssize_t place = start + width - 1
+    at = NULL
+    while place < size:  # the last byte of an end is rarer than its first, and memchr is faster than memmem
+        at = <const char *> memchr(data + place, end[width - 1], size - place)
+        if at is NULL or width == 1 or memcmp(at - width + 1, end, width - 1) == 0:
+            break
+        place = at - data + 1
+        at = NULL
     if at is NULL:
         return TOO_LONG if size - width + 1 > settings.limit else INCOMPLETE
     found.begin = 0
-    found.end = at - data
+    found.end = at - data - width + 1
     found.after = found.end + width
     return TOO_LONG if found.end > settings.limit else FOUND
 

@@ -12,7 +12,7 @@ import socket as _socket
 from libc.errno cimport EPIPE
 
 from .channel cimport Channel
-from .csrc cimport CYN_READ, CYN_WRITE, cyn_clock
+from .csrc cimport CYN_READ, CYN_WRITE, cyn_clock, cyn_peer_find
 from .endpoint cimport watch
 from .plain_socket cimport is_plain
 from .registry cimport Registry
@@ -139,7 +139,14 @@ cdef class StreamChannel(StreamInput):
             self.flags &= ~DIRECT
         self.life |= OPENED
         self.fileno = sock.fileno()
+        if self.address is None and cyn_peer_find(self.fileno, &self.peer) < 0:
+            self.peer.family = 0
         self.put(loop, self.fileno)
+
+    def _note_peer(self, addr):
+        """``addr`` is the address of the peer. One of TCP takes less memory as `_open` has found it."""
+        if not self.peer.family:
+            self.address = addr
 
     def _replace_socket(self, sock):
         """Takes another socket object for the same descriptor, as TLS makes one."""

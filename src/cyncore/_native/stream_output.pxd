@@ -53,6 +53,7 @@ cdef class Extra:
 
 cdef class StreamOutput(Channel):
     cdef Settings settings
+    cdef public object server         # what has accepted it, or None
     cdef Extra extra                  # made at its first use
     cdef object head                  # what is sent next: bytes, or a part of a file; None: nothing waits
     cdef list rest                    # what comes after it
@@ -70,11 +71,11 @@ cdef class StreamOutput(Channel):
     cdef int end_if_over(self) except -1
     cdef int caught(self, object error) except -1
 
-    cdef int put_output(self, object data, Py_ssize_t size) except -1
+    cdef int put_output(self, object data, Py_ssize_t size, bint in_tick) except -1
     cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1
     cdef int take_crossing(self) except -1
     cdef int over_marks(self) except -1
-    cdef int flush_later(self) except -1
+    cdef int flush_later(self, bint in_tick=*) except -1
     cdef int send_waiting(self) except -1
     cdef int send_plain(self) except -1
     cdef int send_by_method(self, bytes data) except -1

@@ -136,11 +136,11 @@ cdef class StreamOutput(Channel):
         if size == 0:
             return
         if self.loop is None:
-            self.put_output(data, size)
+            self.put_output(data, size, False)
             return
         turn = self.loop.sending()
         if turn == SENT_LATER and (self.extra is None or self.extra.crossing is None):
-            self.put_output(data, size)
+            self.put_output(data, size, True)
             return
         self.put_outside(data, size, turn)
 
@@ -163,9 +163,10 @@ cdef class StreamOutput(Channel):
             part.close()
             return
         self.take_crossing()
-        self.put_output(part, 0)
+        self.put_output(part, 0, False)
 
-    cdef int put_output(self, object data, Py_ssize_t size) except -1:
+    cdef int put_output(self, object data, Py_ssize_t size, bint in_tick) except -1:
+        """Queues output. `in_tick`: this thread is known to be in a tick of the loop."""
         if self.head is None:
             self.head = data
             if self.life & TIMED:
@@ -179,7 +180,7 @@ cdef class StreamOutput(Channel):
         if self.waiting > self.its_settings().high or self.settings.most >= 0:
             self.over_marks()
         if not self.flags & (FLUSH_QUEUED | OUTPUT):
-            return self.flush_later()
+            return self.flush_later(in_tick)
         return 0
 
     cdef int over_marks(self) except -1:
@@ -215,7 +216,7 @@ cdef class StreamOutput(Channel):
         try:
             self.take_crossing()
             if not self.life & NO_WRITING:
-                self.put_output(data, size)
+                self.put_output(data, size, False)
             if turn == SEND_NOW and self.life & (READY | STEPPING | GONE) == READY and not self.flags & OUTPUT:
                 try:
                     self.flush(True)
@@ -242,16 +243,16 @@ cdef class StreamOutput(Channel):
             data = crossing.popleft()
             if self.life & NO_WRITING:
                 continue
-            self.put_output(data, PyBytes_GET_SIZE(data))
+            self.put_output(data, PyBytes_GET_SIZE(data), False)
         return 0
 
-    cdef int flush_later(self) except -1:
+    cdef int flush_later(self, bint in_tick=False) except -1:
         """Has what waits sent before the loop waits next."""
         cdef Registry loop = self.loop
         if self.life & (READY | STEPPING | GONE) != READY or self.flags & FLUSH_QUEUED or loop is None:
             return 0
         self.flags |= FLUSH_QUEUED
-        if loop.is_sending_later():
+        if in_tick or loop.is_sending_later():
             loop.gather(self)
         else:
             loop.call_soon_threadsafe(self._flush_queued)

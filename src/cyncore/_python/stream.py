@@ -45,6 +45,7 @@ class StreamChannel(Channel):
 
     _tells_interest = True
 
+    server: Any = None
     framing: Any = None
     high_water = 65536
     low_water = 16384
@@ -165,6 +166,10 @@ class StreamChannel(Channel):
     def _adopt(self, loop: Any) -> None:
         """The stream belongs to ``loop`` from now on; its socket comes later, with `_open`."""
         self._loop_kept = loop
+
+    def _note_peer(self, addr: Any) -> None:
+        """``addr`` is the address of the peer."""
+        self.addr = addr
 
     def _replace_socket(self, sock: Any) -> None:
         """Takes another socket object for the same descriptor, as TLS makes one."""

@@ -53,9 +53,6 @@ class Stream(StreamChannel):
     life_deadline: float | None = None
     """Seconds for the whole connection."""
 
-    server: Any = None
-    """The server that accepted it; None for another stream."""
-
     _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
     _race: Any = None  # the connects that are going on
     _deadlines: Any = None
@@ -250,14 +247,15 @@ class Stream(StreamChannel):
     def _accepted(self, sock: Any, addr: Any, server: Any, peer: Any) -> None:
         """A server has accepted ``sock`` for the stream."""
         self.server = server
-        self.addr = addr
-        self._peer_key = peer
+        if peer is not None and server.max_connections_per_peer is not None:
+            self._peer_key = peer
         sock.setblocking(False)
         try:
             self._open(sock, server.loop)
         except BaseException:
             sock.close()
             raise
+        self._note_peer(addr)
 
     def _serve(self) -> None:
         """The peer of a server's stream is known: goes on with TLS, or at once."""
@@ -272,10 +270,10 @@ class Stream(StreamChannel):
         if self._is_gone:
             sock.close()
             return
-        self.addr = addr
         loop = self.loop
         loop.network.ended(self)
         self._open(sock, loop)
+        self._note_peer(addr)
         wanted = self._tls_wanted
         if wanted is None:
             self._ready()
