@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cyncore import Exactly, ExitNow, Lines, Loop, Stream
+from cyncore import Exactly, ExitNow, LimitExceeded, Lines, Loop, Stream
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder, connected, receive
@@ -152,15 +152,12 @@ def test_frames_go_on_when_the_loop_runs_again_after_an_exit(loop: Loop, peers: 
     stream, theirs = lined(peers, loop, leave)
     theirs.sendall(b"one\ntwo\n")
     with pytest.raises(ExitNow):
-        for _ in range(100):
-            loop.poll(0.02)
+        poll_until(loop, lambda: False)
     poll_until(loop, lambda: stream.seen[-1] == b"two")
     stream.abort()
 
 
 def test_a_limit_that_a_handler_raises_is_an_error_of_the_handler(loop: Loop, peers: Peers) -> None:
-    from cyncore import LimitExceeded
-
     class Told(Lined):
         def handle_error(self, error: BaseException) -> None:
             self.seen.append(type(error))
@@ -223,6 +220,7 @@ def test_a_framing_set_outside_of_a_handler_counts_for_what_is_held(loop: Loop, 
     poll_until(loop, lambda: stream.unread == b"one;two;three")
     stream.framing = Lines(b";")
     poll_until(loop, lambda: stream.seen[-1] == b"two", 5)
+    assert stream.seen == ["connect", b"one", b"two"]
     stream.framing = Exactly(3)
     poll_until(loop, lambda: stream.seen[-1] == b"thr", 5)
     stream.framing = None
@@ -302,11 +300,16 @@ def test_every_handler_may_end_or_pause_its_stream(loop: Loop, peers: Peers, han
     stream = Acting(ours, loop=loop)
     if handler in ("handle_full", "handle_drained"):
         stream.write(bytes(1_000_000))
-    theirs.sendall(b"x")
-    poll_until(loop, lambda: stream.calls or handler == "handle_drained")
-    theirs.shutdown(socket.SHUT_WR)
-    receive(loop, theirs, 1_000_000 if stream.output_size else 0)
+        poll_until(loop, lambda: stream.calls or "full" in stream.seen)
+    if handler == "handle_drained":
+        receive(loop, theirs, 1_000_000)
+    elif handler == "handle_eof":
+        theirs.shutdown(socket.SHUT_WR)
+    elif handler != "handle_full":
+        theirs.sendall(b"x")
     poll_until(loop, lambda: stream.calls)
+    for _ in range(3):
+        loop.poll(0.01)
     stream.abort()
     poll_until(loop, lambda: stream.is_over)
     assert stream.calls == 1
