@@ -11,7 +11,9 @@ from ._rules import LimitExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
+else:
+    Any = object
 
 INCOMPLETE: Final = (-1, 0, 0)  # what `find` returns where more bytes are needed
 
@@ -32,6 +34,16 @@ def check(framing: object) -> None:
         return
     if isinstance(framing, (str, bytes, bytearray)) or not callable(getattr(framing, "find", None)):
         raise TypeError(f"framing must be None, Lines, Prefixed or Exactly, not {framing!r}")
+
+
+def find(framing: Any, data: bytearray, start: int, searched: int) -> tuple[int, int, int] | None:
+    """What ``framing.find`` returns, or None where more bytes are needed. ValueError for a place that cannot be."""
+    begin, end, after = framing.find(data, start, searched)
+    if begin < 0:
+        return None
+    if not (start <= begin <= end <= after <= len(data) and start < after):
+        raise ValueError(f"{framing!r} has found a frame at {begin}:{end}, with the next at {after}, which cannot be")
+    return begin, end, after
 
 
 class Framing:

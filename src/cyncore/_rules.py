@@ -75,6 +75,12 @@ LOG_INTERVAL = 1.0
 CHUNK = 65536
 """Bytes that `dispatcher_with_send` offers to one send(2): about what a socket buffer takes at once."""
 
+LAST_READS = 256
+"""Reads after which a stream whose output has failed is given up, although the kernel still holds input."""
+
+LINGER = 2.0
+"""Seconds for which a stream that has closed, and sent everything, waits for a peer that still sends to close too."""
+
 LATEST = 9.2e9
 """The latest time of a timer, in seconds of `Loop.time`: 64 bits of nanoseconds hold 292 years."""
 

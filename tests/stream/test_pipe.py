@@ -201,7 +201,7 @@ def test_a_peer_that_takes_nothing_passes_the_write_deadline(loop: Loop, peers: 
                 near.send(bytes(1_000_000))
         return bool(first.is_over and second.is_over)
 
-    poll_until(loop, is_over)
+    poll_until(loop, is_over, 100_000)
     assert isinstance(second.seen[-1], TimeoutError)
     assert "write" in str(second.seen[-1])
 

@@ -11,8 +11,9 @@ cdef enum:  # results of find_frame
     FOUND = 1
     TOO_LONG = 2
 
-cdef struct frame:
-    Py_ssize_t begin, end, after
+cdef struct frame:  # counted from where the search began
+    Py_ssize_t begin, end  # what is delivered
+    Py_ssize_t after       # where the next frame begins
 
 
 cdef class Settings:
@@ -32,4 +33,4 @@ cdef class Settings:
 
 cdef Settings settings_of(object stream)
 cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept
-cdef object too_long(Settings settings, frame *found)
+cdef object too_long(object stream, Settings settings, frame *found)

@@ -103,7 +103,7 @@ cdef int find_prefixed(Settings settings, const char *data, Py_ssize_t size, fra
         return TOO_LONG
     found.begin = width
     found.end = found.after = width + <Py_ssize_t> length
-    return FOUND if size >= found.end else INCOMPLETE
+    return FOUND if <unsigned long long> (size - width) >= length else INCOMPLETE
 
 
 cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept:
@@ -117,7 +117,7 @@ cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssi
     return FOUND if size >= settings.count else INCOMPLETE
 
 
-cdef object too_long(Settings settings, frame *found):
+cdef object too_long(object stream, Settings settings, frame *found):
     if settings.kind == LINES:
-        return LimitExceeded(f"a line is longer than {settings.limit} bytes")
-    return LimitExceeded(f"a frame of {found.end} bytes is longer than {settings.limit} bytes")
+        return LimitExceeded(f"{stream!r}: a line is longer than {settings.limit} bytes")
+    return LimitExceeded(f"{stream!r}: a frame of {found.end} bytes is longer than {settings.limit} bytes")

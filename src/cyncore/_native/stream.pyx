@@ -12,7 +12,7 @@ import socket as _socket
 from libc.errno cimport EPIPE
 
 from .channel cimport Channel
-from .csrc cimport CYN_READ, CYN_WRITE, cyn_clock, cyn_peer_find
+from .csrc cimport CYN_READ, CYN_WRITE, FIONREAD, cyn_clock, cyn_ioctl, cyn_peer_find
 from .endpoint cimport watch
 from .plain_socket cimport is_plain
 from .registry cimport Registry
@@ -21,13 +21,18 @@ from .stream_input cimport StreamInput
 from .stream_output cimport (
     BUSY,
     CLOSE_WANTED,
+    CUT_NESTED,
     CUT_QUEUED,
     CUTTING,
+    DISCARDED,
     DRAINING,
     EOF_RECEIVED,
+    EOF_SENT,
     EOF_TOLD,
     GONE,
     INPUT_HELD,
+    LOST,
+    NO_INPUT,
     OPENED,
     OWN_SETTINGS,
     READ_NEEDS_WRITE,
@@ -40,6 +45,11 @@ from .stream_output cimport (
     Extra,
 )
 from .watcher cimport CONNECTED, CONNECTING, DIRECT, HELD, OUTPUT, PAUSED, STREAM
+
+from .. import _rules
+
+cdef int LAST_READS = _rules.LAST_READS
+cdef double LINGER = _rules.LINGER
 
 cdef frozenset SETTINGS = frozenset(("framing", "high_water", "low_water", "max_output", "get_buffer"))
 cdef frozenset DEADLINES = frozenset(
@@ -117,6 +127,10 @@ cdef class StreamChannel(StreamInput):
             return 0
         if name not in SETTINGS:
             return Channel.attribute_changed(self, name, is_set)
+        if name == "framing" and self.held is not None:
+            self.searched = 0
+            if not self.life & CUTTING:
+                self.cut_later()
         if self.life & OWN_SETTINGS and name == "framing" and is_set:
             return self.settings.set_framing(self.framing)
         own = Settings.__new__(Settings)
@@ -277,13 +291,20 @@ cdef class StreamChannel(StreamInput):
         self.extras().output_at = value
 
     def close(self):
-        """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time."""
+        """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time.
+
+        Input is discarded from now on. Where the peer still sends, the connection stays open, in one direction, until
+        the peer closes it too, at most two seconds after the last output: see `_finish`.
+        """
         if self.life & (CLOSE_WANTED | GONE):
             return
         self.take_crossing()
         self.life |= CLOSE_WANTED
         if self.head is None and self.life & (READY | STEPPING) != READY:
             self.end(None)  # nothing waits for the connection
+            return
+        if self.life & OPENED and self.loop is None:  # the loop is closed
+            self.end(None)
             return
         self.flush_later()
         self.arm()
@@ -300,6 +321,32 @@ cdef class StreamChannel(StreamInput):
         """Leaves the loop. Streams do this when they close; for old code that takes channels out of a map."""
         self.end(None)
 
+    def _read_last(self):
+        """Reads what the kernel holds, and ends with the error that is known."""
+        if self.life & (CUTTING | GONE):
+            return  # a handler of a frame runs the loop: `cut_ended` comes back to this
+        failure = self.extra.failure
+        try:
+            self.read_last()
+        except BaseException as error:
+            self.caught(error)
+        finally:
+            self.end(failure)
+
+    cdef int read_last(self) except -1:
+        cdef int count, _at
+        self.cut_held()
+        for _at in range(LAST_READS):
+            if self.flags & PAUSED or self.life & (EOF_RECEIVED | NO_INPUT) or self.loop is None:
+                break
+            count = 0
+            cyn_ioctl(self.fileno, FIONREAD, &count)
+            count += self.pending()
+            self.on_read()
+            if count == 0:
+                break  # that has told of the end
+        return 0
+
     # What the loop calls
 
     cdef unsigned interest(self) except? 0xFFFFFFFF:
@@ -309,7 +356,7 @@ cdef class StreamChannel(StreamInput):
         if life & CLOSE_WANTED:
             if not life & EOF_RECEIVED:
                 wanted = CYN_READ
-        elif not life & (EOF_RECEIVED | CUT_QUEUED | INPUT_HELD) and not self.flags & PAUSED:
+        elif not life & (EOF_RECEIVED | CUT_QUEUED | CUT_NESTED | INPUT_HELD) and not self.flags & PAUSED:
             wanted = CYN_READ
         if self.flags & OUTPUT and not life & WRITE_NEEDS_READ or life & READ_NEEDS_WRITE:
             wanted |= CYN_WRITE
@@ -362,11 +409,17 @@ cdef class StreamChannel(StreamInput):
         if self.life & STEPPING:
             self.extra.step(CYN_READ | CYN_WRITE)
             return 0
-        error = self._socket_error()
+        cdef bint is_behind = self.life & (CUTTING | CUT_QUEUED) != 0  # told when what came before was taken
+        error = self.extra.failure if self.life & LOST else self._socket_error()
+        if error is not None and is_behind and not self.life & CLOSE_WANTED:
+            self.flags |= HELD
+            self.lost(error)
+            return self.arm()
         if error is None and not self.life & (EOF_TOLD | CLOSE_WANTED):  # both ends were closed, after the last byte
             self.life |= EOF_RECEIVED
-            if self.flags & PAUSED or self.held is not None and self.life & (CUTTING | CUT_QUEUED):
-                self.flags |= HELD  # the program is told when it has taken what came before
+            if self.flags & PAUSED or is_behind:
+                self.life |= EOF_SENT  # nothing can be sent any more: `tell_eof` is followed by the end
+                self.flags |= HELD
                 return self.arm()
             self.tell_eof()
         if error is None and self.head is not None:
@@ -379,6 +432,32 @@ cdef class StreamChannel(StreamInput):
         except OSError as error:
             return error
         return OSError(number, os.strerror(number)) if number else None
+
+    def _finish(self):
+        """Everything was sent: closes the connection of a stream that is to close.
+
+        Input that is left unread, or that comes later, makes the kernel reset the connection (RFC 2525, 2.17), and the
+        peer may then lose what was sent to it last. So where input has come since `close`, or waits now, only the
+        output is ended, and input is discarded until the peer closes too.
+        """
+        if self.extra is not None and self.extra.linger is not None:
+            return
+        if self.extra is not None and self.extra.session is not None and not self.life & EOF_SENT:
+            self._session_closing()
+        if not self.life & (EOF_RECEIVED | GONE):
+            self.discard_some()
+        if self.life & GONE:
+            return
+        if self.life & (EOF_RECEIVED | DISCARDED) != DISCARDED:
+            self.end(None)
+            return
+        try:
+            _socket.socket.shutdown(self.sock, _socket.SHUT_WR)  # not the method of a TLS socket: it drops its session
+        except OSError as error:
+            self.end(error)
+            return
+        self.extras().linger = self.loop.call_later(LINGER, self._end, None)
+        self.arm()
 
     def _send_eof(self):
         if self._session is not None:

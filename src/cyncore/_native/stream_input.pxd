@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+from .settings cimport frame
 from .stream_output cimport StreamOutput
 
 
@@ -16,4 +17,6 @@ cdef class StreamInput(StreamOutput):
 
     cdef int take_framed(self, bytes data) except -1
     cdef int cut_held(self) except -1
+    cdef bint find_held(self, Py_ssize_t at, frame *found) except -1
     cdef int cut_later(self) except -1
+    cdef int cut_ended(self) except -1

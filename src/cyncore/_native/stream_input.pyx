@@ -22,12 +22,14 @@ from .plain_socket cimport fileno_of
 from .registry cimport SCRATCH, Registry, tick_time
 from .settings cimport FOUND, INCOMPLETE, NO_FRAMES, OTHER_FRAMES, TOO_LONG, Settings, find_frame, frame, too_long
 from .stream_output cimport (
-    CLOSE_WANTED,
+    CUT_NESTED,
     CUT_QUEUED,
     CUTTING,
+    DISCARDED,
     EOF_RECEIVED,
     EOF_TOLD,
     GONE,
+    LOST,
     NO_INPUT,
     READ_NEEDS_WRITE,
     STEPPING,
@@ -40,6 +42,7 @@ from .stream_output cimport (
 )
 from .watcher cimport DIRECT, PAUSED
 
+from .. import _framing
 from .._rules import LimitExceeded
 
 cdef extern from "Python.h":
@@ -102,9 +105,7 @@ cdef class StreamInput(StreamOutput):
         return self.received(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     cdef int discard_some(self) except -1:
-        """Reads what nobody wants any more, because the stream closes. What is left unread makes the kernel reset the
-        connection (RFC 2525, 2.17), and the peer may then lose what was sent to it last.
-        """
+        """Reads what nobody wants any more, because the stream closes."""
         cdef Py_ssize_t got
         cdef int error
         if self.flags & DIRECT:
@@ -122,8 +123,11 @@ cdef class StreamInput(StreamOutput):
                 if isinstance(failure, (BlockingIOError, InterruptedError)) or failure.errno in (WANT_READ, WANT_WRITE):
                     return 0
                 got = 0  # there is no input any more; whether output can leave, sending tells
+        self.life |= DISCARDED
         if got == 0:
             self.life |= EOF_RECEIVED
+            if self.extra is not None and self.extra.linger is not None:
+                return self.end(None)
             self.arm()
         return 0
 
@@ -175,22 +179,22 @@ cdef class StreamInput(StreamOutput):
 
     cdef int read_into_buffer(self) except -1:
         cdef Py_buffer buffer
-        cdef Py_ssize_t got
+        cdef Py_ssize_t got = 0
         cdef int error = 0
         target = self.get_buffer(SCRATCH)
-        if self.life & (GONE | CLOSE_WANTED) or self.loop is None:
-            return 0
+        if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
+            return 0  # get_buffer has closed or paused the stream
         if self.extra is not None and self.extra.session is not None or not self.flags & DIRECT:
-            view = memoryview(target).cast("B")
-            if not len(view):
-                raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
-            try:
-                if self.extra is not None and self.extra.session is not None:
-                    got = self.extra.session_read(len(view), view)
-                else:
-                    got = self.sock.recv_into(view)
-            except OSError as failure:
-                return self.read_failed(failure)
+            with memoryview(target) as given, given.cast("B") as view:
+                if not len(view):
+                    raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
+                try:
+                    if self.extra is not None and self.extra.session is not None:
+                        got = self.extra.session_read(len(view), view)
+                    else:
+                        got = self.sock.recv_into(view)
+                except OSError as failure:
+                    return self.read_failed(failure)
         else:
             PyObject_GetBuffer(target, &buffer, PyBUF_WRITABLE)
             try:
@@ -230,7 +234,7 @@ cdef class StreamInput(StreamOutput):
     cdef int received(self, const char *data, Py_ssize_t size) except -1:
         """Input came. A class in Cython may take it here, as long as it does not run the loop."""
         cdef bytes got = PyBytes_FromStringAndSize(data, size)
-        if self.settings.kind == NO_FRAMES and self.held is None:
+        if self.settings.kind == NO_FRAMES and self.held is None and not self.life & CUTTING:
             if self.life & TIMED:
                 self.note_input()
             PyObject_CallMethodOneArg(self, "handle_data", got)
@@ -249,11 +253,15 @@ cdef class StreamInput(StreamOutput):
 
     cdef int tell_eof(self) except -1:
         """Calls `handle_eof`, once, after everything that came before the end."""
-        if self.life & (EOF_RECEIVED | EOF_TOLD | NO_INPUT) != EOF_RECEIVED or self.flags & PAUSED:
+        cdef unsigned later = CUTTING | CUT_QUEUED | EOF_TOLD | NO_INPUT
+        if self.life & (EOF_RECEIVED | later) != EOF_RECEIVED or self.flags & PAUSED:
             return 0
         self.life |= EOF_TOLD
-        self.handle_eof()
-        return self.end_if_over()
+        try:
+            self.handle_eof()
+        finally:
+            self.end_if_over()
+        return 0
 
     def pause_reading(self):
         """Stops the input until `resume_reading`. Does nothing the second time."""
@@ -275,11 +283,15 @@ cdef class StreamInput(StreamOutput):
         cdef frame found
         cdef int result = INCOMPLETE
         cdef Settings settings
+        cdef bint is_handling = False
         if self.held is not None or self.life & CUTTING or self.settings.kind == OTHER_FRAMES:
             if self.held is None:
                 self.held = bytearray(data)
             else:
                 self.held += data
+            if self.life & CUTTING:  # not even more is to be piled up
+                self.life |= CUT_NESTED
+                return self.arm()
             return self.cut_held()
         self.life |= CUTTING
         try:
@@ -294,63 +306,51 @@ cdef class StreamInput(StreamOutput):
                 at += found.after
                 if self.life & TIMED:
                     self.note_input()
+                is_handling = True
                 PyObject_CallMethodOneArg(self, "handle_frame", piece)
+                is_handling = False
                 result = INCOMPLETE
         finally:
             self.life &= ~CUTTING
-            if at < size and not self.life & GONE and result != TOO_LONG:
+            if at < size:
                 # A loop that a handler ran may have received more: it comes behind the rest of this.
                 rest = bytearray(data[at:])
                 if self.held is not None:
                     rest += self.held
                 self.held = rest
                 self.searched = 0
+            if self.life & (CUT_NESTED | LOST):
+                self.cut_ended()
+            if is_handling:
+                self.cut_later()  # what comes behind the frame whose handler has failed, if the stream lives on
         if result == TOO_LONG:
-            return self.end(too_long(settings, &found))
+            return self.end(too_long(self, settings, &found))
         if self.held is not None:
-            if result == INCOMPLETE and at < size and settings is self.settings and settings.kind != NO_FRAMES:
-                self.searched = 0
             return self.cut_held()
+        return self.tell_eof() if self.life & EOF_RECEIVED else 0
+
+    cdef int cut_ended(self) except -1:
+        """Frames were delivered, whose handlers have run the loop: goes on with what has happened in it."""
+        if self.life & CUT_NESTED:
+            self.life &= ~CUT_NESTED
+            self.arm()
+        if self.life & (LOST | GONE) == LOST:
+            self.loop.queue(self._read_last, ())
         return 0
 
     cdef int cut_held(self) except -1:
-        """Delivers what is held, in frames where there are some."""
-        cdef Py_ssize_t at = 0, size
+        """Delivers what is held, in frames where there are some, and then the end of the input."""
+        cdef Py_ssize_t at = 0
         cdef frame found
-        cdef const char *start
-        cdef Settings settings
-        cdef int result
-        if self.life & CUTTING or self.held is None:
+        cdef bint is_handling = False
+        if self.life & CUTTING:
             return 0
+        if self.held is None:
+            return self.tell_eof()
         self.life |= CUTTING
         try:
-            while not self.flags & PAUSED and not self.life & NO_INPUT:
-                size = PyByteArray_GET_SIZE(self.held)
-                if at >= size:
-                    break
-                settings = self.settings
-                if settings.kind == NO_FRAMES:
-                    piece = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.held) + at, size - at)
-                    at = size
-                    self.searched = 0
-                    self.note_input()
-                    self.handle_data(piece)
-                    continue
-                if settings.kind == OTHER_FRAMES:
-                    begin, end, after = settings.framing.find(self.held, at, at + self.searched)
-                    result = INCOMPLETE if begin < 0 else FOUND
-                    if result == FOUND:
-                        found.begin = begin - at
-                        found.end = end - at
-                        found.after = after - at
-                else:
-                    start = PyByteArray_AS_STRING(self.held) + at
-                    result = find_frame(settings, start, size - at, self.searched, &found)
-                if result == TOO_LONG:
-                    self.end(too_long(settings, &found))
-                    break
-                if result == INCOMPLETE:
-                    self.searched = size - at
+            while not self.flags & PAUSED and not self.life & NO_INPUT and self.held is not None:
+                if not self.find_held(at, &found):
                     break
                 piece = PyBytes_FromStringAndSize(
                     PyByteArray_AS_STRING(self.held) + at + found.begin, found.end - found.begin
@@ -358,16 +358,51 @@ cdef class StreamInput(StreamOutput):
                 at += found.after
                 self.searched = 0
                 self.note_input()
-                PyObject_CallMethodOneArg(self, "handle_frame", piece)
-        except LimitExceeded as error:
-            self.end(error)
+                is_handling = True
+                if self.settings.kind == NO_FRAMES:
+                    PyObject_CallMethodOneArg(self, "handle_data", piece)
+                else:
+                    PyObject_CallMethodOneArg(self, "handle_frame", piece)
+                is_handling = False
         finally:
             self.life &= ~CUTTING
-            if at >= PyByteArray_GET_SIZE(self.held):
+            if self.held is None or at >= PyByteArray_GET_SIZE(self.held):
                 self.held = None
             elif at:
                 del self.held[:at]
-        return 0
+            if self.life & (CUT_NESTED | LOST):
+                self.cut_ended()
+            if is_handling:
+                self.cut_later()
+        return self.tell_eof()
+
+    cdef bint find_held(self, Py_ssize_t at, frame *found) except -1:
+        """Finds what is to be delivered next of `held`, behind ``at`` bytes. Returns False if there is nothing yet."""
+        cdef Settings settings = self.settings
+        cdef Py_ssize_t size = PyByteArray_GET_SIZE(self.held) - at
+        cdef int result
+        if size <= 0:
+            return False
+        if settings.kind == NO_FRAMES:
+            found.begin = 0
+            found.end = found.after = size
+            return True
+        if settings.kind == OTHER_FRAMES:
+            try:
+                place = _framing.find(settings.framing, self.held, at, at + self.searched)
+            except LimitExceeded as error:
+                self.end(LimitExceeded(f"{self!r}: {error}"))
+                return False
+            result = INCOMPLETE if place is None else FOUND
+            if place is not None:
+                found.begin, found.end, found.after = place[0] - at, place[1] - at, place[2] - at
+        else:
+            result = find_frame(settings, PyByteArray_AS_STRING(self.held) + at, size, self.searched, found)
+        if result == TOO_LONG:
+            self.end(too_long(self, settings, found))
+        elif result == INCOMPLETE:
+            self.searched = size
+        return result == FOUND
 
     cdef int cut_later(self) except -1:
         cdef Registry loop = self.its_loop()
@@ -382,7 +417,6 @@ cdef class StreamInput(StreamOutput):
             return
         try:
             self.cut_held()
-            self.tell_eof()
         except BaseException as error:
             self.caught(error)
         self.arm()

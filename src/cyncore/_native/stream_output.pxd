@@ -29,8 +29,11 @@ cdef enum:
     OWN_SETTINGS = 1 << 17   # `settings` is its own, not that of its class
     FULL_TOLD = 1 << 19      # handle_full was called
     INPUT_HELD = 1 << 18     # TLS begins when the output before it has left: no input is taken until then
+    CUT_NESTED = 1 << 20     # input came while a handler of a frame ran the loop
+    LOST = 1 << 21           # output has failed: what has come is read, and then the stream ends
+    DISCARDED = 1 << 22      # input came after close()
     NO_INPUT = STEPPING | INPUT_HELD | CLOSE_WANTED | GONE  # no handler for input is called
-    NO_WRITING = EOF_WANTED | CLOSE_WANTED | GONE
+    NO_WRITING = EOF_WANTED | CLOSE_WANTED | GONE | LOST
 
 
 cdef enum:  # the errno of the errors of a session
@@ -46,6 +49,8 @@ cdef class Extra:
     cdef object session               # what encrypts
     cdef object session_read, session_write, session_pending
     cdef object retry                 # what the session must be given again, as it was
+    cdef object failure               # the error that output has failed with
+    cdef object linger                # the timer of a stream that waits for its peer to close
     cdef object crossing              # a deque: what other threads have written
     cdef double input_at, output_at   # seconds of Loop.time
     cdef Py_ssize_t progress          # bytes sent since `output_at`
@@ -69,9 +74,11 @@ cdef class StreamOutput(Channel):
     cdef Settings its_settings(self)
     cdef int end(self, object error) except -1
     cdef int end_if_over(self) except -1
+    cdef int lost(self, object error) except -1
     cdef int caught(self, object error) except -1
 
     cdef int put_output(self, object data, Py_ssize_t size, bint in_tick) except -1
+    cdef int put_early(self, object data, Py_ssize_t size) except -1
     cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1
     cdef int take_crossing(self) except -1
     cdef int over_marks(self) except -1

@@ -21,7 +21,7 @@ import os
 from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
 from libc.string cimport memcpy
 
 from .channel cimport Channel
@@ -81,7 +81,10 @@ cdef class StreamOutput(Channel):
         if fd >= 0:
             self.leave(self.map, fd)
         if extra is not None:
-            extra.step = extra.retry = extra.crossing = None
+            extra.step = extra.retry = extra.crossing = extra.failure = None
+            if extra.linger is not None:
+                extra.linger.cancel()
+                extra.linger = None
             extra.session = extra.session_read = extra.session_write = extra.session_pending = None
         if sock is not None:
             self._close_socket(sock)
@@ -94,7 +97,27 @@ cdef class StreamOutput(Channel):
 
     cdef int end_if_over(self) except -1:
         if self.life & (EOF_TOLD | EOF_SENT) == EOF_TOLD | EOF_SENT:
-            self.end(None)
+            self.end(None if self.head is None else BrokenPipeError(EPIPE, os.strerror(EPIPE)))
+        return 0
+
+    def _lost(self, error):
+        """No more output can be sent. The peer may have said why before: what has come is read first."""
+        self.lost(error)
+
+    cdef int lost(self, object error) except -1:
+        cdef Registry loop = self.its_loop()
+        if self.life & (LOST | GONE):
+            return 0
+        self.life |= LOST
+        self.extras().failure = error
+        self.flags &= ~OUTPUT
+        parts = _parts(self)
+        self.head = self.rest = None
+        self.head_sent = self.waiting = 0
+        for part in parts:
+            part.close()
+        self.arm()
+        loop.queue(self._read_last, ())
         return 0
 
     def _close_socket(self, sock):
@@ -136,7 +159,7 @@ cdef class StreamOutput(Channel):
         if size == 0:
             return
         if self.loop is None:
-            self.put_output(data, size, False)
+            self.put_early(data, size)
             return
         turn = self.loop.sending()
         if turn == SENT_LATER and (self.extra is None or self.extra.crossing is None):
@@ -202,9 +225,16 @@ cdef class StreamOutput(Channel):
         except BaseException as error:
             self.caught(error)
 
+    cdef int put_early(self, object data, Py_ssize_t size) except -1:
+        """Queues output before there is a connection."""
+        cdef Registry loop = self.its_loop()
+        if loop is None or loop.is_closed:
+            return self.put_output(data, size, False)
+        return self.put_outside(data, size, loop.sending())
+
     cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1:
         """Queues output where this thread is not in a tick of the loop, or another thread has written."""
-        cdef Registry loop = self.loop
+        cdef Registry loop = self.its_loop()
         cdef Extra extra
         if turn == NOT_OURS:
             extra = self.extras()
@@ -280,7 +310,7 @@ cdef class StreamOutput(Channel):
     cdef int send_waiting(self) except -1:
         """Sends what the socket takes now."""
         cdef bint has_room = True
-        if self.life & (READY | STEPPING | GONE) != READY:
+        if self.life & (READY | STEPPING | GONE | LOST) != READY:
             return 0
         while has_room and self.head is not None:
             if not PyBytes_CheckExact(self.head):
@@ -289,7 +319,7 @@ cdef class StreamOutput(Channel):
                 has_room = self.send_session()
             else:
                 has_room = self.send_plain()
-            if self.life & (READY | STEPPING | GONE) != READY:
+            if self.life & (READY | STEPPING | GONE | LOST) != READY:
                 return 0
             if self.life & FULL and self.waiting <= self.settings.low:
                 self.life &= ~FULL
@@ -311,9 +341,8 @@ cdef class StreamOutput(Channel):
     cdef int output_done(self) except -1:
         """Everything was sent: closes, or ends the output, where that is wanted."""
         if self.life & CLOSE_WANTED:
-            if self.extra is not None and self.extra.session is not None:
-                self._session_closing()
-            return self.end(None)
+            self._finish()
+            return 0
         if not self.life & EOF_SENT:
             self.life |= EOF_SENT
             self._send_eof()
@@ -336,7 +365,7 @@ cdef class StreamOutput(Channel):
             if error == EINTR:
                 return 1
             if error != EAGAIN:
-                self.end(OSError(error, os.strerror(error)))
+                self.lost(OSError(error, os.strerror(error)))
             return 0
         self.sent(sent)
         return sent == size
@@ -348,7 +377,7 @@ cdef class StreamOutput(Channel):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            self.end(error)
+            self.lost(error)
             return 0
         self.sent(sent)
         return sent == PyBytes_GET_SIZE(data)

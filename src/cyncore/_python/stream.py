@@ -9,6 +9,7 @@ What both engines offer to the layers above them, besides the methods that docs/
   an SSLObject does. What it raises, except want-read and want-write, goes to `_session_failed`.
 - `_queue_part(part)`: queues an object whose ``send(stream)`` returns True when all of it was sent.
 - `_end(error)`: the connection is gone. `_fail(error)`: a handler of the program has raised.
+- `_lost(error)`: no more output can be sent. What has come before is read first, and then it is `_end(error)`.
 - `_output_waits`: does anything wait to be sent, parts included?
 - `_input_at`, `_output_at`: when input came, and when output began to wait or made progress; kept if `_timed`.
 """
@@ -22,8 +23,8 @@ from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from .._framing import check
-from .._rules import EXITS, LimitExceeded, check_bytes
+from .._framing import check, find
+from .._rules import EXITS, LAST_READS, LINGER, LimitExceeded, check_bytes
 from .channel import Channel
 from .maps import NOT_OURS, SEND_NOW
 from .poller import READ, WRITE
@@ -65,6 +66,9 @@ class StreamChannel(Channel):
     _eof_sent = False
     _close_wanted = False
     _has_gone = False
+    _error: BaseException | None = None  # the connection is lost with it: no more output is taken
+    _has_discarded = False  # input came after close()
+    _linger: Any = None  # the timer
     _full = False
     _full_told = False  # handle_full was called
     _cutting = False  # frames are being delivered
@@ -158,6 +162,9 @@ class StreamChannel(Channel):
         super().__setattr__(name, value)
         if name == "framing":
             check(value)
+            self._searched = 0
+            if not self._cutting:
+                self._cut_later()
         elif name.endswith("_deadline"):
             self._deadline_changed()
 
@@ -219,12 +226,12 @@ class StreamChannel(Channel):
 
     def _open(self, sock: Any, loop: Any) -> None:
         """Takes a non-blocking socket, and joins the loop."""
-        self._loop_kept = loop
-        self._opened = True
         if type(self) not in _checked:
             check(self.framing)
             self._check_class()
             _checked.add(type(self))
+        self._loop_kept = loop
+        self._opened = True
         self._map = loop.map
         self.set_socket(sock, loop.map)
 
@@ -249,12 +256,16 @@ class StreamChannel(Channel):
         self._interest_changed()
 
     def close(self) -> None:
-        """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time."""
+        """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time.
+
+        Input is discarded from now on. Where the peer still sends, the connection stays open, in one direction, until
+        the peer closes it too, at most two seconds after the last output: see `_finish`.
+        """
         if self.closing:
             return
         self._take_cross_thread()
         self._close_wanted = True
-        if not self._output_queue and (not self.connected or self._step is not None):
+        if self._loop_is_closed() or (not self._output_queue and (not self.connected or self._step is not None)):
             self._end(None)  # nothing waits for the connection
             return
         self._flush_later()
@@ -275,7 +286,10 @@ class StreamChannel(Channel):
         self._output_queue.clear()
         self._cross_thread.clear()
         self._output_size = self._head_sent = 0
-        self._retry = None
+        self._retry = self._error = None
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
         sock = self.socket
         self.del_channel()
         if sock is not None:
@@ -284,8 +298,34 @@ class StreamChannel(Channel):
         for part in parts:
             part.close()
         self._gone()
-        if self._loop_kept is not None:
+        if self._loop_kept is not None and not self._loop_kept.closed:
             self._loop_kept.call_soon(self._tell_close, error)
+
+    def _lost(self, error: BaseException) -> None:
+        """No more output can be sent. The peer may have said why before: what has come is read first."""
+        if self._error is not None or self._has_gone:
+            return
+        self._error = error
+        parts = [item for item in self._output_queue if not isinstance(item, bytes)]
+        self._output_queue.clear()
+        self._output_size = self._head_sent = 0
+        for part in parts:
+            part.close()
+        self._loop_kept.call_soon(self._read_last)
+
+    def _read_last(self) -> None:
+        """Reads what the kernel holds, and ends with the error that is known."""
+        if self._cutting or self._has_gone:
+            return  # a handler of a frame runs the loop: `_cut` comes back to this
+        try:
+            self._cut()
+            for _ in range(LAST_READS):
+                if not self.reading or self._step is not None or not self._read_once():
+                    break
+        except BaseException as error:
+            self._caught(error)
+        finally:
+            self._end(self._error)
 
     def _close_socket(self, sock: Any) -> None:
         sock.close()
@@ -295,6 +335,9 @@ class StreamChannel(Channel):
             self.handle_close(error)
         except BaseException as failure:
             self._caught(failure)
+
+    def _loop_is_closed(self) -> bool:
+        return self._loop_kept is not None and self._loop_kept.closed
 
     def _caught(self, error: BaseException) -> None:
         if isinstance(error, EXITS):
@@ -309,8 +352,8 @@ class StreamChannel(Channel):
         wants = 0
         if self._close_wanted:
             wants = 0 if self._eof_received else READ
-        elif not (self._paused or self._eof_received or self._cut_queued or self._input_held):
-            wants = READ
+        elif not (self._paused or self._eof_received or self._cut_queued or self._cutting or self._input_held):
+            wants = READ  # not while frames are delivered: a handler that runs the loop must not pile up more of them
         if self._output_queue and self.connected and not (self._flush_queued or self._session_wants_read):
             wants |= WRITE
         if self._session_wants_write:
@@ -355,11 +398,17 @@ class StreamChannel(Channel):
         if self._step is not None:
             self._step(READ | WRITE)
             return
-        error = self._socket_error()
+        error = self._error or self._socket_error()
+        is_behind = self._cutting or self._cut_queued  # the program is told when it has taken what came before
+        if error is not None and is_behind and not self._close_wanted:
+            self._lost(error)
+            self._loop._slots[self._fileno].hold()
+            return
         if error is None and not (self._eof_told or self._close_wanted):  # both ends were closed, after the last byte
             self._eof_received = True
-            if self._paused or self._cutting or self._cut_queued:
-                self._loop._slots[self._fileno].hold()  # the program is told when it has taken what came before
+            if self._paused or is_behind:
+                self._eof_sent = True  # nothing can be sent any more: `_tell_eof` is followed by the end
+                self._loop._slots[self._fileno].hold()
                 return
             self._tell_eof()
         if error is None and self._output_queue:
@@ -381,11 +430,16 @@ class StreamChannel(Channel):
 
     def resume_reading(self) -> None:
         """Goes on with the input, first with what was received before. Does nothing if reading is not paused."""
+        if not self._paused:
+            return
         super().resume_reading()
         self._cut_later()
 
     def _cut_later(self) -> None:
-        if (self._input or self._eof_received) and not self._cut_queued and self._loop_kept is not None:
+        """Has what is held delivered by the next tick, and the end of the input behind it."""
+        if self._cut_queued or self._loop_kept is None or self._has_gone or self._loop_is_closed():
+            return
+        if self._input or (self._eof_received and not self._eof_told):
             self._cut_queued = True
             self._loop_kept.call_soon(self._cut_again)
 
@@ -395,7 +449,6 @@ class StreamChannel(Channel):
             return
         try:
             self._cut()
-            self._tell_eof()
         except BaseException as error:
             self._caught(error)
         self._interest_changed()
@@ -408,21 +461,24 @@ class StreamChannel(Channel):
             if not self._session.pending():
                 return
 
-    def _read_once(self) -> None:
+    def _read_once(self) -> bool:
+        """Returns False if there is nothing to be read now, or nothing any more."""
         if self._wants_buffer():
-            self._read_into_buffer()
-            return
+            return self._read_into_buffer()
         data = self._receive(SIZE)
-        if data is None:
-            return
         if data:
             self._received(data)
-        else:
-            self._eof_received = True
+        elif data is not None:
+            self._input_ended()
+        return bool(data)
+
+    def _input_ended(self) -> None:
+        self._eof_received = True
+        if not self._cut_queued:
             self._tell_eof()
 
     def _received(self, data: bytes) -> None:
-        if self.framing is None and not self._input:
+        if self.framing is None and not self._input and not self._cutting:
             self._note_input()
             self.handle_data(data)
             return
@@ -430,9 +486,7 @@ class StreamChannel(Channel):
         self._cut()
 
     def _discard(self) -> None:
-        """Reads what nobody wants any more, because the stream closes. What is left unread makes the kernel reset the
-        connection (RFC 2525, 2.17), and the peer may then lose what was sent to it last.
-        """
+        """Reads what nobody wants any more, because the stream closes."""
         try:
             buffer = bytearray(SIZE)
             count = self._session.read(SIZE, buffer) if self._session is not None else self.socket.recv_into(buffer)
@@ -445,7 +499,11 @@ class StreamChannel(Channel):
                 self._end(error)
                 return
             count = 0  # there is no input any more; whether output can leave, sending tells
-        self._eof_received = self._eof_received or not count
+        self._has_discarded = True
+        if not count:
+            self._eof_received = True
+            if self._linger is not None:
+                self._end(None)
 
     def _hold_session(self) -> None:
         """Takes the input that is there, for later: OpenSSL throws away what comes between close_notify and its answer
@@ -470,19 +528,19 @@ class StreamChannel(Channel):
     def _wants_buffer(self) -> bool:
         return getattr(self, "get_buffer", None) is not None and not self._input
 
-    def _read_into_buffer(self) -> None:
-        buffer = memoryview(self.get_buffer(SIZE)).cast("B")
-        if not len(buffer):
-            raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
-        count = self._receive_into(buffer)
-        if count is None:
-            return
+    def _read_into_buffer(self) -> bool:
+        with memoryview(self.get_buffer(SIZE)) as given, given.cast("B") as buffer:
+            if not self.reading or self._step is not None:
+                return False  # get_buffer has closed or paused the stream
+            if not len(buffer):
+                raise ValueError(f"{self!r}: get_buffer returned an empty buffer")
+            count = self._receive_into(buffer)
         if count:
             self._note_input()
             self.buffer_updated(count)
-        else:
-            self._eof_received = True
-            self._tell_eof()
+        elif count is not None:
+            self._input_ended()
+        return bool(count)
 
     def _receive(self, size: int) -> bytes | None:
         buffer = bytearray(size)
@@ -511,33 +569,47 @@ class StreamChannel(Channel):
         return int(count)
 
     def _cut(self) -> None:
-        """Delivers what was received, in frames where that is asked for."""
+        """Delivers what was received, in frames where that is asked for, and then the end of the input."""
         if self._cutting:
             return
         self._cutting = True
         start = 0
         try:
-            while start < len(self._input) and not (
-                self._paused or self._input_held or self.closing or self._step is not None
-            ):
-                framing = self.framing
-                if framing is None:
-                    data, start, self._searched = bytes(self._input[start:]), len(self._input), 0
-                    self._note_input()
-                    self.handle_data(data)
-                    continue
-                begin, end, after = framing.find(self._input, start, start + self._searched)
-                if begin < 0:
-                    self._searched = len(self._input) - start
+            while start < len(self._input) and self._takes_input():
+                found = (start, len(self._input), len(self._input)) if self.framing is None else self._find(start)
+                if found is None:
                     break
-                frame, start, self._searched = bytes(self._input[begin:end]), after, 0
-                self._note_input()
-                self.handle_frame(frame)
-        except LimitExceeded as error:
-            self._end(error)
+                begin, end, after = found
+                piece, start, self._searched = bytes(self._input[begin:end]), after, 0
+                self._deliver(piece)
         finally:
             self._cutting = False
             del self._input[:start]
+            if self._error is not None:
+                self._loop_kept.call_soon(self._read_last)
+        self._tell_eof()
+
+    def _find(self, start: int) -> tuple[int, int, int] | None:
+        """Where the next frame is; None: it is not whole, or too long."""
+        try:
+            found = find(self.framing, self._input, start, start + self._searched)
+        except LimitExceeded as error:
+            self._end(LimitExceeded(f"{self!r}: {error}"))
+            return None
+        if found is None:
+            self._searched = len(self._input) - start
+        return found
+
+    def _deliver(self, piece: bytes) -> None:
+        self._note_input()
+        try:
+            if self.framing is None:
+                self.handle_data(piece)
+            else:
+                self.handle_frame(piece)
+        except BaseException:
+            self._cut_later()  # what comes behind it, if the stream lives on
+            raise
 
     def _takes_input(self) -> bool:
         """May a handler for input be called?"""
@@ -549,15 +621,17 @@ class StreamChannel(Channel):
 
     def _tell_eof(self) -> None:
         """Tells of the end of the input, after what came before it."""
-        if not self._eof_received or self._eof_told or self._paused or self._input_held or self.closing:
+        if not self._eof_received or self._eof_told or self._cutting or not self._takes_input():
             return
         self._eof_told = True
-        self.handle_eof()
-        self._end_if_over()
+        try:
+            self.handle_eof()
+        finally:
+            self._end_if_over()
 
     def _end_if_over(self) -> None:
         if self._eof_told and self._eof_sent and not self._has_gone:
-            self._end(None)
+            self._end(BrokenPipeError(EPIPE, os.strerror(EPIPE)) if self._output_queue else None)
 
     # Writing
 
@@ -570,10 +644,10 @@ class StreamChannel(Channel):
         data = check_bytes(data)
         if self._eof_wanted:
             raise RuntimeError(f"{self!r}: write() after write_eof()")
-        if self.closing or not data:
+        if self.closing or self._error is not None or not data:
             return
         loop = self._loop_kept
-        if loop is None:
+        if loop is None or loop.closed:
             self._put(data)
             return
         turn = loop._sending()
@@ -584,8 +658,9 @@ class StreamChannel(Channel):
         try:
             if self._cross_thread:
                 self._take_cross_thread()
+            is_first = not self._output_queue  # else the socket has no room, as far as is known
             self._put(data)
-            if turn == SEND_NOW and self.connected and self._step is None:
+            if turn == SEND_NOW and is_first and self.connected and self._step is None:
                 self._flush()
         finally:
             if turn == SEND_NOW:
@@ -606,7 +681,7 @@ class StreamChannel(Channel):
     def _queue_part(self, part: Any) -> None:
         if self._eof_wanted:
             raise RuntimeError(f"{self!r}: output after write_eof()")
-        if self.closing:
+        if self.closing or self._error is not None:
             part.close()
             return
         if not self._output_queue and self._timed:
@@ -640,12 +715,12 @@ class StreamChannel(Channel):
     def _take_cross_thread(self) -> None:
         while self._cross_thread:
             data = self._cross_thread.popleft()
-            if not self.closing:
+            if not (self.closing or self._error is not None):
                 self._put(data)
 
     def _flush_later(self) -> None:
         if not self._flush_queued and self._loop_kept is not None and self._opened and not self._has_gone:
-            if self._step is not None or not (self.connected or self._close_wanted):
+            if self._loop_is_closed() or self._step is not None or not (self.connected or self._close_wanted):
                 return
             if self._loop_kept._sending_now():
                 self._flush_queued = True
@@ -673,16 +748,41 @@ class StreamChannel(Channel):
                 if self._full_told and not self._close_wanted:
                     self._full_told = False
                     self.handle_drained()
-        if self._has_gone or self._output_queue or self._step is not None:
+        if self._has_gone or self._error is not None or self._output_queue or self._step is not None:
             return
         if self._close_wanted:
-            if self._session is not None:
-                self._session_closing()
-            self._end(None)
+            self._finish()
         elif self._eof_wanted and not self._eof_sent and self.connected:
             self._eof_sent = True
             self._send_eof()
             self._end_if_over()
+
+    def _finish(self) -> None:
+        """Everything was sent: closes the connection of a stream that is to close.
+
+        Input that is left unread, or that comes later, makes the kernel reset the connection (RFC 2525, 2.17), and the
+        peer may then lose what was sent to it last. So where input has come since `close`, or waits now, only the
+        output is ended, and input is discarded until the peer closes too.
+        """
+        if self._linger is not None or self._has_gone:
+            return
+        if self._session is not None and not self._eof_sent:
+            self._session_closing()
+        if not self._eof_received:
+            self._discard()
+        if self._has_gone:
+            return
+        if self._eof_received or not self._has_discarded:
+            self._end(None)
+            return
+        try:
+            socket.socket.shutdown(
+                self.socket, socket.SHUT_WR
+            )  # not the method of a TLS socket, which drops its session
+        except OSError as error:
+            self._end(error)
+            return
+        self._linger = self._loop_kept.call_later(LINGER, self._end, None)
 
     def _send_eof(self) -> None:
         if self._session is not None:
@@ -711,7 +811,7 @@ class StreamChannel(Channel):
             elif self._session is not None:
                 self._session_failed(error)
             elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
-                self._end(error)
+                self._lost(error)
             return False
         self._sent(sent)
         return sent == offered
