@@ -196,12 +196,13 @@ def test_a_peer_that_takes_nothing_passes_the_write_deadline(loop: Loop, peers: 
     near.setblocking(False)
 
     def is_over() -> bool:
-        if not first.is_over:
-            with contextlib.suppress(BlockingIOError, ConnectionError):
-                near.send(bytes(1_000_000))
-        return bool(first.is_over and second.is_over)
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            near.send(bytes(1_000_000))
+        return bool(second.is_over)
 
-    poll_until(loop, is_over, 100_000)
+    poll_until(loop, is_over)
+    near.close()
+    poll_until(loop, lambda: first.is_over)
     assert isinstance(second.seen[-1], TimeoutError)
     assert "write" in str(second.seen[-1])
 
