@@ -84,3 +84,24 @@ def test_a_stream_that_ends_leaves_no_timer(loop: Loop, pair: tuple[socket.socke
     stream.abort()
     loop.poll()
     assert loop.next_deadline() is None
+
+
+def test_a_stream_that_is_being_served_is_not_idle(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
+    made = type("Made", (Timed,), {"idle_deadline": 0.02})
+    stream = made(pair[0], loop=loop)
+    stream.write(bytes(4_000_000))
+    passed: list[bool] = []
+    loop.call_later(0.1, passed.append, True)
+    while not passed:
+        loop.poll(0.02)
+    assert stream.connected
+    stream.abort()
+    loop.poll(0)
+
+
+def test_a_stream_is_idle_again_when_its_output_has_left(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
+    made = type("Made", (Timed,), {"idle_deadline": 0.02})
+    stream = made(pair[0], loop=loop)
+    stream.write(b"x")
+    loop.run()
+    assert "idle" in str(stream.error)

@@ -218,3 +218,18 @@ def test_a_joined_stream_without_traffic_does_not_pass_the_write_deadline(loop: 
     assert second.connected
     first.abort()
     poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+def test_close_of_a_joined_stream_sends_what_was_taken_for_the_other(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    near.sendall(b"first ")
+    assert receive(loop, far, 6) == b"first "
+    near.setblocking(True)
+    near.sendall(b"last")
+    for _ in range(3):
+        loop.poll(0.02)
+    first.close()
+    near.close()
+    assert receive(loop, far, 100) == b"last"
+    far.close()
+    poll_until(loop, lambda: first.is_over and second.is_over)

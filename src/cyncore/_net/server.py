@@ -50,6 +50,7 @@ class Server:
         self.proxies: Any = None
         self._network = network
         self._path = path
+        self._inode = None if path is None else os.lstat(path).st_ino
         self._peers: dict[Any, int] = {}
         self._refused_at = float("-inf")
         self._addresses = [sock.getsockname() for sock in sockets]
@@ -81,7 +82,8 @@ class Server:
             listener.close()
         if listeners and self._path is not None:
             try:
-                os.unlink(self._path)
+                if os.lstat(self._path).st_ino == self._inode:  # else another server has replaced it
+                    os.unlink(self._path)
             except OSError:  # somebody has removed it
                 pass
         self._network.servers.discard(self)

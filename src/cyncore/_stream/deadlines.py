@@ -81,6 +81,8 @@ class Deadlines:
             if kind == "first_byte" and stream._input_at > 0.0:
                 continue
             if kind == "idle":
+                if has_output(stream):  # the peer is being served: whether it takes what waits is for "write" to say
+                    begin = self.begins[kind] = stream.loop.time()
                 begin = max(begin, stream._input_at)
             elif kind == "write":
                 begin = max(begin, stream._output_at) if has_output(stream) else stream.loop.time()

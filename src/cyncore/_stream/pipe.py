@@ -222,6 +222,17 @@ class Pipe:
             if stream._step != self.step or stream._step_wants != wants:
                 stream._set_step(self.step, wants)
 
+    def finish(self) -> bool:
+        """The program closes one of the two: no more is taken from either, and both end when what was has left.
+
+        Returns False if the bytes do not go through the kernel: then each stream closes by itself.
+        """
+        for way in self.ways:
+            way.ended = True
+        if self.ways:
+            self.step(0)
+        return bool(self.ways)
+
     def waits_for(self, stream: Any) -> bool:
         """Are there bytes in the pipe that ``stream`` has not taken?"""
         return any(way.target is stream and way.waits for way in self.ways)

@@ -144,6 +144,14 @@ class Stream(StreamChannel):
 
     # Files and pipes
 
+    def close(self) -> None:
+        """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time.
+
+        One that is joined with another by `pipe` ends together with it, when what was taken for either has left.
+        """
+        if self._pipe is None or not self._pipe.finish():
+            super().close()
+
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> None:
         """Queues ``count`` bytes (None: the rest) of a regular file from ``offset`` on. The kernel sends them.
 
