@@ -255,10 +255,10 @@ def test_tls_and_the_header_share_a_deadline(service: Service, loop: Loop, peers
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     sock = dial(peers, service.listen(tls=context))
     poll_until(loop, lambda: stream.addr is not None)
-    began = stream._deadlines.begins["handshake"]
+    began = stream._deadlines.begun
     sock.sendall(LINE)
     poll_until(loop, lambda: stream.addr == CLIENT)
-    assert stream._deadlines.begins["handshake"] == began
+    assert stream._deadlines.begun == began
 
 
 def test_clients_behind_a_proxy_are_limited_one_by_one(

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 else:
     Any = object
 
-OPEN_KINDS = ("first_byte", "idle", "write")
-
 
 def has_deadlines(stream: Any) -> bool:
     """Does the stream, or its class, set any?"""
@@ -36,28 +34,29 @@ def has_output(stream: Any) -> bool:
 
 
 class Deadlines:
-    """Those of one stream."""
+    """Those of one stream. An attribute named after a kind says when that deadline began, by `Loop.time`."""
 
-    __slots__ = ("begins", "is_patient", "phase", "stream", "timer")
+    __slots__ = ("begun", "first_byte", "idle", "is_patient", "life", "phase", "stream", "timer", "write")
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.timer: Any = None
-        self.phase = ""
+        self.phase = ""  # "connect", "handshake" or "open"
+        self.begun = 0.0  # when the phase began
         self.is_patient = False  # the timer was due, and input that waits in the kernel gets the chance to be read
-        self.begins: dict[str, float] = {"life": stream.loop.time()}  # kind -> when it began, in seconds of Loop.time
+        self.life = stream.loop.time()
+        self.first_byte = self.idle = self.write = 0.0
 
     def start(self, phase: str) -> None:
         """The stream begins to connect ("connect"), to shake hands ("handshake"), or is ready ("open")."""
         if phase == self.phase == "handshake":  # the TLS handshake follows the PROXY header, and shares its time
             return
-        now = self.stream.loop.time()
+        stream = self.stream
         self.phase = phase
-        for kind in OPEN_KINDS if phase == "open" else (phase,):
-            self.begins[kind] = now
+        self.begun = self.first_byte = self.idle = self.write = stream.loop.time()
         if phase == "open":
-            self.stream._input_at = 0.0
-            self.stream._timed = True
+            stream._input_at = 0.0
+            stream._timed = True
         self.set()
 
     def set(self) -> None:
@@ -65,28 +64,34 @@ class Deadlines:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        moment = min((moment for moment, _ in self.moments()), default=None)
-        if moment is not None:
-            self.timer = self.stream.loop.call_at(moment, self.look)
+        moments = self.moments()
+        if moments:
+            self.timer = self.stream.loop.call_at(min(moments)[0], self.look)
 
     def moments(self) -> list[tuple[float, str]]:
         """When which deadline passes, as far as is known now."""
         stream = self.stream
         found = []
-        for kind in ("life", self.phase) if self.phase != "open" else ("life", *OPEN_KINDS):
-            seconds = getattr(stream, kind + "_deadline")
-            if seconds is None or kind not in self.begins:
-                continue
-            begin = self.begins[kind]
-            if kind == "first_byte" and stream._input_at > 0.0:
-                continue
-            if kind == "idle":
-                if has_output(stream):  # the peer is being served: whether it takes what waits is for "write" to say
-                    begin = self.begins[kind] = stream.loop.time()
-                begin = max(begin, stream._input_at)
-            elif kind == "write":
-                begin = max(begin, stream._output_at) if has_output(stream) else stream.loop.time()
-            found.append((begin + seconds, kind))
+        seconds = stream.life_deadline
+        if seconds is not None:
+            found.append((self.life + seconds, "life"))
+        if self.phase != "open":
+            seconds = stream.connect_deadline if self.phase == "connect" else stream.handshake_deadline
+            if seconds is not None:
+                found.append((self.begun + seconds, self.phase))
+            return found
+        seconds = stream.first_byte_deadline
+        if seconds is not None and stream._input_at <= 0.0:
+            found.append((self.first_byte + seconds, "first_byte"))
+        seconds = stream.idle_deadline
+        if seconds is not None:
+            if has_output(stream):  # the peer is being served: whether it takes what waits is for "write" to say
+                self.idle = stream.loop.time()
+            found.append((max(self.idle, stream._input_at) + seconds, "idle"))
+        seconds = stream.write_deadline
+        if seconds is not None:
+            begin = max(self.write, stream._output_at) if has_output(stream) else stream.loop.time()
+            found.append((begin + seconds, "write"))
         return found
 
     def look(self) -> None:
@@ -103,7 +108,7 @@ class Deadlines:
         for _, kind in passed:
             if stream._deadlines is not self:
                 return
-            self.begins[kind] = now
+            setattr(self, "begun" if kind in ("connect", "handshake") else kind, now)
             try:
                 stream.handle_timeout(kind)
             except EXITS:
