@@ -67,7 +67,7 @@ class Network:
             for sock in sockets:
                 sock.close()
             raise
-        server.tls = tls
+        server.tls = tls or None
         server.max_connections = max_connections
         server.max_connections_per_peer = max_connections_per_peer
         server.proxies = proxies
@@ -98,13 +98,13 @@ class Network:
                 self._tls = ssl.create_default_context()
             tls = self._tls
         _check_context(tls, "connect")
-        if tls is not None and server_hostname is None and isinstance(address, tuple):
+        if tls and server_hostname is None and isinstance(address, tuple):
             server_hostname = address[0]
         stream = factory()
         if not isinstance(stream, Stream):
             raise TypeError(f"the factory must return a cyncore.Stream, not {stream!r}")
         stream._adopt(self.loop)
-        stream._tls_wanted = None if tls is None else (tls, server_hostname, session)
+        stream._tls_wanted = (tls, server_hostname, session) if tls else None
         if isinstance(address, socket.socket):
             address.setblocking(False)
             self.loop.call_soon(stream._connected, address, None)
@@ -202,7 +202,7 @@ def _networks(proxy: Iterable[str]) -> Any:
 
 
 def _check_context(tls: Any, method: str) -> None:
-    if tls is None:
+    if tls is None or tls is False:
         return
     import ssl
 

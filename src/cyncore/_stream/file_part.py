@@ -105,7 +105,7 @@ class FilePart:
         if error.errno in _CANNOT and not self.copies:
             self.copies = True
             return self.send(stream)
-        stream._end(error)
+        stream._lost(error)
         return True
 
     def close(self) -> None:
