@@ -226,7 +226,7 @@ def test_many_requests_at_once_are_answered_in_order_with_few_files_open(root: P
                 most = max(most, server.descriptors())
                 assert file.read(len(big)) == big
             assert file.read() == b""
-        assert most <= before + 3
+        assert most <= before + 10  # its connection, and the file and folders of one request
 
 
 def test_the_proxy_joins_a_client_with_its_target(root: Path) -> None:
