@@ -19,6 +19,9 @@ def test_a_drain_tells_systemd_that_it_stops(loop: Loop, tmp_path: Path, monkeyp
         assert systemd.recv(99) == b"STOPPING=1"
 
 
-def test_a_notify_socket_that_is_not_there_is_no_error(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notify_socket_that_is_not_there_is_only_logged(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/notify")
     loop.drain(0)
+    assert "/nonexistent/notify" in caplog.records[0].getMessage()
