@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -23,6 +24,11 @@ def pytest_report_header() -> str:
     with Loop() as loop:
         engine = "compiled" if cyncore.native else "plain Python"
         return f"cyncore {cyncore.__version__}: {engine}, backend {loop.backend}"
+
+
+def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

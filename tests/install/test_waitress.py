@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.script import ENGINE_FOLDER, run_script
+from tests.support.script import ENGINE_FOLDER, run_script, send_signal
 
 APP = """
 import sys, threading
@@ -69,7 +69,7 @@ def serving(folder: Path, *words: str) -> Iterator[Server]:
     with subprocess.Popen(
         [sys.executable, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -202,10 +202,14 @@ def test_signals_end_it_as_they_end_plain_waitress(tmp_path: Path, number: signa
     for words in ONE_COMMAND, ONE_COMMAND[2:]:
         with serving(tmp_path, *words) as server:
             assert server.get()[0] == b"hello"
-            server.process.send_signal(number)
-            assert server.process.stdout is not None
-            said = [line for line in server.process.stdout if "queue depth" not in line]  # of how busy the machine was
-            ends.append((server.process.wait(20), said))
+            send_signal(server.process, number)
+            try:
+                said = server.process.communicate(timeout=20)[0]
+            except subprocess.TimeoutExpired:
+                server.process.send_signal(signal.SIGABRT)  # it shows what its threads do
+                said = server.process.communicate(timeout=20)[0]
+            lines = [line for line in said.splitlines() if "queue depth" not in line]  # of how busy the machine was
+            ends.append((server.process.wait(20), lines))
     assert ends[0] == ends[1]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from cyncore import smtpd
 from cyncore._smtp import program
-from tests.support.script import ENGINE_FOLDER
+from tests.support.script import ENGINE_FOLDER, send_signal
 from tests.support.smtpd import HOST
 
 
@@ -50,7 +50,8 @@ def _serving(*words: str, folder: object = "") -> Iterator[tuple[int, subprocess
             _wait_for(program, port)
             yield port, program
         finally:
-            program.send_signal(signal.SIGINT)
+            if program.poll() is None:
+                send_signal(program, signal.SIGINT)
             try:
                 program.wait(20)
             finally:
@@ -132,7 +133,7 @@ def test_interrupt_ends_it_in_silence() -> None:
         assert client.sock is not None
         assert client.sock.recv(1) == b""  # it has closed all that it had open
         client.close()
-        program.send_signal(signal.SIGINT)
+        send_signal(program, signal.SIGINT)
         assert program.wait(20) == 0
         assert program.stderr is not None
         assert program.stderr.read() == ""
