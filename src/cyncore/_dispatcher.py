@@ -22,6 +22,7 @@ from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from typing import Any, TypeVar
 
     _Handler = TypeVar("_Handler", bound=Callable[..., None])
@@ -69,6 +70,10 @@ def _uncaught(channel: Any, traceback: tuple[Any, type[BaseException] | None, Ba
     except Exception:  # a program's own __repr__ may fail too, and the report must still come out
         name = f"<__repr__(self) failed for object at {id(channel):0x}>"
     return f"uncaptured python exception, closing channel {name} ({kind}:{value} {text})"
+
+
+def _tell_handshake(channel: Any) -> None:
+    channel.handle_handshake()
 
 
 def _unhandled(handler: _Handler) -> _Handler:
@@ -180,6 +185,31 @@ class dispatcher(Channel):
                 if error.errno not in (ENOTCONN, EBADF):
                     raise
 
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
+        deadline: float | None = 60.0,
+    ) -> None:
+        """Begins TLS on the connection. `handle_handshake` follows when the handshake has ended.
+
+        What the channel has queued leaves in the clear first. Until the end of the handshake, which may take
+        ``deadline`` seconds (None: any time), neither `handle_read` nor `handle_write` is called, and what is sent
+        waits, or is not taken. A failure calls `handle_error`, while a `TLSError` with the reason in words, or a
+        TimeoutError, is being handled; a lost connection calls `handle_close`. Does nothing after `close`.
+
+        RuntimeError if there is no connection, or it has TLS. ValueError for arguments that do not fit, TypeError for
+        what is no socket or no context. TLSError if `async_chat` holds input that came in the clear behind the piece
+        that it has delivered.
+        """
+        from ._tls.handshake import start, tell_failure
+
+        arguments = server_side, server_hostname, session
+        start(self, context, arguments, deadline, _tell_handshake, tell_failure)
+
     # What the loop calls where a class does not define its own
 
     def handle_connect_event(self) -> None:
@@ -230,6 +260,9 @@ class dispatcher(Channel):
     def handle_connect(self) -> None:
         """A connect has succeeded."""
         self.log_info("unhandled connect event", "warning")
+
+    def handle_handshake(self) -> None:
+        """The handshake of `start_tls` has ended: what is sent and received from now on is encrypted. Does nothing."""
 
     @_unhandled
     def handle_accept(self) -> None:

@@ -3,37 +3,26 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cyncore import Loop, asyncore
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.peers import Peers, Recorder, poll_until
-
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-@pytest.fixture(scope="session")
-def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
+@pytest.fixture
+def contexts(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> Contexts:
     """A server's context, and a client's that trusts it."""
-    folder: Path = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    return server, ssl.create_default_context(cafile=str(certificate))
+    return server_tls, client_tls
 
 
 class Tls(Recorder):

@@ -8,9 +8,9 @@ import smtplib
 import ssl
 from pathlib import Path
 
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
 from tests.support.examples import PATIENCE, serving
-from tests.support.smtpd import certificate_fixture as certificate_fixture
-from tests.support.smtpd import client_tls_fixture as client_tls_fixture
 
 ADDRESS = r"^Taking mail at (?P<host>[0-9.]+):(?P<port>\d+) \(Ctrl-C to stop\)$"
 

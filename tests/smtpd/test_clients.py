@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.examples import tool, tool_environment
 from tests.support.smtpd import HOST, Mail
-from tests.support.smtpd import certificate_fixture as certificate_fixture
-from tests.support.smtpd import client_tls_fixture as client_tls_fixture
 from tests.support.smtpd import mail_fixture as mail_fixture
-from tests.support.smtpd import server_tls_fixture as server_tls_fixture
 
 MESSAGE = EmailMessage()
 MESSAGE["From"], MESSAGE["To"], MESSAGE["Subject"] = "a@example.com", "b@example.com", "dots"

@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 
 from cyncore import asynchat, asyncore, smtpd
-from cyncore._smtp.tls import Handshake, TlsSocket
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.peers import poll_until
 from tests.support.smtpd import ENVELOPE, GREETING, HOST, Client, Mail
-from tests.support.smtpd import certificate_fixture as certificate_fixture
-from tests.support.smtpd import client_tls_fixture as client_tls_fixture
 from tests.support.smtpd import mail_fixture as mail_fixture
-from tests.support.smtpd import server_tls_fixture as server_tls_fixture
 
 READY = b"220 Ready to start TLS\r\n"
 
@@ -282,54 +281,6 @@ def test_peer_hears_that_the_end_is_meant(mail: Mail, server_tls: ssl.SSLContext
     assert client.hear_the_end() == b"221 Bye\r\n"  # an end without close_notify would raise
 
 
-# The socket, and the handshake, by themselves
-
-
-class Fails:
-    """What a TLS socket may come to: raises ``error`` until it is told to work."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-        self.offered: list[bytes] = []
-
-    def recv(self, size: int) -> bytes:
-        if self.error is not None:
-            raise self.error
-        return b"data"
-
-    def send(self, data: bytes) -> int:
-        self.offered.append(data)
-        return len(self.recv(1))
-
-
-@pytest.mark.parametrize("kind", [ssl.SSLWantReadError, ssl.SSLWantWriteError])
-def test_what_tls_is_not_ready_for_would_block(kind: type[Exception]) -> None:
-    sock: Any = TlsSocket(Fails(kind("wait")))  # type: ignore[arg-type]
-    with pytest.raises(BlockingIOError):
-        sock.recv(10)
-    with pytest.raises(BlockingIOError):
-        sock.send(b"four")
-
-
-def test_what_tls_could_not_finish_is_offered_again() -> None:
-    tls = Fails(ssl.SSLWantWriteError("wait"))
-    sock: Any = TlsSocket(tls)  # type: ignore[arg-type]
-    with pytest.raises(BlockingIOError):
-        sock.send(b"four")
-    tls.error = None
-    assert sock.send(memoryview(b"four and more")) == 4
-    assert sock.send(b"next") == 4
-    assert tls.offered == [b"four", b"four", b"next"]
-
-
-def test_what_breaks_tls_is_a_connection_that_was_reset() -> None:
-    sock: Any = TlsSocket(Fails(ssl.SSLError("broken")))  # type: ignore[arg-type]
-    with pytest.raises(ConnectionResetError, match="broken"):
-        sock.recv(10)
-    with pytest.raises(ConnectionResetError, match="broken"):
-        sock.send(b"four")
-
-
 def test_handshake_that_has_to_write_waits_for_room(mail: Mail, certificate: Path, client_tls: ssl.SSLContext) -> None:
     class Slow(ssl.SSLSocket):
         waits = True
@@ -369,27 +320,6 @@ def test_connection_that_tls_does_not_take_is_closed(mail: Mail) -> None:
     client = mail.client(mail.server(tls_context=Refusing(ssl.PROTOCOL_TLS_SERVER)))
     client.say(b"STARTTLS\r\n")
     assert client.hear_the_end() == READY
-
-
-def test_socket_that_cannot_join_the_map_is_closed(mail: Mail) -> None:
-    class Broken(ssl.SSLContext):
-        def wrap_socket(self, sock: Any, *args: Any, **more: Any) -> Any:
-            sock.close()
-            return sock
-
-    with socket.socket() as sock, pytest.raises(OSError, match="Bad file descriptor"):
-        Handshake(sock, mail.loop.map, Broken(ssl.PROTOCOL_TLS_SERVER), None, pytest.fail)
-    assert not mail.loop.map
-
-
-def test_handshake_that_is_closed_twice_ends_once(mail: Mail, server_tls: ssl.SSLContext) -> None:
-    ended: list[Any] = []
-    near, far = socket.socketpair()
-    with far:
-        handshake = Handshake(near, mail.loop.map, server_tls, None, ended.append)
-        handshake.close()
-        handshake.close()
-    assert ended == [None]
 
 
 def test_channel_that_closes_behind_its_reply_begins_no_handshake(mail: Mail, server_tls: ssl.SSLContext) -> None:

@@ -5,70 +5,22 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cyncore
 from cyncore import Loop, Stream, TLSError, TruncatedError
+from tests.support.certificates import Authority
+from tests.support.certificates import authority_fixture as authority_fixture
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
+from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder, tcp_pair
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("good", "other"):
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"),
-                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-                *("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")),
-            ],
-            check=True,
-            capture_output=True,
-        )
-    return folder
-
-
-@pytest.fixture
-def server_side(keys: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(keys / "good.pem", keys / "good.key")
-    return context
-
-
-@pytest.fixture
-def client_side(keys: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(keys / "good.pem"))
-
-
-@pytest.fixture
-def others() -> Iterator[Callable[[Callable[[], Any]], list[Any]]]:
-    """Runs what blocks in a thread of its own. The list that is returned gets its result, or its exception."""
-    threads: list[threading.Thread] = []
-
-    def start(work: Callable[[], Any]) -> list[Any]:
-        result: list[Any] = []
-
-        def run() -> None:
-            try:
-                result.append(work())
-            except Exception as error:
-                result.append(error)
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-        return result
-
-    yield start
-    for thread in threads:
-        thread.join(10)
 
 
 class Echo(Stream):
@@ -102,11 +54,11 @@ def exchange(address: Any, context: ssl.SSLContext, data: bytes) -> bytes:
 @every_backend
 @pytest.mark.parametrize("size", [1, 1024, 16_384, 16_385, 1_000_000])
 def test_a_server_echoes_over_tls(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any, size: int
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any, size: int
 ) -> None:
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    result = others(lambda: exchange(server.address, client_side, data))
+    result = others(lambda: exchange(server.address, client_tls, data))
     poll_until(loop, lambda: result)
     assert result == [data]
     server.close()
@@ -116,9 +68,7 @@ def test_a_server_echoes_over_tls(
 
 
 @every_backend
-def test_a_client_speaks_tls_with_a_server(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
-) -> None:
+def test_a_client_speaks_tls_with_a_server(loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     class Client(Recorder):
         def handle_connect(self) -> None:
             super().handle_connect()
@@ -130,22 +80,22 @@ def test_a_client_speaks_tls_with_a_server(
                 self.facts = [self.get_extra_info(name) for name in ("cipher", "peercert", "sslcontext", "ssl_object")]
                 self.close()
 
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
-    client = loop.connect(("localhost", server.address[1]), Client, tls=client_side)
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
+    client = loop.connect(("localhost", server.address[1]), Client, tls=client_tls)
     poll_until(loop, lambda: client.is_over)
     assert client.seen[0] == "connect"
     assert client.seen[-1] == "close"
     cipher, certificate, context, sock = client.facts
     assert cipher[1].startswith("TLS")
     assert ("DNS", "localhost") in certificate["subjectAltName"]
-    assert context is client_side
+    assert context is client_tls
     assert isinstance(sock, ssl.SSLSocket)
     server.close()
     poll_until(loop, lambda: not loop.map)
 
 
 def test_write_eof_says_close_notify_and_reading_goes_on(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     class Late(Stream):
         def handle_data(self, data: bytes) -> None:
@@ -160,8 +110,8 @@ def test_write_eof_says_close_notify_and_reading_goes_on(
             self.write(b"all")
             self.write_eof()
 
-    server = loop.listen(("127.0.0.1", 0), Late, tls=server_side)
-    client = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    server = loop.listen(("127.0.0.1", 0), Late, tls=server_tls)
+    client = loop.connect(server.address, Client, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: client.is_over)
     assert client.got == b"after the end"
     assert client.seen[-1] == "close"
@@ -170,7 +120,7 @@ def test_write_eof_says_close_notify_and_reading_goes_on(
 
 
 def test_what_came_before_write_eof_is_not_lost(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     class Early(Stream):
         def handle_connect(self) -> None:
@@ -190,8 +140,8 @@ def test_what_came_before_write_eof_is_not_lost(
             self.write_eof()
             self.resume_reading()
 
-    server = loop.listen(("127.0.0.1", 0), Early, tls=server_side)
-    client = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    server = loop.listen(("127.0.0.1", 0), Early, tls=server_tls)
+    client = loop.connect(server.address, Client, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: client.is_over)
     assert client.got == b"early late"
     assert client.seen[-1] == "close"
@@ -199,11 +149,11 @@ def test_what_came_before_write_eof_is_not_lost(
     poll_until(loop, lambda: not loop.map)
 
 
-def test_alpn_is_negotiated(loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
-    server_side.set_alpn_protocols(["one", "two"])
-    client_side.set_alpn_protocols(["two"])
-    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_side)
-    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="localhost")
+def test_alpn_is_negotiated(loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    server_tls.set_alpn_protocols(["one", "two"])
+    client_tls.set_alpn_protocols(["two"])
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_tls)
+    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: client.connected)
     assert client.get_extra_info("alpn") == "two"
     client.abort()
@@ -211,8 +161,8 @@ def test_alpn_is_negotiated(loop: Loop, server_side: ssl.SSLContext, client_side
     poll_until(loop, lambda: not loop.map)
 
 
-def test_a_session_is_resumed(loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+def test_a_session_is_resumed(loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
 
     class Client(Recorder):
         def handle_connect(self) -> None:
@@ -224,9 +174,9 @@ def test_a_session_is_resumed(loop: Loop, server_side: ssl.SSLContext, client_si
             self.reused = self.get_extra_info("ssl_object").session_reused
             self.close()
 
-    first = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost")
+    first = loop.connect(server.address, Client, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: first.is_over)
-    second = loop.connect(server.address, Client, tls=client_side, server_hostname="localhost", session=first.ticket)
+    second = loop.connect(server.address, Client, tls=client_tls, server_hostname="localhost", session=first.ticket)
     poll_until(loop, lambda: second.is_over)
     assert (first.reused, second.reused) == (False, True)
     server.close()
@@ -234,10 +184,10 @@ def test_a_session_is_resumed(loop: Loop, server_side: ssl.SSLContext, client_si
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused_in_words(
-    loop: Loop, server_side: ssl.SSLContext, keys: Path
+    loop: Loop, server_tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    stranger = ssl.create_default_context(cafile=str(keys / "other.pem"))
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    stranger = ssl.create_default_context(cafile=str(authority.certificate))
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
     client = loop.connect(server.address, Recorder, tls=stranger, server_hostname="localhost")
     poll_until(loop, lambda: client.is_over and Echo.ends)
     error = client.seen[-1]
@@ -251,10 +201,10 @@ def test_a_certificate_of_an_unknown_authority_is_refused_in_words(
 
 
 def test_a_name_that_is_not_in_the_certificate_is_refused(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
-    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="elsewhere.example")
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
+    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="elsewhere.example")
     poll_until(loop, lambda: client.is_over)
     assert "elsewhere.example" in str(client.seen[-1])
     server.close()
@@ -270,9 +220,9 @@ def test_a_name_that_is_not_in_the_certificate_is_refused(
     ],
 )
 def test_plain_text_to_a_tls_port_is_told_in_words(
-    loop: Loop, peers: Peers, server_side: ssl.SSLContext, sent: bytes, words: str
+    loop: Loop, peers: Peers, server_tls: ssl.SSLContext, sent: bytes, words: str
 ) -> None:
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
     sock = socket.create_connection(server.address, 5)
     peers.keep(sock)
     sock.sendall(sent)
@@ -282,9 +232,9 @@ def test_plain_text_to_a_tls_port_is_told_in_words(
     server.close()
 
 
-def test_tls_to_a_plain_port_is_told_in_words(loop: Loop, client_side: ssl.SSLContext) -> None:
+def test_tls_to_a_plain_port_is_told_in_words(loop: Loop, client_tls: ssl.SSLContext) -> None:
     server = loop.listen(("127.0.0.1", 0), Echo)
-    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="localhost")
+    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: client.is_over)
     assert isinstance(client.seen[-1], TLSError)
     server.close()
@@ -292,13 +242,13 @@ def test_tls_to_a_plain_port_is_told_in_words(loop: Loop, client_side: ssl.SSLCo
 
 
 def test_an_end_without_close_notify_is_told_from_a_clean_one(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any
 ) -> None:
-    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
 
     def cut() -> None:
         plain = socket.create_connection(server.address, 10)
-        with client_side.wrap_socket(plain, server_hostname="localhost") as sock:
+        with client_tls.wrap_socket(plain, server_hostname="localhost") as sock:
             sock.sendall(b"x")
             sock.recv(1)
 
@@ -318,13 +268,13 @@ def client_hello(context: ssl.SSLContext) -> bytes:
 
 
 def test_a_handshake_may_stop_at_every_byte(
-    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+    loop: Loop, peers: Peers, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     class Hasty(Echo):
         handshake_deadline = 0.05
 
-    server = loop.listen(("127.0.0.1", 0), Hasty, tls=server_side)
-    hello = client_hello(client_side)
+    server = loop.listen(("127.0.0.1", 0), Hasty, tls=server_tls)
+    hello = client_hello(client_tls)
     count = len(range(0, len(hello), 7))
     for end in range(0, len(hello), 7):
         sock = socket.create_connection(server.address, 5)
@@ -361,12 +311,12 @@ def upgrade(sock: socket.socket, context: ssl.SSLContext) -> bytes:
 
 @every_backend
 def test_a_stream_may_start_tls_later(
-    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+    loop: Loop, peers: Peers, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any
 ) -> None:
     ours, theirs = tcp_pair(peers)
     stream = Upgrading(ours, loop=loop)
-    stream.context = server_side
-    result = others(lambda: upgrade(theirs, client_side))
+    stream.context = server_tls
+    result = others(lambda: upgrade(theirs, client_tls))
     poll_until(loop, lambda: result)
     assert result == [b"go ahead\nSECRET\n"]
     assert stream.seen[:4] == ["connect", b"STARTTLS", "connect", b"secret"]
@@ -374,11 +324,11 @@ def test_a_stream_may_start_tls_later(
 
 
 def test_plain_text_behind_starttls_ends_the_stream(
-    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+    loop: Loop, peers: Peers, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any
 ) -> None:
     ours, theirs = tcp_pair(peers)
     stream = Upgrading(ours, loop=loop)
-    stream.context = server_side
+    stream.context = server_tls
     theirs.settimeout(5)
     theirs.sendall(b"STARTTLS\nINJECTED\n")
     answer = b""
@@ -387,7 +337,7 @@ def test_plain_text_behind_starttls_ends_the_stream(
     answer = theirs.recv(100)
 
     def shake() -> None:
-        with client_side.wrap_socket(theirs, server_hostname="localhost") as tls:
+        with client_tls.wrap_socket(theirs, server_hostname="localhost") as tls:
             tls.recv(100)
 
     others(shake)
@@ -398,11 +348,11 @@ def test_plain_text_behind_starttls_ends_the_stream(
 
 
 def test_plain_text_behind_starttls_is_not_obeyed_while_the_answer_cannot_leave(
-    loop: Loop, peers: Peers, server_side: ssl.SSLContext
+    loop: Loop, peers: Peers, server_tls: ssl.SSLContext
 ) -> None:
     ours, theirs = tcp_pair(peers)
     stream = Upgrading(ours, loop=loop)
-    stream.context = server_side
+    stream.context = server_tls
     poll_until(loop, lambda: stream.connected)
     stream.write(bytes(16_000_000))
     theirs.sendall(b"STARTTLS\nINJECTED\n")
@@ -415,33 +365,33 @@ def test_plain_text_behind_starttls_is_not_obeyed_while_the_answer_cannot_leave(
     poll_until(loop, lambda: stream.is_over)
 
 
-def test_the_end_of_tls_can_be_said_through_a_whole_tls_socket(peers: Peers, server_side: ssl.SSLContext) -> None:
+def test_the_end_of_tls_can_be_said_through_a_whole_tls_socket(peers: Peers, server_tls: ssl.SSLContext) -> None:
     """Where the object below it is missing, the socket itself is the session, and its `shutdown` is the socket's."""
     from cyncore._stream.tls import say_close, wrap
 
     ours, _ = tcp_pair(peers)
     ours.setblocking(False)
-    with wrap(ours, server_side, True, None, None) as sock:
+    with wrap(ours, server_tls, True, None, None) as sock:
         say_close(sock)
 
 
 def test_start_tls_needs_a_connection_without_tls(
-    loop: Loop, peers: Peers, server_side: ssl.SSLContext, client_side: ssl.SSLContext
+    loop: Loop, peers: Peers, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     with pytest.raises(RuntimeError, match="needs a connection"):
-        Recorder().start_tls(client_side)
-    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_side)
-    client = loop.connect(server.address, Recorder, tls=client_side, server_hostname="localhost")
+        Recorder().start_tls(client_tls)
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_tls)
+    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: client.connected)
     with pytest.raises(RuntimeError, match="TLS already"):
-        client.start_tls(client_side)
+        client.start_tls(client_tls)
     client.abort()
     server.close()
     poll_until(loop, lambda: not loop.map)
 
 
 def test_a_peer_that_reads_nothing_does_not_keep_others_waiting(
-    loop: Loop, server_side: ssl.SSLContext, client_side: ssl.SSLContext, others: Any
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any
 ) -> None:
     class Flood(Stream):
         write_deadline = 0.2
@@ -452,17 +402,17 @@ def test_a_peer_that_reads_nothing_does_not_keep_others_waiting(
         def handle_close(self, error: BaseException | None) -> None:
             Echo.ends.append(error)
 
-    flood = loop.listen(("127.0.0.1", 0), Flood, tls=server_side)
-    echo = loop.listen(("127.0.0.1", 0), Echo, tls=server_side)
+    flood = loop.listen(("127.0.0.1", 0), Flood, tls=server_tls)
+    echo = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
     release = threading.Event()
 
     def idle() -> None:
         plain = socket.create_connection(flood.address, 10)
-        with client_side.wrap_socket(plain, server_hostname="localhost"):
+        with client_tls.wrap_socket(plain, server_hostname="localhost"):
             release.wait(10)
 
     others(idle)
-    result = others(lambda: exchange(echo.address, client_side, bytes(50_000)))
+    result = others(lambda: exchange(echo.address, client_tls, bytes(50_000)))
     poll_until(loop, lambda: result and any(isinstance(error, TimeoutError) for error in Echo.ends))
     release.set()
     assert result == [bytes(50_000)]
@@ -471,10 +421,10 @@ def test_a_peer_that_reads_nothing_does_not_keep_others_waiting(
     poll_until(loop, lambda: not loop.map)
 
 
-def test_renegotiation_is_refused(loop: Loop, server_side: ssl.SSLContext) -> None:
-    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_side)
+def test_renegotiation_is_refused(loop: Loop, server_tls: ssl.SSLContext) -> None:
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_tls)
     with socket.create_connection(server.address, 5):
         poll_until(loop, lambda: server.connections == 1)
-        assert server_side.options & ssl.OP_NO_RENEGOTIATION
+        assert server_tls.options & ssl.OP_NO_RENEGOTIATION
     poll_until(loop, lambda: server.connections == 0)
     server.close()

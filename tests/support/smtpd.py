@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of smtpd share: a server that remembers, a client that says any bytes, and a certificate."""
+"""What the tests of smtpd share: a server that remembers, and a client that says any bytes."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cyncore import Loop, smtpd
-from tests.support.examples import tool, tool_environment
 from tests.support.peers import poll_until
 
 HOST = "127.0.0.1"
@@ -175,29 +172,3 @@ def mail_fixture(loop: Loop) -> Iterator[Mail]:
     made = Mail(loop)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="session", name="certificate")
-def certificate_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a key and a certificate of its own for localhost, made for this run."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, made, both = folder / "key.pem", folder / "made.pem", folder / "both.pem"
-    command = (
-        f"{tool('openssl')} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {made}"
-    )
-    command += " -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
-    subprocess.run(command.split(), check=True, capture_output=True, timeout=60, env=tool_environment())
-    both.write_bytes(key.read_bytes() + made.read_bytes())
-    return both
-
-
-@pytest.fixture(scope="session", name="server_tls")
-def server_tls_fixture(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-@pytest.fixture(scope="session", name="client_tls")
-def client_tls_fixture(certificate: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(certificate))

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from cyncore import Loop, asynchat, asyncore, smtpd, socket_map
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
 from tests.support.peers import Peers, poll_until
 from tests.support.script import ENGINE_FOLDER, run_script
 
@@ -307,6 +309,32 @@ def test_limit_closes_a_line_without_end(
     poll_until(Loop.of(socket_map), lambda: not socket_map)
     assert "LimitExceeded" in capsys.readouterr().out
     assert theirs.recv(100) == b"short\n"
+
+
+def test_conversation_goes_over_to_tls(
+    certificate: Path, client_tls: ssl.SSLContext, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = run_block("def handle_handshake", monkeypatch)["Session"]
+    kind.context.load_cert_chain(certificate)
+    ours, theirs = peers.pair()
+    channel = kind(ours)
+    answers: list[bytes] = []
+
+    def talk() -> None:
+        theirs.sendall(b"STARTTLS\n")
+        answers.append(theirs.recv(6))
+        with client_tls.wrap_socket(theirs, server_hostname="localhost") as tls:
+            tls.sendall(b"hello\n")
+            answers.append(tls.recv(100))
+
+    theirs.settimeout(20)
+    thread = threading.Thread(target=talk)
+    thread.start()
+    poll_until(Loop.of(socket_map), lambda: not thread.is_alive())
+    thread.join()
+    channel.close()
+    assert answers == [b"ready\n", b"HELLO\n"]
+    assert channel.peer_certificate is None
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")

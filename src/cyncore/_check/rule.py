@@ -83,14 +83,13 @@ RULES = _table(
         "CYN202",
         FRAGILE,
         "TLS put in by hand",
-        "wrap with do_handshake_on_connect=False, call do_handshake() at once and again from handle_read and"
-        " handle_write, and take SSLWantReadError and SSLWantWriteError for 'later'",
+        "self.start_tls(context, server_hostname=...), and what comes next in handle_handshake()",
     ),
     Rule(
         "CYN203",
         FRAGILE,
         "a TLS handshake that waits for its peer",
-        "one do_handshake() at once, and one an event, from handle_read and handle_write",
+        "self.start_tls(context, server_side=True): the loop does the handshake, with a deadline",
     ),
     Rule(
         "CYN204",

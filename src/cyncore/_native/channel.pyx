@@ -298,6 +298,11 @@ def _accept_again(Channel listener):
     listener.set_state(BACKED_OFF, False)
 
 
+def is_paused(Channel channel not None):
+    """Returns True if `pause_reading` was called, and `resume_reading` not since."""
+    return channel.flags & PAUSED != 0
+
+
 cdef class BufferedChannel(Channel):
     """A channel with an output buffer, whose interest in writing follows from the buffer and not from a predicate.
 

@@ -265,6 +265,11 @@ class Channel(Root):
         def handle_write(self) -> None: ...
 
 
+def is_paused(channel: Channel) -> bool:
+    """Has `pause_reading` been called, and `resume_reading` not since?"""
+    return channel._paused
+
+
 class BufferedChannel(Channel):
     """A channel that knows itself whether output waits, so that nobody needs to ask it."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cyncore._engine import Loop, TimerHandle
+from cyncore._tls.patience import patience
 
 
 class Deadlines:
@@ -112,14 +113,6 @@ class Deadlines:
             expired = self._expired
             self.cancel()
             expired()
-
-
-def patience(late: float, limit: float) -> float:
-    """The seconds that a peer is given after a limit of ``limit`` seconds, which was looked at ``late`` seconds late.
-
-    While this process was busy the peer could not be served, and may have waited for a reply.
-    """
-    return limit if late > limit / 10 else late
 
 
 def _do_nothing() -> None:  # pragma: no cover - has the place of a callback that is let go of, and is never called

@@ -53,7 +53,7 @@ def close_with_reply(channel: Conversation, reply: str) -> None:
 
 
 def forget(channel: Conversation) -> None:
-    """The channel is closed: it counts no more, has no limits of time, and a handshake in its place ends."""
+    """The channel is closed: it counts no more, and has no limits of time."""
     session = channel._cyncore
     session.ignores_input = True
     connections = session.options._cyncore
@@ -61,6 +61,3 @@ def forget(channel: Conversation) -> None:
         connections.remove(channel)
     if session.deadlines is not None:
         session.deadlines.cancel()
-    handshake, session.handshake = session.handshake, None
-    if handshake is not None:
-        handshake.close()

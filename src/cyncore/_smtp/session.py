@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from codecs import IncrementalDecoder
 
     from .deadlines import Deadlines
-    from .tls import Handshake
 
 
 class Session:
@@ -28,7 +27,6 @@ class Session:
         "deadlines",
         "decoder",
         "errors",
-        "handshake",
         "has_bad_text",
         "ignores_input",
         "is_held",
@@ -52,7 +50,6 @@ class Session:
         # TLS
         self.is_tls = False
         self.needs_tls = False  # most commands are refused until TLS is on
-        self.handshake: Handshake | None = None
         # The message, or the command, that is coming
         self.decoder: IncrementalDecoder | None = None  # where `decode_data` is set
         self.has_bad_text = False  # a part of it could not be decoded

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cyncore._async_chat import async_chat
 from cyncore._engine import Loop
@@ -12,9 +11,6 @@ from cyncore._engine import Loop
 from .flow import read_unless_stopped
 from .guard import set_deadlines
 from .session import Conversation
-
-if TYPE_CHECKING:
-    from .tls import TlsSocket
 
 
 def switch(channel: Conversation) -> None:
@@ -29,39 +25,32 @@ def switch(channel: Conversation) -> None:
 
 
 def begin(channel: Conversation, then: Callable[[Conversation], object]) -> None:
-    """Puts a handshake in the channel's place in the map, and calls ``then`` with the channel once it has succeeded."""
+    """Begins the handshake, and calls ``then`` with the channel once it has succeeded."""
     if channel._fileno is None:
         return  # closed by now
     if channel.producer_fifo:
         channel.close()  # the peer does not read the reply that it asked for
         return
-    from .tls import Handshake  # and OpenSSL with it
+    from cyncore._tls.handshake import start  # and OpenSSL with it
 
-    def done(tls: TlsSocket | None) -> None:
-        _end(channel, tls, then)
+    from .tls import QuietSocket
+
+    def done(channel: Conversation) -> None:
+        _secured(channel)
+        then(channel)
 
     options = channel._cyncore.options
-    sock, map = channel.socket, channel._map
-    channel.del_channel()
-    channel.socket = None
-    channel.connected = False
-    try:
-        channel._cyncore.handshake = Handshake(sock, map, options.tls_context, options.tls_timeout, done)
-    except OSError:
-        sock.close()
-        channel.handle_close()
+    start(channel, options.tls_context, (True, None, None), options.tls_timeout, done, _failed, QuietSocket)
 
 
-def _end(channel: Conversation, tls: TlsSocket | None, then: Callable[[Conversation], object]) -> None:
-    """The handshake is over; ``tls`` is None where it has failed."""
+def _failed(channel: Conversation, error: BaseException) -> None:
+    """The peer is lost, whatever the reason: see `QuietSocket`."""
+    channel.handle_close()
+
+
+def _secured(channel: Conversation) -> None:
     session = channel._cyncore
-    session.handshake = None
-    if tls is None:
-        channel.handle_close()
-        return
-    channel.conn = tls
-    channel.set_socket(tls, channel._map)
-    channel.connected = True
+    channel.conn = channel.socket
     read_unless_stopped(channel)
     session.is_tls = True
     session.ignores_input = False
@@ -70,7 +59,6 @@ def _end(channel: Conversation, tls: TlsSocket | None, then: Callable[[Conversat
         set_deadlines(channel)
     else:
         session.deadlines.completed()
-    then(channel)
 
 
 def _forget_plain(channel: Conversation) -> None:

@@ -55,12 +55,12 @@ def in_words(error: BaseException, peer: Any, is_handshake: bool) -> BaseExcepti
     if not isinstance(error, ssl.SSLError):
         return error
     where = "the TLS handshake" if is_handshake else "TLS"
+    reason = getattr(error, "reason", None) or ""  # one that was not made by OpenSSL has none
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"the certificate of the peer is refused: {error.verify_message}"
     else:
-        reason = error.reason or ""
         why = _REASONS.get(reason) or (reason.replace("_", " ").lower() if reason else str(error))
-    if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
+    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
         kind: type[TLSError] = TruncatedError
         why = _REASONS["UNEXPECTED_EOF_WHILE_READING"]
     else:

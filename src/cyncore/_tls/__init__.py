@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""TLS of the old dispatchers. The TLS of streams is in `_stream`."""
