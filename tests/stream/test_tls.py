@@ -375,19 +375,9 @@ def test_the_end_of_tls_can_be_said_through_a_whole_tls_socket(peers: Peers, ser
         say_close(sock)
 
 
-def test_start_tls_needs_a_connection_without_tls(
-    loop: Loop, peers: Peers, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> None:
+def test_start_tls_needs_a_connection(client_tls: ssl.SSLContext) -> None:
     with pytest.raises(RuntimeError, match="needs a connection"):
         Recorder().start_tls(client_tls)
-    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_tls)
-    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
-    poll_until(loop, lambda: client.connected)
-    with pytest.raises(RuntimeError, match="TLS already"):
-        client.start_tls(client_tls)
-    client.abort()
-    server.close()
-    poll_until(loop, lambda: not loop.map)
 
 
 def test_a_peer_that_reads_nothing_does_not_keep_others_waiting(

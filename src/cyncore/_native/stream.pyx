@@ -442,7 +442,7 @@ cdef class StreamChannel(StreamInput):
         """
         if self.extra is not None and self.extra.linger is not None:
             return
-        if self.extra is not None and self.extra.session is not None and not self.life & EOF_SENT:
+        if self.extra is not None and self.extra.session is not None:
             self._session_closing()
         if not self.life & (EOF_RECEIVED | GONE):
             self.discard_some()

@@ -193,7 +193,8 @@ class Slot:
         """Bytes that a TLS socket, or what behaves like one, has read from the kernel and not given out."""
         if self.gone or not isinstance(self.obj, Channel):
             return 0
-        pending = getattr(self.obj._plain_socket(), "pending", None)
+        session = self.obj._session if isinstance(self.obj, StreamChannel) else None
+        pending = getattr(self.obj._plain_socket() if session is None else session, "pending", None)
         if not callable(pending):
             return 0
         count = pending()

@@ -242,6 +242,9 @@ class StreamChannel(Channel):
         self.connected = True
         self._step = None
         self._interest_changed()
+        slot = None if self._loop is None else self._loop._slots.get(self._fileno)
+        if slot is not None:
+            slot.pending = True  # a session may hold input, for which no event comes
         self._deadlines_started("open")
         if not self._close_wanted:
             try:
@@ -766,7 +769,7 @@ class StreamChannel(Channel):
         """
         if self._linger is not None or self._has_gone:
             return
-        if self._session is not None and not self._eof_sent:
+        if self._session is not None:
             self._session_closing()
         if not self._eof_received:
             self._discard()

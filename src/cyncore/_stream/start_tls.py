@@ -20,7 +20,12 @@ class StartTls:
 
     def send(self, stream: Any) -> bool:
         stream._hold_input(False)
-        stream._begin_tls(*self.arguments)
+        if stream._session is None:
+            stream._begin_tls(*self.arguments)
+        else:
+            from .nested import begin
+
+            begin(stream, *self.arguments)
         return True
 
     def close(self) -> None:

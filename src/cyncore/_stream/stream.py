@@ -61,6 +61,7 @@ class Stream(StreamChannel):
     _peer_key: Any = None  # what the server counts it under
     _is_server_side = False
     _is_tls_ready = False
+    _is_end_said = False  # close_notify was sent, by `write_eof`
 
     def __init__(self, sock: Any = None, *, loop: Any = None) -> None:
         if sock is None:
@@ -139,7 +140,7 @@ class Stream(StreamChannel):
             return default
         from .tls import extra_info
 
-        found = extra_info(sock, name)
+        found = extra_info(getattr(self._session, "facts", sock), name)
         return default if found is None else found
 
     # Files and pipes
@@ -194,12 +195,11 @@ class Stream(StreamChannel):
     ) -> None:
         """Begins TLS on the connection. `handle_connect` is called again when the handshake has ended.
 
-        What was written before leaves in the clear, first. RuntimeError if there is no connection, or it has TLS.
+        What was written before leaves first, as it would have without this call: in the clear, or inside of the TLS
+        that the connection has. RuntimeError if there is no connection, or a handshake goes on.
         """
         if not self.connected or self.closing or self._step is not None:
             raise RuntimeError(f"{self!r}: start_tls() needs a connection")
-        if self._session is not None:
-            raise RuntimeError(f"{self!r}: the connection has TLS already")
         self._queue_part(StartTls(context, server_side, server_hostname, session))
         if not self._flush_now():
             self._hold_input()  # until the part has begun the handshake: what comes now is not in the clear
@@ -331,10 +331,15 @@ class Stream(StreamChannel):
         self._end(in_words(error, self._peer(), False))
 
     def _session_closing(self) -> None:
-        """All output of a session was sent, and its end follows."""
+        """All output of a session was sent, and its end follows: that of the output, or of the connection too."""
         from .tls import say_close
 
-        say_close(self._session)
+        session = self._session
+        if not self._is_end_said:
+            self._is_end_said = True
+            say_close(session)
+        while self.closing and (session := getattr(session, "outer", None)) is not None:
+            say_close(session)
 
     def _gone(self) -> None:
         """The connection is closed; `handle_close` follows."""

@@ -70,10 +70,14 @@ def in_words(error: BaseException, peer: Any, is_handshake: bool) -> BaseExcepti
     return made
 
 
-def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLSocket:
-    """Returns the TLS socket for the descriptor of ``sock``, which gives it up. Renegotiation is refused."""
+def refuse_renegotiation(context: ssl.SSLContext) -> None:
     if not context.options & ssl.OP_NO_RENEGOTIATION:
         context.options |= ssl.OP_NO_RENEGOTIATION
+
+
+def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLSocket:
+    """Returns the TLS socket for the descriptor of ``sock``, which gives it up. Renegotiation is refused."""
+    refuse_renegotiation(context)
     return context.wrap_socket(
         sock,
         server_side=server_side,
@@ -98,8 +102,8 @@ def say_close(session: Any) -> None:
 
 
 def extra_info(sock: Any, name: str) -> Any:
-    """A fact about the TLS of a socket, by the names of asyncio; None where there is none."""
-    if not isinstance(sock, ssl.SSLSocket):
+    """A fact about the TLS of a socket, or of an SSLObject, by the names of asyncio; None where there is none."""
+    if not isinstance(sock, (ssl.SSLSocket, ssl.SSLObject)):
         return None
     if name == "ssl_object":
         return sock
