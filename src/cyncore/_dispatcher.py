@@ -19,6 +19,7 @@ from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOUL
 from types import TracebackType
 
 from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
+from ._rules import no_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ def _uncaught(channel: Any, traceback: tuple[Any, type[BaseException] | None, Ba
 
 def _tell_handshake(channel: Any) -> None:
     channel.handle_handshake()
+
+
+def _socket_of(channel: Any, method: str) -> Any:
+    """The socket of a channel. AttributeError, as in the old module, if it has none."""
+    sock = channel.socket
+    if sock is None:
+        raise no_socket(channel, sock, method)
+    return sock
 
 
 def _unhandled(handler: _Handler) -> _Handler:
@@ -143,25 +152,26 @@ class dispatcher(Channel):
         """Lets a later `bind` take an address whose last connections are still in TIME_WAIT (socket(7))."""
         level, option = socket.SOL_SOCKET, socket.SO_REUSEADDR
         try:
-            self.socket.setsockopt(level, option, self.socket.getsockopt(level, option) | 1)
+            sock = _socket_of(self, "set_reuse_addr")
+            sock.setsockopt(level, option, sock.getsockopt(level, option) | 1)
         except OSError:
             pass  # as in the old module: bind() fails if the address is still taken
 
     def listen(self, num: int) -> Any:
         """Starts accepting; at most ``num`` connections wait in the kernel's backlog. OSError as `socket.listen`."""
         self.accepting = True
-        return self.socket.listen(min(num, 5) if os.name == "nt" else num)
+        return _socket_of(self, "listen").listen(min(num, 5) if os.name == "nt" else num)
 
     def bind(self, addr: Any) -> Any:
         """Binds to ``addr``, written as the socket's family wants it. OSError as `socket.bind`."""
         self.addr = addr
-        return self.socket.bind(addr)
+        return _socket_of(self, "bind").bind(addr)
 
     def connect(self, address: Any) -> None:
         """Starts to connect. `handle_connect` follows when it has succeeded; OSError if it has failed already."""
         self.connected = False
         self.connecting = True
-        err = self.socket.connect_ex(address)
+        err = _socket_of(self, "connect").connect_ex(address)
         if err in (EINPROGRESS, EALREADY, EWOULDBLOCK) or (err == EINVAL and os.name == "nt"):
             self.addr = address
         elif err in (0, EISCONN):

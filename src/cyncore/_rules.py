@@ -149,6 +149,25 @@ def failure(error: int, what: str) -> OSError:
     return OSError(error, f"{os.strerror(error)}: {what}")
 
 
+def not_begun(channel: Any, base: str = "dispatcher") -> str:
+    """What is wrong with an object whose class has an ``__init__`` that forgets the one of its base."""
+    kind = type(channel).__qualname__
+    return f"{kind}.__init__() has not called {base}.__init__(): call super().__init__() first"
+
+
+def no_socket(channel: Any, sock: Any, name: str) -> AttributeError:
+    """The error, which the old module raised too, for a channel whose socket has no method ``name``."""
+    if sock is None and channel._map is None:
+        return AttributeError(f"{name}(): {not_begun(channel)}")
+    text = f"{channel!r}: {type(channel).__qualname__}.socket is {sock!r}, which has no {name}()"
+    return AttributeError(text + (": call create_socket() or set_socket() first" if sock is None else ""))
+
+
+def closed_loop(method: str, loop: Any, is_made: bool) -> RuntimeError:
+    """The error for a method of a loop that is closed, or was never initialised."""
+    return RuntimeError(f"{method}: " + (f"{loop!r} is closed" if is_made else not_begun(loop, "Loop")))
+
+
 def thread_name(ident: int | None) -> str:
     """The name of a running thread, in quotes; its number where Python knows no name of it."""
     threading = sys.modules.get("threading")

@@ -59,7 +59,7 @@ from .fifo cimport MAX_PIECES, Fifo, put_last, starts_with_piece
 from .internals cimport cyn_version_of_type
 from .plain_socket cimport fileno_of
 from .registry cimport NOT_OURS, SEND_NOW, SENT_LATER, Registry
-from .traits cimport BUFFERED, STATE
+from .traits cimport BUFFERED, SHADOWS, STATE, traits_of
 from .watcher cimport (
     CONNECTED,
     CROSS_THREAD,
@@ -71,7 +71,7 @@ from .watcher cimport (
     UNSENT,
 )
 
-from .. import _plain_chat
+from .. import _plain_chat, _rules
 
 
 cdef inline bint _gathers_pushes(ChatOutput self) except -1:
@@ -162,9 +162,17 @@ cdef inline bint _joins_held(ChatOutput self, Py_ssize_t size) noexcept:
     )
 
 
+cdef int without_loop(ChatOutput self) except -1:
+    """Returns who sends the output of a channel that is in no loop. AttributeError if it was never initialised."""
+    cdef bint has_queue = self.fifo is not None or self.other_queue is not None
+    if self.map is None and self.sock is None and not has_queue and not traits_of(type(self)).flags & SHADOWS:
+        raise AttributeError(_rules.not_begun(self, "async_chat"))
+    return SEND_NOW
+
+
 cdef inline int put(ChatOutput self, object item, Py_ssize_t size) except -1:
     """Queues an item in the thread that runs the loop. `size`: its bytes; 0: it is a producer, or None."""
-    cdef int turn = SEND_NOW if self.loop is None else self.loop.sending()
+    cdef int turn = without_loop(self) if self.loop is None else self.loop.sending()
     if turn == SENT_LATER:
         if _joins_held(self, size):
             return put_last(self.fifo, item)

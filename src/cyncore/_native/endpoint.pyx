@@ -64,6 +64,7 @@ from .watcher cimport (
     take_out,
 )
 
+from .. import _rules
 from .traits import OWN_NAMES
 
 cdef extern from "Python.h":
@@ -230,7 +231,7 @@ cdef class Endpoint(Watcher):
         cdef object sock = self.its_socket()
         method = getattr(sock, name, None)
         if method is None:
-            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+            raise _rules.no_socket(self, sock, name)
         return method
 
     cdef bint is_as_before(self, object sock) except -1:
@@ -391,6 +392,8 @@ cdef class Endpoint(Watcher):
         """
         if map is None:
             map = self.its_map()
+            if map is None:
+                raise AttributeError(_rules.not_begun(self))
             if type(map) is not dict and not hasattr(map, "__setitem__"):
                 raise TypeError(f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, "
                                 "or behave like one")

@@ -436,12 +436,12 @@ cdef class Registry:
 
     cdef int check_open(self, str what) except -1:
         if self.is_closed:
-            raise RuntimeError(f"{what}: {self!r} is closed")
+            raise _rules.closed_loop(what, self, self.calls is not None)
         return 0
 
     cdef int check(self, str what) except -1:
         if self.is_closed:
-            raise RuntimeError(f"{what}: {self!r} is closed")
+            raise _rules.closed_loop(what, self, self.calls is not None)
         self.check_fork()
         if self.debug and self.depth and self.owner_thread != PyThread_get_thread_ident():
             raise _rules.wrong_thread(what, self, self.owner_thread)

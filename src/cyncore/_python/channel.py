@@ -9,7 +9,15 @@ from errno import EAGAIN, EBADF, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 
 from .._patched import plain_socket
-from .._rules import ACCEPT_BURST, DISCONNECTED, LOST_IN_BACKLOG, OUT_OF_DESCRIPTORS, failure
+from .._rules import (
+    ACCEPT_BURST,
+    DISCONNECTED,
+    LOST_IN_BACKLOG,
+    OUT_OF_DESCRIPTORS,
+    failure,
+    no_socket,
+    not_begun,
+)
 from .maps import Serving, loop_of, registry_of
 from .poller import readable_now
 from .traits import Root, default, defines
@@ -76,6 +84,8 @@ class Channel(Root):
         """
         if map is None:
             map = self._map
+            if map is None:
+                raise AttributeError(not_begun(self))
             if not hasattr(map, "__setitem__"):
                 raise TypeError(
                     f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, or behave like one"
@@ -169,7 +179,7 @@ class Channel(Root):
     def _method_of(self, sock: Any, name: str) -> Any:
         method = getattr(sock, name, None)
         if method is None:
-            raise AttributeError(f"{self!r}: {type(self).__qualname__}.socket is {sock!r}, which has no {name}()")
+            raise no_socket(self, sock, name)
         return method
 
     def recv(self, buffer_size: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import _plain_chat
 from .._plain_chat import DROPPED, Piece, Sending, size_of
+from .._rules import not_begun
 from .channel import BufferedChannel
 from .fifo import Fifo
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER
@@ -239,6 +240,8 @@ class ChatChannel(BufferedChannel):
     def __put(self, item: Any) -> None:
         """Queues an item in the thread that runs the loop."""
         loop = self._loop
+        if loop is None and self._map is None and self.__fifo is None and self.socket is None:
+            raise AttributeError(not_begun(self, "async_chat"))
         turn = SEND_NOW if loop is None else loop._sending()
         if loop is not None and turn == NOT_OURS:
             self.__cross_thread_put(loop, item)

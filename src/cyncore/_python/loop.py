@@ -26,6 +26,7 @@ from .._rules import (
     OUT_OF_DESCRIPTORS,
     backend_name,
     check_map,
+    closed_loop,
     debug_wanted,
     failure,
     number,
@@ -70,10 +71,11 @@ class Loop(Registry):
     opened.
     """
 
+    _closed = True  # until there is something to close
+
     def __init__(self, map: Any = None, *, backend: str | None = None, debug: bool | None = None) -> None:
         if hasattr(self, "_wake"):
             raise RuntimeError(f"{self!r} is initialised already")
-        self._closed = True  # until there is something to close
         self._backend: str = backend_name(backend, BACKENDS) or BACKENDS[0]
         self.debug = debug_wanted() if debug is None else bool(debug)
         if map is None:
@@ -327,7 +329,7 @@ class Loop(Registry):
 
     def _check_open(self, method: str) -> None:
         if self._closed:
-            raise RuntimeError(f"{method}: {self!r} is closed")
+            raise closed_loop(method, self, hasattr(self, "_wake"))
 
     def _check(self, method: str) -> None:
         self._check_open(method)
