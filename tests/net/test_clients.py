@@ -200,3 +200,57 @@ def test_what_is_no_address_ends_the_stream(loop: Loop, address: Any) -> None:
 def test_what_makes_no_stream_is_a_type_error(loop: Loop) -> None:
     with pytest.raises(TypeError, match=r"cyncore\.Stream"):
         loop.connect(("127.0.0.1", 1), dict)  # type: ignore[arg-type]
+
+
+# What makes no sense is told to the stream
+
+
+class Wrong(Client):
+    async def handle_data(self, data: bytes) -> None:  # type: ignore[override]
+        """Nobody awaits it."""
+
+
+def test_async_handler_of_a_client_ends_it_and_is_logged(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = loop.connect(listener.getsockname(), Wrong)
+        poll_until(loop, lambda: stream.is_over)
+    (error,) = stream.seen
+    assert isinstance(error, TypeError)
+    assert "Wrong.handle_data is an async function" in str(error)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_async_handler_of_a_client_with_a_connected_socket_ends_it(loop: Loop, peers: Peers) -> None:
+    ours, _ = peers.pair()
+    stream = loop.connect(ours, Wrong)
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[0], TypeError)
+    assert ours.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [("not", "an", "address")],
+        [5],
+        [(socket.AF_INET, socket.SOCK_STREAM, 0, "", "no pair")],
+        [("INET", socket.SOCK_STREAM, 0, "", ("127.0.0.1", 9))],
+    ],
+)
+def test_resolver_that_returns_nonsense_ends_the_stream(found: Any, loop: Loop) -> None:
+    loop.resolver = lambda host, port: found
+    stream = loop.connect(("name.invalid", 9), Client)
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[0], (LookupError, TypeError, ValueError))
+
+
+def test_local_address_that_makes_no_sense_ends_the_stream(loop: Loop) -> None:
+    loop.resolver = lambda host, port: infos(("127.0.0.1", 9))
+    stream = loop.connect(("name.invalid", 9), Client, local_address=5)  # type: ignore[arg-type]
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[0], TypeError)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cyncore import LimitExceeded, Lines, Loop, Stream
+from cyncore import ExitNow, LimitExceeded, Lines, Loop, Stream
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder, connected, receive
@@ -287,3 +287,19 @@ def test_no_cycle_keeps_a_stream_after_its_end(loop: Loop, peers: Peers, end: st
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_exit_of_handle_error_leaves_the_loop(loop: Loop, peers: Peers) -> None:
+    class Leaves(Recorder):
+        def handle_data(self, data: bytes) -> None:
+            raise ValueError
+
+        def handle_error(self, error: BaseException) -> None:
+            raise ExitNow
+
+    stream, theirs = connected(peers, loop, Leaves)
+    theirs.send(b"x")
+    with pytest.raises(ExitNow):
+        loop.poll(5)
+    stream.abort()
+    loop.poll(0)

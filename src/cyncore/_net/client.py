@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from errno import EALREADY, EINPROGRESS, EISCONN, EWOULDBLOCK
 from typing import Any, Final
 
@@ -58,10 +59,11 @@ class Attempt(dispatcher):
         self.handle_connect_event()
 
     def handle_error(self) -> None:
-        import sys
-
         error = sys.exc_info()[1]
-        self.race.lost(self, getattr(error, "errno", None) or 0)
+        if isinstance(error, OSError):
+            self.race.lost(self, error.errno or 0)
+        else:
+            self.race.fail(error)
 
 
 class Connect:
@@ -99,7 +101,11 @@ class Connect:
         if error is not None or not addresses:
             self.fail(error or OSError(0, "the name has no address"))
             return
-        self.left = interleaved(addresses)
+        try:
+            self.left = interleaved(addresses)
+        except (LookupError, TypeError, ValueError) as wrong:  # a resolver of the program has made them
+            self.fail(wrong)
+            return
         self.next()
 
     def next(self) -> None:
@@ -108,17 +114,25 @@ class Connect:
             self.timer.cancel()
             self.timer = None
         while self.left and not self.is_over:
-            family, _, _, _, target = self.left.pop(0)
             count = len(self.errors)
+            target: Any = None
             try:
+                family, _, _, _, target = self.left.pop(0)
                 attempt = Attempt(self, family, target)
             except OSError as error:
                 self.errors.append(OSError(error.errno, f"{error.strerror}: {words(target)}"))
                 continue
+            except (LookupError, TypeError, ValueError) as wrong:  # the family, or `local_address`, makes no sense
+                self.fail(wrong)
+                return
             self.attempts.append(attempt)
             if self.left:
                 self.timer = self.loop.call_later(self.delay, self.next)
-            attempt.start()
+            try:
+                attempt.start()
+            except (LookupError, TypeError, ValueError) as wrong:  # the address makes no sense
+                self.fail(wrong)
+                return
             if len(self.errors) == count:
                 return
         if not self.attempts and not self.left and not self.is_over:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .._engine import StreamChannel
 from .._report import ERROR, WARNING, report
+from .._rules import EXITS
 from .deadlines import Deadlines, has_deadlines
 from .start_tls import StartTls
 
@@ -280,7 +281,15 @@ class Stream(StreamChannel):
             return
         loop = self.loop
         loop.network.ended(self)
-        self._open(sock, loop)
+        try:
+            self._open(sock, loop)
+        except EXITS:
+            raise
+        except BaseException as error:  # of its class, perhaps: an async handler, or a framing that is none
+            report(ERROR, "%r cannot serve its connection", self, error=error)
+            sock.close()
+            self._end(error)
+            return
         self._note_peer(addr)
         wanted = self._tls_wanted
         if wanted is None:
@@ -292,7 +301,9 @@ class Stream(StreamChannel):
         self._draining = True
         try:
             self.handle_drain()
-        except Exception as error:
+        except EXITS:
+            raise
+        except BaseException as error:
             self._fail(error)
 
     # Deadlines
@@ -320,7 +331,9 @@ class Stream(StreamChannel):
         """A handler has raised ``error``, which is being handled."""
         try:
             self.handle_error(error)
-        except Exception as failure:
+        except EXITS:
+            raise
+        except BaseException as failure:
             report(ERROR, "%r: handle_error failed", self, error=failure)
             self._end(error)
 
