@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import cyncore
 from cyncore import Loop
+from tests.support.peers import Peers
 
 PROGRAM = """
 import socket, sys, cyncore
@@ -64,3 +68,81 @@ def test_a_signal_lets_a_busy_stream_finish_and_a_second_one_ends_at_once(second
                 assert peer.recv(9) == b"last"
             assert process.stdout.readline() == "ended\n"
             assert process.wait(30) == 0
+
+
+# The handlers of signals
+
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+def own(number: int, frame: Any) -> None:
+    """The program's own handler, which says that it was called."""
+    raise LookupError(number)
+
+
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    before = [signal.signal(number, own) for number in NUMBERS]
+    yield
+    for number, handler in zip(NUMBERS, before, strict=True):
+        signal.signal(number, handler)
+
+
+def installed() -> list[Any]:
+    return [signal.getsignal(number) for number in NUMBERS]
+
+
+@pytest.mark.usefixtures("own_handlers")
+def test_signals_are_the_programs_own_again_when_the_loop_is_closed_without_a_drain() -> None:
+    with Loop() as loop:
+        loop.drain_on_signals(60)
+        assert own not in installed()
+    assert installed() == [own, own]
+
+
+@pytest.mark.usefixtures("own_handlers")
+def test_signals_are_the_programs_own_again_after_a_drain() -> None:
+    with Loop() as loop:
+        loop.drain_on_signals(60)
+        loop.drain(60)
+        assert installed() == [own, own]
+
+
+@pytest.mark.usefixtures("own_handlers")
+def test_handler_that_the_program_has_set_since_stays() -> None:
+    def later(number: int, frame: Any) -> None:
+        pass
+
+    with Loop() as loop:
+        loop.drain_on_signals(60)
+        signal.signal(signal.SIGINT, later)
+    assert installed() == [own, later]
+
+
+@pytest.mark.usefixtures("own_handlers")
+def test_signal_after_another_thread_has_closed_the_loop_is_the_programs_own() -> None:
+    loop = Loop()
+    loop.drain_on_signals(60)
+    thread = threading.Thread(target=loop.close)
+    thread.start()
+    thread.join()
+    with pytest.raises(LookupError):
+        signal.raise_signal(signal.SIGTERM)
+    assert installed() == [own, own]
+
+
+# Errors
+
+
+def test_exit_of_handle_drain_leaves_the_loop(loop: Loop, peers: Peers) -> None:
+    class Leaves(cyncore.Stream):
+        def handle_drain(self) -> None:
+            raise cyncore.ExitNow
+
+    stream = Leaves(peers.pair()[0], loop=loop)
+    loop.poll(0)
+    with pytest.raises(cyncore.ExitNow):
+        loop.drain(60)
+    stream.abort()
+    loop.poll(0)

@@ -302,3 +302,55 @@ def test_two_processes_may_listen_on_one_port(peers: Peers) -> None:
             assert worker.wait(10) == 0
             assert worker.stdout is not None
             worker.stdout.close()
+
+
+def test_socket_file_that_another_server_has_made_meanwhile_stays(
+    serving: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "sock")
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(path)
+    with socket.socket(socket.AF_UNIX) as other:
+
+        class Probe(socket.socket):
+            """Another server replaces the file behind the probe."""
+
+            def connect_ex(self, address: Any) -> int:
+                error = super().connect_ex(address)
+                os.unlink(path)
+                other.bind(path)
+                other.listen(5)
+                return error
+
+        monkeypatch.setattr("cyncore._net.address.socket.socket", Probe)
+        with pytest.raises(OSError, match="in use"):
+            serving.listen(path, Stream)
+        monkeypatch.undo()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+
+
+def test_socket_file_that_cannot_be_removed_is_logged(
+    serving: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = str(tmp_path / "sock")
+    server = serving.listen(path, Stream)
+    monkeypatch.setattr("os.unlink", refuse)
+    server.close()
+    monkeypatch.undo()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "its file cannot be removed: " in record.getMessage()
+
+
+def test_socket_file_that_somebody_has_removed_is_no_trouble(
+    serving: Loop, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = str(tmp_path / "sock")
+    server = serving.listen(path, Stream)
+    os.unlink(path)
+    server.close()
+    assert caplog.records == []

@@ -308,6 +308,8 @@ cdef class Loop(Dispatch):
             raise RuntimeError(f"{self!r} cannot be closed while it runs")
         self.check_fork()
         global _socket_map_loop
+        if self.network is not None:
+            self.network.closed()
         self.leave_map()
         self.calls.clear()
         if _socket_map_loop is self:

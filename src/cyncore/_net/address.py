@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from errno import ECONNREFUSED, ENOENT
+from errno import ECONNREFUSED
 from typing import Any
 
 
@@ -127,19 +127,28 @@ def _bound_unix(address: Any, mode: int | None) -> socket.socket:
 
 
 def _remove_stale(path: Any) -> None:
-    """Removes the file of a server that is gone. A file on which somebody listens stays, and so does any other file."""
+    """Removes the file of a server that is gone. A file on which somebody listens stays, and so does any other file.
+
+    Another server may replace the file meanwhile. The file must be the one that was probed, or it stays. What remains
+    is the moment between that comparison and the removal: no system call removes a file only if it is a certain one.
+    """
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return  # bind says that the address is in use
+        probed = os.lstat(path)
     except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(probed.st_mode):
+        return  # bind says that the address is in use
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # a server with a full backlog is there as well
         error = probe.connect_ex(path)
     if error == ECONNREFUSED:
         try:
-            os.unlink(path)
+            if _identity(os.lstat(path)) == _identity(probed):
+                os.unlink(path)
         except FileNotFoundError:
             pass
-    elif error == ENOENT:
-        return
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    """What tells a file from one that has replaced it, which may have the same inode number."""
+    return found.st_dev, found.st_ino, found.st_ctime_ns

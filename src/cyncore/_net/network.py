@@ -29,7 +29,9 @@ class Network:
         self._tls: Any = None  # what connect(tls=True) uses
         self._is_ready = False
         self._drain_timer: Any = None
-        self._signals: dict[int, Any] = {}
+        self._signals: dict[int, Any] = {}  # the handlers that the program had before
+        self._handle: Any = None  # the one that drains
+        self._is_over = False  # the work is done, but the handlers are still ours
         self._is_draining = False
 
     # Servers
@@ -170,6 +172,10 @@ class Network:
         seen: list[int] = []
 
         def handle(number: int, frame: Any) -> None:
+            if self._is_over or self.loop.closed:
+                self._restore_signals()  # now, because another thread has run the loop, and could not
+                signal.raise_signal(number)
+                return
             seen.append(number)
             if len(seen) > 1:
                 self.loop.stop()
@@ -179,17 +185,26 @@ class Network:
         for number in numbers:
             before = signal.signal(number, handle)  # ValueError outside of the main thread
             self._signals.setdefault(number, before)
+        self._handle = handle
+        self._is_over = False
+
+    def closed(self) -> None:
+        """The loop closes: a signal has nothing to drain any more."""
+        self._restore_signals()
 
     def _restore_signals(self) -> None:
-        """The program's own handlers are back when the work is done."""
+        """The program's own handlers are back when the work is done, unless it has set others since."""
         signal = sys.modules.get("signal")
-        while self._signals and signal is not None:
-            number, before = self._signals.popitem()
-            if before is not None:
+        if signal is None:  # then there are none
+            return
+        for number, before in list(self._signals.items()):
+            if before is not None and signal.getsignal(number) is self._handle:
                 try:
                     signal.signal(number, before)
-                except ValueError:  # another thread runs the loop
+                except ValueError:  # this is not the main thread: the next signal does it
+                    self._is_over = True
                     return
+            del self._signals[number]
 
 
 def _networks(proxy: Iterable[str]) -> Any:

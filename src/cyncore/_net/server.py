@@ -84,8 +84,10 @@ class Server:
             try:
                 if os.lstat(self._path).st_ino == self._inode:  # else another server has replaced it
                     os.unlink(self._path)
-            except OSError:  # somebody has removed it
+            except FileNotFoundError:  # somebody has removed it
                 pass
+            except OSError as error:
+                report(WARNING, "%r: its file cannot be removed: %s", self, error)
         self._network.servers.discard(self)
 
     def _accepted(self, sock: socket.socket, addr: Any) -> None:

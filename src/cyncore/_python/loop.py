@@ -215,6 +215,8 @@ class Loop(Registry):
         if not self._turn.take_first():
             raise RuntimeError(f"{self!r} cannot be closed while it runs")
         try:
+            if self.network is not None and not self._closed:
+                self.network.closed()
             with self._wake_lock, maps.lock:
                 if self._closed:
                     return
