@@ -34,7 +34,7 @@ CSRC = {
     "endpoint": ["peer", "sys"],
     "channel": ["sys"],
     "predicates": ["timers", "sys"],
-    "dispatch": ["sys"],
+    "dispatch": ["timers", "sys"],
     "loop": ["timers", "sys"],
     "outbox": ["sys"],
     "fifo": ["sys"],

@@ -29,7 +29,11 @@ def report(level: int, text: str, *args: Any, error: BaseException | None = None
         logging.getLogger("cyncore").log(level, text, *args, exc_info=trace)
     elif sys.stderr is not None:
         try:
-            sys.stderr.write((text % args if args else text) + "\n")
+            text = text % args if args else text
+        except Exception:  # a program's own __repr__ may fail, which `logging` survives too
+            text = " ".join([text, *(f"<{type(arg).__qualname__}>" for arg in args)])
+        try:
+            sys.stderr.write(text + "\n")
             if error is not None:
                 sys.__excepthook__(type(error), error, error.__traceback__)
         except (OSError, ValueError):

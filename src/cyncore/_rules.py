@@ -88,6 +88,20 @@ LAST_DESCRIPTOR = 2**31 - 1
 """A descriptor is an int of C."""
 
 
+SLOW_IN_DEBUG_MODE = 0.1
+"""`Loop.slow_handler_limit` of a loop in debug mode, in seconds: a human notices that."""
+
+# What is logged. Both engines say the same.
+
+SLOW_HANDLERS = "%r fd %d: its handlers took %.3f seconds, in which the loop served nobody else"
+SLOW_PREDICATES = "%r fd %d: its readable() and writable() took %.3f seconds, in which the loop served nobody else"
+SLOW_CALL = "%r took %.3f seconds, in which the loop served nobody else"
+NOTHING_TO_RUN = (
+    "%r: run() returns at once, because nothing was added to this loop. Before it, call listen(), connect() or "
+    "call_later(), or give the map of this loop to a channel: dispatcher.__init__(self, sock, loop.map). "
+    "run(forever=True) waits for what other threads add"
+)
+
 # Arguments
 
 
@@ -106,6 +120,16 @@ def backend_name(name: Any, known: tuple[str, ...]) -> Any:
 def debug_wanted() -> bool:
     """Does the environment, or Python's development mode, ask for the checks of ``Loop(debug=True)``?"""
     return os.environ.get("CYNCORE_DEBUG", "") not in ("", "0") or sys.flags.dev_mode
+
+
+def slow_limit(seconds: Any) -> float | None:
+    """A value of `Loop.slow_handler_limit`: None, or seconds. TypeError for no number, ValueError for none above 0."""
+    if seconds is None:
+        return None
+    limit = number("slow_handler_limit", seconds)
+    if not limit > 0.0:
+        raise ValueError(f"slow_handler_limit must be above zero, or None: {seconds!r}")
+    return limit
 
 
 def check_map(map: Any) -> None:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import cyncore.asyncore as asyncore
-from cyncore import Loop
+from cyncore import Loop, Stream
 from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
@@ -33,8 +34,58 @@ class Closer(Recorder):
 # run()
 
 
-def test_run_ends_at_once_with_nothing_to_do(loop: Loop) -> None:
+def test_run_ends_at_once_with_nothing_to_do_and_says_so_once(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     loop.run()
+    loop.run()
+    (record,) = caplog.records
+    assert record.name == "cyncore"
+    assert record.levelname == "WARNING"
+    assert "run() returns at once, because nothing was added to this loop" in record.getMessage()
+    assert repr(loop) in record.getMessage()
+
+
+def _close(loop: Loop, peers: Peers) -> None:
+    peers.channel(Closer, loop.map)[0].close()
+
+
+def _cancel(loop: Loop, peers: Peers) -> None:
+    loop.call_later(60, print).cancel()
+
+
+def _cancel_soon(loop: Loop, peers: Peers) -> None:
+    loop.call_soon(print).cancel()
+
+
+def _serve(loop: Loop, peers: Peers) -> None:
+    loop.listen(("127.0.0.1", 0), Stream).close()
+
+
+def _poll(loop: Loop, peers: Peers) -> None:
+    loop.poll(0)
+
+
+def _stop(loop: Loop, peers: Peers) -> None:
+    loop.stop()
+
+
+def _run(loop: Loop, peers: Peers) -> None:
+    loop.call_soon(int)
+    loop.run()
+
+
+@pytest.mark.parametrize("before", [_close, _cancel, _cancel_soon, _serve, _poll, _stop, _run])
+def test_run_whose_work_was_done_before_says_nothing(
+    before: Callable[[Loop, Peers], None], loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    before(loop, peers)
+    loop.run()
+    assert caplog.records == []
+
+
+def test_loop_of_an_old_program_ends_at_once_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    asyncore.loop()
+    asyncore.loop(map={}, count=1)
+    assert caplog.records == []
 
 
 def test_run_ends_when_the_last_channel_has_gone(loop: Loop, peers: Peers) -> None:
@@ -219,7 +270,7 @@ def test_stop_from_another_thread_ends_an_idle_wait(loop: Loop, peers: Peers, me
     helper.join()
 
 
-def test_stop_ends_run_map(loop: Loop, peers: Peers) -> None:
+def test_stop_ends_run(loop: Loop, peers: Peers) -> None:
     channel, peer = peers.channel(Stopper, loop.map)
     peer.send(b"x")
     loop.run_map(None)

@@ -87,6 +87,7 @@ cdef extern from "cyn_sys.h" nogil:
     bint CYN_HAVE_ACCEPT4
     int cyn_close "CYN_SYS(close)"(int fd)
     int FIONREAD
+    int TIOCOUTQ
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
     struct pollfd:

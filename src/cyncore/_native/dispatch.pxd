@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from .csrc cimport cyn_event
 from .predicates cimport Predicates
@@ -13,7 +13,16 @@ cdef class Dispatch(Predicates):
     cdef bint stopping
     cdef list late               # failures from a batch that ended early: (fd, generation, errno)
 
+    cdef unsigned long closely   # ticks whose number has none of these bits go through `dispatch_closely`
+    cdef object spins            # the channels that may fire without end: a Spins
+    cdef dict suspects           # of `spins`
+    cdef int chosen_last         # the descriptor that a round has begun to suspect last
+
+    cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1
+    cdef int dispatch_one(self, cyn_event *event, unsigned long number, bint is_looked_at) except -1
+    cdef int choose(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1
+    cdef int keep_failures(self, cyn_event *events, int at, int count) except -1
     cdef int take_late(self, cyn_event *events) except -1
     cdef bint is_live(self, Watcher watcher, cyn_event *event) noexcept
     cdef int dispatch_read(self, Watcher watcher, cyn_event *event) except -1

@@ -8,7 +8,7 @@ again.
 """
 
 from libc.errno cimport EBADF
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from .channel cimport Channel
 from .csrc cimport (
@@ -19,6 +19,8 @@ from .csrc cimport (
     CYN_READ,
     CYN_WRITE,
     FIONREAD,
+    TIOCOUTQ,
+    cyn_clock,
     cyn_event,
     cyn_ioctl,
     cyn_poll,
@@ -46,6 +48,14 @@ from .watcher cimport (
     detach,
 )
 
+from .. import _rules, _spin
+from .._report import WARNING, report
+
+cdef enum:  # as in `_spin`, which says what they are
+    LOOK_EVERY = 32
+    ROUND = 1024
+cdef int CANDIDATES = _spin.CANDIDATES
+
 
 cdef class Dispatch(Predicates):
     """A registry that delivers the events of a wait to their watchers.
@@ -56,6 +66,85 @@ cdef class Dispatch(Predicates):
 
     def __cinit__(self):
         self.late = []
+        self.closely = LOOK_EVERY - 1
+        self.chosen_last = -1
+        self.spins = _spin.Spins()
+        self.suspects = self.spins.suspects
+
+    cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1:
+        """Does what `dispatch_batch` does, while slow handlers are timed, or in a tick that is looked at."""
+        cdef int at = 0, looked_at = 0, delivered = 0
+        if number % LOOK_EVERY == 0 and (self.suspects or number % ROUND == 0):
+            looked_at = self.choose(events, count, number)
+        try:
+            while (at < looked_at or (at < count and self.slow_after)) and number == self.waits:
+                if self.stopping and at:
+                    break
+                at += 1
+                delivered += self.dispatch_one(&events[at - 1], number, at <= looked_at)
+            if self.suspects and number % LOOK_EVERY == 0:
+                self.spins.finish(number)
+        except BaseException:
+            self.keep_failures(events, at, count)
+            raise
+        if number != self.waits or (self.stopping and at):
+            self.keep_failures(events, at, count)
+            return delivered
+        return delivered + self.dispatch_batch(events + at, count - at, number)
+
+    cdef int choose(self, cyn_event *events, int count, unsigned long number) except -1:
+        """Moves the events of suspects, and in a new round those of other channels, to the front. Returns how many."""
+        cdef int front = 0, at, best, _more
+        if self.suspects:
+            for at in range(count):
+                if events[at].fd in self.suspects:
+                    events[front], events[at] = events[at], events[front]
+                    front += 1
+        if number % ROUND:
+            return front
+        for _more in range(CANDIDATES):  # by their descriptors, so that everybody's turn comes
+            best = -1
+            for at in range(front, count):
+                if events[at].fd > self.chosen_last and (best < 0 or events[at].fd < events[best].fd):
+                    best = at
+            if best < 0:
+                self.chosen_last = -1
+                break
+            self.chosen_last = events[best].fd
+            events[front], events[best] = events[best], events[front]
+            front += 1
+        return front
+
+    cdef int dispatch_one(self, cyn_event *event, unsigned long number, bint is_looked_at) except -1:
+        """Delivers one event, measures how long its handlers take, and looks whether they do anything."""
+        cdef void *owner = cyn_poller_owner(&self.poller, event)
+        cdef Watcher watcher
+        cdef int fd = event.fd, delivered, unread = -1, unsent = -1
+        cdef uint32_t ready = event.ready
+        cdef int64_t begin, end
+        cdef bint is_suspect
+        if owner is NULL or owner is <void *> self:
+            return self.dispatch_batch(event, 1, number)
+        watcher = <Watcher> owner
+        is_suspect = is_looked_at and fd in self.suspects
+        if is_suspect:
+            self.spins.begin(fd, watcher)
+        elif is_looked_at:
+            unread, unsent = _waiting(fd, FIONREAD), _waiting(fd, TIOCOUTQ)
+        begin = cyn_clock()
+        delivered = self.dispatch_batch(event, 1, number)
+        end = cyn_clock()
+        if number != self.waits:  # it has run the loop, which has served others: neither slow nor without effect
+            return delivered
+        if 0 < self.slow_after <= end - begin:
+            report(WARNING, _rules.SLOW_HANDLERS, watcher, fd, (end - begin) / 1e9)
+        if not is_looked_at or not delivered or watcher.loop is not self:
+            return delivered
+        if is_suspect:
+            self.spins.end(fd, watcher, number, (end - begin) / 1e9, end / 1e9, ready & ~CYN_WRITE != 0)
+        elif unread == _waiting(fd, FIONREAD) and unsent == _waiting(fd, TIOCOUTQ):
+            self.spins.add(fd, watcher, number)
+        return delivered
 
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at = 0, delivered = 0
@@ -99,11 +188,17 @@ cdef class Dispatch(Predicates):
                 else:
                     delivered += self.dispatch_event(watcher, event)
         finally:
-            while at < count:
-                if events[at].ready & CYN_NVAL:  # a failure is not level-triggered: it is reported once
-                    self.late.append((events[at].fd, events[at].generation, events[at].error))
-                at += 1
+            if at < count:
+                self.keep_failures(events, at, count)
         return delivered
+
+    cdef int keep_failures(self, cyn_event *events, int at, int count) except -1:
+        """Keeps the failures among the events from ``at`` on. They are not level-triggered: each is reported once."""
+        while at < count:
+            if events[at].ready & CYN_NVAL:
+                self.late.append((events[at].fd, events[at].generation, events[at].error))
+            at += 1
+        return 0
 
     cdef int take_late(self, cyn_event *events) except -1:
         """Puts the failures in `late` into `events`, and returns how many there are."""
@@ -222,6 +317,12 @@ cdef bint _is_broken(int fd):
     one.fd = fd
     one.events = one.revents = 0
     return cyn_poll(&one, 1, 0) > 0
+
+
+cdef int _waiting(int fd, unsigned long request) noexcept:
+    """Returns how many bytes wait to be read (FIONREAD) or sent (TIOCOUTQ), or -1 where nobody can tell."""
+    cdef int count = 0
+    return -1 if cyn_ioctl(fd, request, &count) != 0 else count
 
 
 cdef int _unread(Watcher watcher, int fd) except -1:

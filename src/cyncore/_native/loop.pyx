@@ -40,7 +40,8 @@ from .watcher cimport EXITS, FLUSH_QUEUED
 
 from .. import _patched
 from .. import _rules
-from .._report import ERROR, report
+from .._report import ERROR, WARNING, report
+from .._spin import LOOK_EVERY
 from .registry import BACKENDS, make_loops_with
 
 cdef extern from "Python.h":
@@ -148,6 +149,8 @@ cdef class Loop(Dispatch):
         if registry_of(map) is not None:
             raise ValueError(f"the map has a loop already: {registry_of(map)!r}")
         self.debug = debug
+        if debug:
+            self.slow_handler_limit = _rules.SLOW_IN_DEBUG_MODE
         self.scratch = <char *> malloc(SCRATCH)
         if self.scratch is NULL:
             raise MemoryError
@@ -197,6 +200,20 @@ cdef class Loop(Dispatch):
             self.check_fork()
         return self.depth > 0
 
+    @property
+    def slow_handler_limit(self):
+        """Seconds after which a handler, a predicate or a callback is slow, and is logged; None: none is.
+
+        ValueError if it is set to zero or below.
+        """
+        return self.slow_after / 1e9 if self.slow_after else None
+
+    @slow_handler_limit.setter
+    def slow_handler_limit(self, seconds):
+        limit = _rules.slow_limit(seconds)
+        self.slow_after = 0 if limit is None else <int64_t> max(1.0, min(limit, 9e9) * 1e9)
+        self.closely = 0 if self.slow_after else <unsigned long> LOOK_EVERY - 1
+
     def __repr__(self):
         if self.is_closed:
             return f"<cyncore.Loop closed at {<size_t> <PyObject *> self:#x}>"
@@ -223,6 +240,9 @@ cdef class Loop(Dispatch):
         cdef bint once = self.take_stop()
         turn = self.turn
         turn.acquire()
+        if not (forever or once or self.waits or self.owners or self.is_left(WHILE_ANYTHING)):
+            if cyn_timers_mark(&self.calls.timers) == 0:
+                report(WARNING, _rules.NOTHING_TO_RUN, self)
         try:
             while True:
                 self.tick(0 if once else -1, False, 0 if forever else WHILE_ANYTHING)
@@ -476,12 +496,20 @@ cdef class Loop(Dispatch):
         return 0
 
     cdef int run_call(self, Handle handle) except -1:
+        cdef int64_t begin = 0, end
+        cdef unsigned long waits = self.waits
+        if self.slow_after:
+            begin = cyn_clock()
         try:
             handle.run()
         except EXITS:
             raise
         except BaseException as error:  # a callback that fails does not end the loop
             self.handle_exception(error, handle)
+        if begin:
+            end = cyn_clock()
+            if 0 < self.slow_after <= end - begin and waits == self.waits:
+                report(WARNING, _rules.SLOW_CALL, handle, (end - begin) / 1e9)
         return 0
 
     # One tick
@@ -526,7 +554,10 @@ cdef class Loop(Dispatch):
             self.waits += 1
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
-            delivered = self.dispatch_batch(events, count, number)
+            if number & self.closely:
+                delivered = self.dispatch_batch(events, count, number)
+            else:
+                delivered = self.dispatch_closely(events, count, number)
             if count == 0 and has_timers(self.calls) and not are_queued(self.calls):
                 if self.calls.next_due() <= tick_time(self):
                     self.run_due()

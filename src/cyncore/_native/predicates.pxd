@@ -20,6 +20,7 @@ cdef class Predicates(Registry):
     cdef int tell_refusal(self, int error, int fd) except -1
     cdef int ask_dirty(self) except -1
     cdef bint ask(self, Watcher watcher) except -1
+    cdef unsigned ask_timed(self, Watcher watcher) except? 0xFFFFFFFF
     cdef int note_active(self, Watcher watcher) except -1
     cdef bint ask_recent(self) except -1
     cdef bint is_stale(self) noexcept

@@ -39,6 +39,7 @@ from .watcher cimport (
     renumber_dirty,
 )
 
+from .. import _rules
 from .._report import WARNING, report
 
 cdef extern from "Python.h":
@@ -141,7 +142,7 @@ cdef class Predicates(Registry):
         try:
             if watcher.polled_index >= 0:
                 watcher.polled_run = self.runs
-                watcher.answered(watcher.ask())
+                watcher.answered(self.ask_timed(watcher) if self.slow_after else watcher.ask())
             else:
                 watcher.arm()
         except EXITS:
@@ -149,6 +150,17 @@ cdef class Predicates(Registry):
         except BaseException:  # it ended the loop of the old module; here handle_error of the channel is called
             watcher.on_error()
         return watcher.answers != before
+
+    cdef unsigned ask_timed(self, Watcher watcher) except? 0xFFFFFFFF:
+        """Asks a watcher, and logs it if its predicates are slow."""
+        cdef int fd = watcher.key_fd
+        cdef unsigned long waits = self.waits
+        cdef int64_t begin = cyn_clock(), end
+        cdef unsigned answers = watcher.ask()
+        end = cyn_clock()
+        if end - begin >= self.slow_after and waits == self.waits:
+            report(WARNING, _rules.SLOW_PREDICATES, watcher, fd, (end - begin) / 1e9)
+        return answers
 
     cdef int note_active(self, Watcher watcher) except -1:
         """Makes it recent, after an event, an assignment or a new answer."""
@@ -248,7 +260,7 @@ cdef class Predicates(Registry):
                 continue
             watcher.polled_run = self.sweep_runs
             try:
-                answers = watcher.ask()
+                answers = self.ask_timed(watcher) if self.slow_after else watcher.ask()
                 if answers != watcher.answers and watcher.loop is self:
                     watcher.answered(answers)
                     self.note_active(watcher)

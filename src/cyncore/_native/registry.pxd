@@ -36,6 +36,7 @@ cdef class Registry:
     cdef int64_t earliest             # ns; a new timer is due no earlier: it comes after those due now
     cdef int64_t again                # ns until the watchers are asked that predicates have made dirty
     cdef bint is_closed, is_open, waiting, wake_pending
+    cdef int64_t slow_after           # ns; what runs for so long is logged. 0: nothing is
     cdef bint hosted                  # another loop waits for `fileno()`
 
     # The watchers, by descriptor. They are plain objects here: this module does not know the class.

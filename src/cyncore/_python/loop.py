@@ -23,7 +23,11 @@ from .._rules import (
     DISCONNECTED,
     EXITS,
     LOG_INTERVAL,
+    NOTHING_TO_RUN,
     OUT_OF_DESCRIPTORS,
+    SLOW_CALL,
+    SLOW_HANDLERS,
+    SLOW_IN_DEBUG_MODE,
     backend_name,
     check_map,
     closed_loop,
@@ -31,9 +35,11 @@ from .._rules import (
     failure,
     number,
     rounds,
+    slow_limit,
     thread_name,
     wrong_thread,
 )
+from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins
 from . import maps
 from .calls import Calls, Handle, TimerHandle
 from .channel import Channel
@@ -82,12 +88,15 @@ class Loop(Registry):
             map = {}
         check_map(map)
         super().__init__(map)
+        if self.debug:
+            self.slow_handler_limit = SLOW_IN_DEBUG_MODE
         self._poller = next(iter(POLLERS.values())) if self._backend == "python" else POLLERS[self._backend]
         self._backed_off: list[Slot] = []  # listeners that are out of descriptors
         self._calls = Calls()
         self._turn = Turn()
         self._stops = self._stops_done = 0  # stop() calls, and those that have ended something
-        self._waits = 0
+        self._spins = Spins()
+        self._chosen_last = -1  # the descriptor that a round has begun to suspect last
         self._gathered: list[
             tuple[Any, Callable[[], None]]
         ] = []  # channels with output to be sent before the next wait
@@ -137,6 +146,15 @@ class Loop(Registry):
         return self._closed
 
     @property
+    def slow_handler_limit(self) -> float | None:
+        """Seconds after which a handler, a predicate or a callback is slow, and is logged; None: none is."""
+        return self._slow_after
+
+    @slow_handler_limit.setter
+    def slow_handler_limit(self, seconds: float | None) -> None:
+        self._slow_after = slow_limit(seconds)
+
+    @property
     def running(self) -> bool:
         """Is a thread in `run`, `run_map` or `poll`?"""
         return self._turn.depth > 0
@@ -153,6 +171,10 @@ class Loop(Registry):
             raise RuntimeError(f"{self!r} runs already, in thread {thread_name(self._turn.owner)}")
         self._enter()
         try:
+            was_used = self._waits or self._was_used or self._map or not self._calls.empty()
+            if not (forever or was_used) and self._stops == self._stops_done:
+                report(WARNING, NOTHING_TO_RUN, self)
+                self._was_used = True  # once is enough
             while forever or self._stops != self._stops_done or self._occupied():
                 self._tick(None, False, lambda: forever or self._occupied())
                 if self._stops != self._stops_done:
@@ -390,12 +412,15 @@ class Loop(Registry):
             calls.earliest = earliest
 
     def _run_call(self, handle: Handle) -> None:
+        waits, begin = self._waits, None if self._slow_after is None else time.monotonic()
         try:
             handle._run()
         except EXITS:
             raise
         except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
             self.handle_exception(error, handle)
+        if begin is not None and self._is_slow(seconds := time.monotonic() - begin, waits):
+            report(WARNING, SLOW_CALL, handle, seconds)
 
     # Output that handlers have left to be sent
 
@@ -517,6 +542,8 @@ class Loop(Registry):
     def _dispatch_batch(self, events: list[tuple[Slot, int]], stops: int) -> int:
         this_wait = self._waits
         delivered = 0
+        looks = this_wait % LOOK_EVERY == 0 and bool(self._spins.suspects or this_wait % ROUND == 0)
+        looked_at = self._choose(events) if looks else set()
         for slot, ready in events:
             if self._stops != stops:
                 break  # the rest is pending in the kernel still
@@ -524,9 +551,39 @@ class Loop(Registry):
                 continue  # gone, or a loop inside a handler has served it since
             slot.served = this_wait
             self._predicates_stale = True
-            delivered += self._dispatch_event(slot, ready)
+            if self._slow_after is not None or slot.key_fd in looked_at:
+                delivered += self._dispatch_closely(slot, ready, slot.key_fd in looked_at)
+            else:
+                delivered += self._dispatch_event(slot, ready)
             if slot.backed_off_until > 0.0:
                 self._backed_off.append(slot)
+        if looks:
+            self._spins.finish(this_wait)
+        return delivered
+
+    def _choose(self, events: list[tuple[Slot, int]]) -> set[int]:
+        """The descriptors that are to be looked at: those of suspects, and in a new round those of some others."""
+        chosen = {slot.key_fd for slot, _ in events if slot.key_fd in self._spins.suspects}
+        if self._waits % ROUND == 0:  # by their descriptors, so that everybody's turn comes
+            others = sorted(slot.key_fd for slot, _ in events if slot.key_fd > self._chosen_last)[:CANDIDATES]
+            chosen.update(others)
+            self._chosen_last = others[-1] if len(others) == CANDIDATES else -1
+        return chosen
+
+    def _dispatch_closely(self, slot: Slot, ready: int, is_looked_at: bool) -> bool:
+        """`_dispatch_event`, and looks how long the handlers take, and whether they do anything."""
+        obj, fd, tick = slot.obj, slot.key_fd, self._waits
+        if is_looked_at and fd not in self._spins.suspects:
+            self._spins.add(fd, obj, tick)
+        if is_looked_at:
+            self._spins.begin(fd, obj)
+        begin = time.monotonic()
+        delivered = self._dispatch_event(slot, ready)
+        seconds = time.monotonic() - begin
+        if self._is_slow(seconds, tick):
+            report(WARNING, SLOW_HANDLERS, obj, fd, seconds)
+        if is_looked_at and delivered and tick == self._waits and not slot.gone:
+            self._spins.end(fd, obj, tick, seconds, begin, ready & ~WRITE != 0)
         return delivered
 
     def _dispatch_event(self, slot: Slot, ready: int) -> bool:

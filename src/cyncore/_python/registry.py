@@ -7,16 +7,18 @@ everyone if Python code ran, in one pass that also says what each is to be watch
 
 from __future__ import annotations
 
+import time
 from errno import EBADF
 from operator import is_
 from typing import Any, Final, cast
 
-from .._rules import EXITS, LAST_DESCRIPTOR, failure
+from .._report import WARNING, report
+from .._rules import EXITS, LAST_DESCRIPTOR, SLOW_PREDICATES, failure
 from .channel import Channel
 from .maps import Serving
 from .poller import PRI, READ, WRITE, Wants
 from .slot import Slot
-from .traits import Kinds, Traits
+from .traits import Kinds, Traits, defines
 
 _ROUNDS: Final = 4  # of questions before a wait, where predicates change the map: they must not keep the loop from it
 
@@ -30,11 +32,14 @@ class Registry:
         self._map = map
         self._slots: dict[int, Slot] = {}
         self._taken: tuple[list[int], list[Any]] | None = None  # descriptors and channels that the slots were made of
+        self._waits = 0
         self._kinds = Kinds()
         self._states_known = False  # do the slots hold the states in which the channels were asked last?
         self._wants = Wants()
         self._pending: list[int] | None = None  # sockets that hold data; None: `_wants` is not up to date
         self._dirty = False  # has a predicate changed what others want?
+        self._was_used = False  # has a channel ever joined it?
+        self._slow_after: float | None = None  # seconds after which predicates and handlers are logged as slow
         self._predicates_stale = False  # has Python code run since everyone was asked?
 
     @property
@@ -62,7 +67,24 @@ class Registry:
         everyone, self._states_known = not self._states_known, True
         for slot in list(self._slots.values()):
             if self._is_live(slot):
-                slot.ask(everyone)
+                self._ask_slot(slot, everyone)
+
+    def _ask_slot(self, slot: Slot, everyone: bool) -> None:
+        """Asks one, and logs it where its predicates are slow."""
+        if self._slow_after is None:
+            slot.ask(everyone)
+            return
+        waits, begin = self._waits, time.monotonic()
+        slot.ask(everyone)
+        seconds = time.monotonic() - begin
+        obj = slot.obj
+        own = not isinstance(obj, Channel) or defines(obj, "readable") or defines(obj, "writable")
+        if own and self._is_slow(seconds, waits):
+            report(WARNING, SLOW_PREDICATES, slot.obj, slot.key_fd, seconds)
+
+    def _is_slow(self, seconds: float, waits: int) -> bool:
+        """Did what took so long do so by itself, and not run the loop, which has served others?"""
+        return self._slow_after is not None and seconds >= self._slow_after and waits == self._waits
 
     def _sweep(self) -> list[int]:
         """Asks everyone, and puts what comes of it into `_wants`. Returns the descriptors of sockets that hold data.
@@ -81,9 +103,9 @@ class Registry:
                 last = type(obj)
                 traits = self._kinds[last]
             own = obj.__dict__ if traits.plain else _NOTHING
-            if not (traits.plain and _is_usual(slot, traits, own)):
+            if self._slow_after is not None or not (traits.plain and _is_usual(slot, traits, own)):
                 slot.usual = False
-                slot.ask(True)
+                self._ask_slot(slot, True)
                 slot.arm(wants, pending)
                 continue
             try:
@@ -174,6 +196,7 @@ class Registry:
             channel._place = fd
 
     def _detach(self, fd: int) -> None:
+        self._was_used = True
         slot = self._slots.pop(fd, None)
         if slot is not None:
             slot.gone = True
