@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The extension modules, and the README with absolute links (docs/readme.py); everything else is in pyproject.toml.
+"""The extension modules, and the README with absolute links (docs/readme.py). Fails where `capi.pxd` does not describe
+these modules (docs/layout.py). Everything else is in pyproject.toml.
 
 Read from the environment:
 CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
@@ -134,6 +135,7 @@ def anonymous(member):
 
 
 # csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
+run_path("docs/layout.py")["check"]()
 compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
 modules = [shared(), *(extension(name, csrc) for name, csrc in CSRC.items())]
 setup(

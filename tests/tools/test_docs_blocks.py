@@ -64,7 +64,7 @@ def lines(block: Block) -> list[str]:
 ALL = [one for page in PAGES for one in blocks(page)]
 
 
-@pytest.mark.parametrize("block", [one for one in ALL if one.language == "python"], ids=str)
+@pytest.mark.parametrize("block", [one for one in ALL if one.language in ("python", "cython")], ids=str)
 def test_python_is_run_by_a_test(block: Block) -> None:
     if block.page == "docs/check.md":  # check/test_rules.py has all examples, test_docs_check.py all cures
         assert block.section[:6] in RULES
@@ -83,7 +83,7 @@ def test_commands_are_run_by_a_test(block: Block) -> None:
 
 
 def test_every_block_has_a_language_that_is_looked_at() -> None:
-    assert [str(one) for one in ALL if one.language not in ("python", "sh")] == []
+    assert [str(one) for one in ALL if one.language not in ("python", "cython", "sh")] == []
 
 
 def test_nothing_is_listed_that_is_not_there() -> None:

@@ -69,10 +69,10 @@ def test_sdist_has_every_source(sdist: set[str]) -> None:
 
 
 def test_sdist_can_be_tested_and_read(sdist: set[str]) -> None:
-    needed = sources("tests", "*.py", "*.c", "*.h", "Makefile") | sources("examples", "*.py")
+    needed = sources("tests", "*.py", "*.pyx", "*.c", "*.h", "Makefile") | sources("examples", "*.py", "*.pyx", "*.md")
     needed |= sources("benchmarks", "*.py", "*.c") | sources("docs", "*.md")
     needed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml"}
-    needed |= {"setup.py", "docs/readme.py", "noxfile.py", ".ci/run"}
+    needed |= {"setup.py", "docs/layout.py", "docs/readme.py", "noxfile.py", ".ci/run"}
     needed |= sources("src/cyncore-shim", "*.py", "*.md", "*.toml", "LICENSE")
     assert {name for name in needed - sdist if "/build/" not in name} == set()
 
@@ -92,6 +92,10 @@ def test_installed_package_has_its_types() -> None:
     stubs = {Path(name).name for name in sources("src/cyncore", "*.pyi")}
     assert "loop.pyi" in stubs
     assert stubs - shipped == set()
+
+
+def test_installed_package_has_what_cython_needs() -> None:
+    assert (Path(cyncore.__file__).parent / "capi.pxd").is_file()
 
 
 def test_one_version_everywhere() -> None:

@@ -164,6 +164,8 @@ cdef class Loop(Dispatch):
 
     def __dealloc__(self):
         free(self.scratch)
+        free(self.lent)
+        free(self.arena)
 
     @staticmethod
     def of(map):

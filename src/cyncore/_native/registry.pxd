@@ -8,6 +8,7 @@ from .internals cimport cyn_dict_version
 
 cdef enum:
     SCRATCH = 65536   # bytes that recv can read without an allocation: the size of Registry.scratch
+    ARENA = 262144    # bytes that handlers in Cython can write in a tick without an object
 
 cdef enum:            # results of Registry.sending
     SEND_NOW = 0      # the caller does, and then calls sent(): until then no other thread runs the loop
@@ -21,6 +22,10 @@ cdef class Registry:
     cdef public bint debug            # check that calls come from the loop's own thread
     cdef char *scratch                # SCRATCH bytes, into which recv reads
     cdef object scratch_view          # the same as a memoryview; None: nobody has needed it yet
+    cdef char *lent                   # SCRATCH bytes for input that a handler in Cython looks at; NULL: none are free
+    cdef char *arena                  # ARENA bytes of output that such handlers have written in this tick; or NULL
+    cdef Py_ssize_t arena_used       # the bytes of it that are taken
+    cdef Py_ssize_t arena_users      # how many streams have output there
     cdef public object network        # the servers and clients of this loop, made at their first use
     cdef public object resolver       # finds the addresses of a host; None: socket.getaddrinfo does
     cdef int depth                    # ticks in progress, nested ones counted

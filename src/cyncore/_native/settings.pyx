@@ -31,6 +31,8 @@ cdef class Settings:
         most = owner.max_output
         self.most = -1 if most is None else most
         self.has_buffer = getattr(owner, "get_buffer", None) is not None
+        self.is_native = has_native_handlers(type(owner))
+        self.reads_specially = self.has_buffer or self.is_native
         return self.set_framing(owner.framing)
 
     cdef int set_framing(self, object framing) except -1:
@@ -67,6 +69,24 @@ cdef Settings settings_of(object stream):
         found.version = cyn_type_version(kind)  # looking attributes up has given the class a version
         traits.settings = found
     return found
+
+
+cdef bint has_native_handlers(type kind) except -1:
+    """Returns True if the class has a base in Cython that is not one of ours. TypeError if it would not be heard.
+
+    Such a base has a table of C methods. An object has one table only, that of the base which has made it.
+    """
+    cdef list tables = [base for base in kind.__mro__ if "__pyx_vtable__" in base.__dict__]
+    maker = kind
+    while "__pyx_vtable__" not in maker.__dict__:
+        maker = maker.__base__
+    for base in tables:
+        if base not in maker.__mro__:
+            raise TypeError(
+                f"{kind.__qualname__}: the handlers in Cython of {base.__qualname__} would never be called, but those "
+                f"of {maker.__qualname__}: such a base is named first, and a class has one of them"
+            )
+    return maker.__dict__.get("_cyncore_role") != "stream"
 
 
 # Frames

@@ -71,6 +71,13 @@ cdef class StreamChannel(StreamInput):
     def __cinit__(self):
         self.flags |= STREAM
 
+    def __init__(self, *_args, **_named):
+        name = type(self).__qualname__
+        raise TypeError(
+            f"{name} is not whole: it carries handlers in Cython for a cyncore.Stream. "
+            f"Derive from both, and make that: class My{name}({name}, cyncore.Stream): pass"
+        )
+
     # What it is
 
     @property
@@ -367,8 +374,8 @@ cdef class StreamChannel(StreamInput):
     cdef int on_read(self) except -1:
         if self.life & (STEPPING | CLOSE_WANTED | WRITE_NEEDS_READ | GONE) or self.extra is not None:
             return self.read_specially()
-        if self.settings.has_buffer:
-            return self.read_into_buffer()
+        if self.settings.reads_specially:
+            return self.read_into_buffer() if self.settings.has_buffer else self.read_natively()
         return self.read_some()
 
     cdef int read_specially(self) except -1:
@@ -389,7 +396,7 @@ cdef class StreamChannel(StreamInput):
             return self.read_into_buffer()
         if self.extra is not None and self.extra.session is not None:
             return self.read_session()
-        return self.read_some()
+        return self.read_natively() if self.settings.is_native else self.read_some()
 
     cdef int on_write(self) except -1:
         if self.life & STEPPING:

@@ -4,8 +4,13 @@ from .stream_output cimport StreamOutput
 
 
 cdef class StreamInput(StreamOutput):
-    cdef int received(self, const char *data, Py_ssize_t size) except -1
+    cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
+    cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
+
+    cdef int received_bytes(self, bytes data) except -1
+    cdef int received_natively(self, const char *data, Py_ssize_t size) except -1
     cdef int read_some(self) except -1
+    cdef int read_natively(self) except -1
     cdef int read_session(self) except -1
     cdef int hold_session(self) except -1
     cdef int read_into_buffer(self) except -1
@@ -15,8 +20,9 @@ cdef class StreamInput(StreamOutput):
     cdef int tell_eof(self) except -1
     cdef int note_input(self) except -1
 
-    cdef int take_framed(self, bytes data) except -1
+    cdef int take_framed(self, const char *data, Py_ssize_t size) except -1
     cdef int cut_held(self) except -1
+    cdef int deliver_natively(self, bytes piece) except -1
     cdef bint find_held(self, Py_ssize_t at, frame *found) except -1
     cdef int cut_later(self) except -1
     cdef int cut_ended(self) except -1

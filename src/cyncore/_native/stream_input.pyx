@@ -12,9 +12,10 @@ Facts that shape it:
 import os
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdlib cimport free, malloc
 
 from .channel cimport Channel
 from .csrc cimport MSG_DONTWAIT, cyn_recv
@@ -93,7 +94,7 @@ cdef class StreamInput(StreamOutput):
                     return self.end(OSError(error, os.strerror(error)))
             if got == 0:
                 return self.input_ended()
-            return self.received(loop.scratch, got)
+            return self.received_bytes(PyBytes_FromStringAndSize(loop.scratch, got))
         try:
             data = self.sock.recv(SCRATCH)
         except (BlockingIOError, InterruptedError):
@@ -102,7 +103,7 @@ cdef class StreamInput(StreamOutput):
             return self.end(failure)
         if not data:
             return self.input_ended()
-        return self.received(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return self.received_bytes(data)
 
     cdef int discard_some(self) except -1:
         """Reads what nobody wants any more, because the stream closes."""
@@ -144,7 +145,7 @@ cdef class StreamInput(StreamOutput):
                 return self.read_failed(failure)
             if got == 0:
                 return self.input_ended()
-            self.received(loop.scratch, got)
+            self.received_bytes(PyBytes_FromStringAndSize(loop.scratch, got))
             if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
                 break
             if extra.session is None or <int> extra.session_pending() == 0:
@@ -231,15 +232,66 @@ cdef class StreamInput(StreamOutput):
         self._session_failed(failure)
         return 0
 
-    cdef int received(self, const char *data, Py_ssize_t size) except -1:
-        """Input came. A class in Cython may take it here, as long as it does not run the loop."""
-        cdef bytes got = PyBytes_FromStringAndSize(data, size)
+    cdef int read_natively(self) except -1:
+        """Reads for handlers in Cython: into memory that stays theirs until they return, whatever they do."""
+        cdef Registry loop = self.loop
+        cdef char *lent
+        cdef Py_ssize_t got
+        cdef int error = 0
+        if not self.flags & DIRECT:
+            return self.read_some()
+        lent = loop.lent
+        loop.lent = NULL
+        if lent is NULL:
+            lent = <char *> malloc(SCRATCH)
+            if lent is NULL:
+                raise MemoryError
+        try:
+            got = cyn_recv(fileno_of(self.sock), lent, SCRATCH, MSG_DONTWAIT)
+            if got > 0:
+                self.received_natively(lent, got)
+            else:
+                error = errno
+        finally:
+            if loop.lent is NULL:
+                loop.lent = lent
+            else:  # the handler has run the loop, which has read for another one
+                free(lent)
+        if got == 0:
+            return self.input_ended()
+        if got < 0 and error != EAGAIN and error != EINTR:
+            return self.end(OSError(error, os.strerror(error)))
+        return 0
+
+    cdef int received_bytes(self, bytes data) except -1:
+        """Input came."""
+        if self.settings.is_native:
+            return self.received_natively(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         if self.settings.kind == NO_FRAMES and self.held is None and not self.life & CUTTING:
             if self.life & TIMED:
                 self.note_input()
-            PyObject_CallMethodOneArg(self, "handle_data", got)
+            PyObject_CallMethodOneArg(self, "handle_data", data)
             return 0
-        return self.take_framed(got)
+        return self.take_framed(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int received_natively(self, const char *data, Py_ssize_t size) except -1:
+        """The same for handlers in Cython, where `data` stays as it is until this returns."""
+        if self.settings.kind == NO_FRAMES and self.held is None and not self.life & CUTTING:
+            if self.life & TIMED:
+                self.note_input()
+            self.handle_bytes(data, size)
+            return 0
+        return self.take_framed(data, size)
+
+    # Handlers in Cython
+
+    cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1:
+        PyObject_CallMethodOneArg(self, "handle_data", PyBytes_FromStringAndSize(data, size))
+        return 0
+
+    cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1:
+        PyObject_CallMethodOneArg(self, "handle_frame", PyBytes_FromStringAndSize(data, size))
+        return 0
 
     cdef int note_input(self) except -1:
         if self.life & TIMED and self.loop is not None:
@@ -277,18 +329,19 @@ cdef class StreamInput(StreamOutput):
 
     # Frames
 
-    cdef int take_framed(self, bytes data) except -1:
-        cdef const char *start = PyBytes_AS_STRING(data)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0
+    cdef int take_framed(self, const char *data, Py_ssize_t size) except -1:
+        """Delivers the frames that are whole. `data` stays as it is, whatever handlers do."""
+        cdef Py_ssize_t at = 0
         cdef frame found
         cdef int result = INCOMPLETE
+        cdef const char *begin
         cdef Settings settings
         cdef bint is_handling = False
         if self.held is not None or self.life & CUTTING or self.settings.kind == OTHER_FRAMES:
             if self.held is None:
-                self.held = bytearray(data)
+                self.held = PyByteArray_FromStringAndSize(data, size)
             else:
-                self.held += data
+                self.held += PyBytes_FromStringAndSize(data, size)
             if self.life & CUTTING:  # not even more is to be piled up
                 self.life |= CUT_NESTED
                 return self.arm()
@@ -299,22 +352,26 @@ cdef class StreamInput(StreamOutput):
                 settings = self.settings
                 if settings.kind == NO_FRAMES or settings.kind == OTHER_FRAMES:
                     break
-                result = find_frame(settings, start + at, size - at, 0, &found)
+                result = find_frame(settings, data + at, size - at, 0, &found)
                 if result != FOUND:
                     break
-                piece = PyBytes_FromStringAndSize(start + at + found.begin, found.end - found.begin)
+                begin = data + at + found.begin
                 at += found.after
                 if self.life & TIMED:
                     self.note_input()
                 is_handling = True
-                PyObject_CallMethodOneArg(self, "handle_frame", piece)
+                if settings.is_native:
+                    self.handle_frame_bytes(begin, found.end - found.begin)
+                else:
+                    piece = PyBytes_FromStringAndSize(begin, found.end - found.begin)
+                    PyObject_CallMethodOneArg(self, "handle_frame", piece)
                 is_handling = False
                 result = INCOMPLETE
         finally:
             self.life &= ~CUTTING
             if at < size:
                 # A loop that a handler ran may have received more: it comes behind the rest of this.
-                rest = bytearray(data[at:])
+                rest = PyByteArray_FromStringAndSize(data + at, size - at)
                 if self.held is not None:
                     rest += self.held
                 self.held = rest
@@ -359,7 +416,9 @@ cdef class StreamInput(StreamOutput):
                 self.searched = 0
                 self.note_input()
                 is_handling = True
-                if self.settings.kind == NO_FRAMES:
+                if self.settings.is_native:
+                    self.deliver_natively(piece)
+                elif self.settings.kind == NO_FRAMES:
                     PyObject_CallMethodOneArg(self, "handle_data", piece)
                 else:
                     PyObject_CallMethodOneArg(self, "handle_frame", piece)
@@ -375,6 +434,14 @@ cdef class StreamInput(StreamOutput):
             if is_handling:
                 self.cut_later()
         return self.tell_eof()
+
+    cdef int deliver_natively(self, bytes piece) except -1:
+        """Hands what was held to a handler in Cython: a copy, as a handler may run the loop, which then takes more."""
+        if self.settings.kind == NO_FRAMES:
+            self.handle_bytes(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        else:
+            self.handle_frame_bytes(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+        return 0
 
     cdef bint find_held(self, Py_ssize_t at, frame *found) except -1:
         """Finds what is to be delivered next of `held`, behind ``at`` bytes. Returns False if there is nothing yet."""

@@ -77,6 +77,12 @@ cdef class StreamOutput(Channel):
     cdef int lost(self, object error) except -1
     cdef int caught(self, object error) except -1
 
+    cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
+    cdef int put_in_arena(self, Registry loop, const char *data, Py_ssize_t size) except -1
+    cdef int leave_arena(self) except -1
+    cdef int drop_arena(self) noexcept
+    cdef bint flush_arena(self) except -1
+    cdef int send_arena(self) except -1
     cdef int put_output(self, object data, Py_ssize_t size, bint in_tick) except -1
     cdef int put_early(self, object data, Py_ssize_t size) except -1
     cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1
@@ -91,4 +97,5 @@ cdef class StreamOutput(Channel):
     cdef int send_part(self) except -1
     cdef int output_done(self) except -1
     cdef int sent(self, Py_ssize_t count) except -1
+    cdef int note_progress(self, Py_ssize_t count, bint is_all) except -1
     cdef int next_head(self) except -1

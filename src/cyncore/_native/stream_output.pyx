@@ -22,14 +22,15 @@ from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
+from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
 from .channel cimport Channel
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_clock, cyn_send
 from .plain_socket cimport fileno_of
-from .registry cimport NOT_OURS, SCRATCH, SEND_NOW, SENT_LATER, Registry, registry_of
+from .registry cimport ARENA, NOT_OURS, SCRATCH, SEND_NOW, SENT_LATER, Registry, registry_of
 from .settings cimport Settings, settings_of
-from .watcher cimport CONNECTED, CONNECTING, DIRECT, FLUSH_QUEUED, OUTPUT
+from .watcher cimport CONNECTED, CONNECTING, DIRECT, FLUSH_QUEUED, OUTPUT, Watcher
 
 from .. import _rules
 
@@ -40,6 +41,7 @@ cdef Py_ssize_t OFFERED = 65536  # bytes that a session is given at once
 
 cdef object EXITS = _rules.EXITS
 cdef object LimitExceeded = _rules.LimitExceeded
+cdef object IN_ARENA = object()  # as `head`: what waits is in the loop's arena, `waiting` bytes from `head_sent` on
 
 
 cdef class StreamOutput(Channel):
@@ -71,6 +73,7 @@ cdef class StreamOutput(Channel):
         cdef int fd = self.fileno
         if self.life & GONE:
             return 0
+        self.drop_arena()
         self.life = self.life & ~(STEPPING | READY | FULL | READ_NEEDS_WRITE | WRITE_NEEDS_READ) | GONE
         self.flags &= ~(CONNECTED | CONNECTING | OUTPUT | FLUSH_QUEUED)
         parts = _parts(self)
@@ -111,6 +114,7 @@ cdef class StreamOutput(Channel):
         self.life |= LOST
         self.extras().failure = error
         self.flags &= ~OUTPUT
+        self.drop_arena()
         parts = _parts(self)
         self.head = self.rest = None
         self.head_sent = self.waiting = 0
@@ -167,6 +171,74 @@ cdef class StreamOutput(Channel):
             return
         self.put_outside(data, size, turn)
 
+    cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1:
+        """Does what `write` does, for ``size`` bytes at ``data``, which are copied."""
+        cdef Registry loop = self.loop
+        if (
+            0 < size <= SCRATCH and loop is not None
+            and self.life & (READY | STEPPING | NO_WRITING) == READY
+            and (self.extra is None or self.extra.session is None and self.extra.crossing is None)
+            and (self.head is None or self.head is IN_ARENA)
+            and loop.is_sending_later()
+        ):
+            return self.put_in_arena(loop, data, size)
+        if size < 0:
+            raise ValueError(f"{self!r}: write_bytes() of {size} bytes")
+        StreamOutput.write(self, PyBytes_FromStringAndSize(data, size))
+        return 0
+
+    cdef int put_in_arena(self, Registry loop, const char *data, Py_ssize_t size) except -1:
+        """Queues output in the loop's arena, behind what this stream has there, or else as bytes."""
+        cdef Py_ssize_t at = loop.arena_used
+        if loop.arena is NULL:
+            loop.arena = <char *> malloc(ARENA)
+        if at + size > ARENA or loop.arena is NULL or self.head is not None and self.head_sent + self.waiting != at:
+            return self.put_output(PyBytes_FromStringAndSize(data, size), size, True)
+        memcpy(loop.arena + at, data, size)
+        loop.arena_used = at + size
+        if self.head is None:
+            self.head = IN_ARENA
+            self.head_sent = at
+            loop.arena_users += 1
+            if self.life & TIMED:
+                self.extra.output_at = cyn_clock() / 1e9
+        if not self.flags & FLUSH_QUEUED:
+            self.flags |= FLUSH_QUEUED
+            loop.gather(self)
+        self.waiting += size
+        if self.waiting > self.settings.high or self.settings.most >= 0:
+            self.over_marks()
+        return 0
+
+    cdef int leave_arena(self) except -1:
+        """Makes bytes of what this stream has in the loop's arena."""
+        data = PyBytes_FromStringAndSize(self.loop.arena + self.head_sent, self.waiting)
+        self.drop_arena()
+        self.head = data
+        return 0
+
+    cdef int drop_arena(self) noexcept:
+        """Gives the place in the loop's arena back. The last stream that does so empties the arena."""
+        cdef Registry loop = self.loop
+        if self.head is IN_ARENA:
+            self.head = None
+            self.head_sent = 0
+            loop.arena_users -= 1
+            if loop.arena_users == 0:
+                loop.arena_used = 0
+        return 0
+
+    cdef int leave_lists(self) except -1:
+        if self.head is IN_ARENA:
+            try:
+                self.leave_arena()
+            except MemoryError:
+                self.drop_arena()
+                self.waiting = 0
+                Watcher.leave_lists(self)
+                raise
+        return Watcher.leave_lists(self)
+
     def writelines(self, pieces):
         """Queues each of ``pieces``, an iterable of bytes. Any thread. Raises what `write` raises."""
         self.write(b"".join(pieces))
@@ -195,6 +267,8 @@ cdef class StreamOutput(Channel):
             if self.life & TIMED:
                 self.extra.output_at = cyn_clock() / 1e9
         elif self.rest is None:
+            if self.head is IN_ARENA:
+                self.leave_arena()
             self.rest = [data]
             self.rest_at = 0
         else:
@@ -298,8 +372,11 @@ cdef class StreamOutput(Channel):
     cdef int flush(self, bint at_end) except -1:
         self.flags &= ~FLUSH_QUEUED
         if self.life & (READY | STEPPING | GONE) != READY:
+            if self.head is IN_ARENA:
+                self.leave_arena()
             return 0
-        self.send_waiting()
+        if self.head is not IN_ARENA or not self.flush_arena():
+            self.send_waiting()
         if self.flags & OUTPUT or self.life & (CLOSE_WANTED | WRITE_NEEDS_READ):
             self.arm()
         return 0
@@ -314,7 +391,7 @@ cdef class StreamOutput(Channel):
             return 0
         while has_room and self.head is not None:
             if not PyBytes_CheckExact(self.head):
-                has_room = self.send_part()
+                has_room = self.send_arena() if self.head is IN_ARENA else self.send_part()
             elif self.extra is not None and self.extra.session is not None:
                 has_room = self.send_session()
             else:
@@ -369,6 +446,44 @@ cdef class StreamOutput(Channel):
             return 0
         self.sent(sent)
         return sent == size
+
+    cdef int send_arena(self) except -1:
+        """Does what `send_plain` does, with what is in the loop's arena. What is not sent leaves the arena."""
+        cdef Registry loop = self.loop
+        cdef Py_ssize_t sent
+        cdef int error
+        if not self.flags & DIRECT or self.extra is not None and self.extra.session is not None:
+            self.leave_arena()
+            return 1
+        sent = cyn_send(fileno_of(self.sock), loop.arena + self.head_sent, self.waiting, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < 0:
+            error = errno
+            if error == EINTR:
+                return 1
+            if error != EAGAIN:
+                self.lost(OSError(error, os.strerror(error)))
+            else:
+                self.leave_arena()
+            return 0
+        self.head_sent += sent
+        self.waiting -= sent
+        if self.life & TIMED:
+            self.note_progress(sent, self.waiting == 0)
+        if self.waiting:
+            self.leave_arena()
+            return 0
+        self.drop_arena()
+        return 1
+
+    cdef bint flush_arena(self) except -1:
+        """Sends what is in the loop's arena. Returns False if there is more to be done than that."""
+        if self.life & (STEPPING | LOST | FULL | CLOSE_WANTED | EOF_WANTED):
+            return False
+        if not self.send_arena():
+            if self.head is not None:
+                self.flags |= OUTPUT
+            return True
+        return self.head is None
 
     cdef int send_by_method(self, bytes data) except -1:
         cdef Py_ssize_t sent
@@ -439,10 +554,7 @@ cdef class StreamOutput(Channel):
         cdef Py_ssize_t size
         self.waiting -= count
         if self.life & TIMED:
-            self.extra.progress += count
-            if self.extra.progress >= SCRATCH or self.head is None:
-                self.extra.progress = 0
-                self.extra.output_at = cyn_clock() / 1e9
+            self.note_progress(count, self.head is None)
         if self.rest is None:
             if count + self.head_sent == PyBytes_GET_SIZE(self.head):
                 self.head = None
@@ -458,6 +570,13 @@ cdef class StreamOutput(Channel):
             count -= size
             self.next_head()
         self.head_sent = count
+        return 0
+
+    cdef int note_progress(self, Py_ssize_t count, bint is_all) except -1:
+        self.extra.progress += count
+        if is_all or self.extra.progress >= SCRATCH:
+            self.extra.progress = 0
+            self.extra.output_at = cyn_clock() / 1e9
         return 0
 
     cdef int next_head(self) except -1:
@@ -479,7 +598,7 @@ cdef class StreamOutput(Channel):
 cdef list _parts(StreamOutput stream):
     """Returns the parts of files that are queued."""
     cdef list found = []
-    if stream.head is not None and not PyBytes_CheckExact(stream.head):
+    if stream.head is not None and stream.head is not IN_ARENA and not PyBytes_CheckExact(stream.head):
         found.append(stream.head)
     if stream.rest is not None:
         found += [item for item in stream.rest if item is not None and not PyBytes_CheckExact(item)]
