@@ -24,6 +24,8 @@ SITE = Path(cyncore.__file__).parents[1]
 
 def require_compiler() -> None:
     """Skips the test where nothing can be compiled, or would be of no use. CI has all of it: there it is a failure."""
+    if not cyncore.native:
+        pytest.skip("streams in Cython need the compiled engine")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
     missing = [name for name in ("Cython", "setuptools") if importlib.util.find_spec(name) is None]
     if shutil.which(compiler) is None:
@@ -32,23 +34,22 @@ def require_compiler() -> None:
         if os.environ.get("CI"):
             pytest.fail(f"not installed, although this is CI: {', '.join(missing)}")
         pytest.skip(f"not installed: {', '.join(missing)}")
-    if not cyncore.native:
-        pytest.skip("streams in Cython need the compiled engine")
 
 
 def environment(*first: Path, **more: str) -> dict[str, str]:
     """For another Python, which is to find what is in the folders `first`, and then the cyncore that is tested."""
-    named = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # a compiler is not ours
     paths = [*map(str, first), str(SITE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**named, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **more}
 
 
 def run_command(command: list[str], folder: Path, *first: Path) -> None:
     """Runs a command that compiles, in that folder and quickly: not for speed of what it makes."""
+    environ = environment(*first, CFLAGS=os.environ.get("CFLAGS", "") + " -O0")
+    environ.pop("LD_PRELOAD", None)  # a compiler is not to run under what a sanitizer build has preloaded
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment(*first, CFLAGS=os.environ.get("CFLAGS", "") + " -O0"),
+        env=environ,
         capture_output=True,
         text=True,
     )
