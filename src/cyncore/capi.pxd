@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_d8587fe5 as NativeStream
+from cyncore.capi cimport Layout_925260d3 as NativeStream
 
 
-cdef class Layout_d8587fe5:
+cdef class Layout_925260d3:
     cdef object _object
     cdef void *_pointers[16]
     cdef int _ints[18]
@@ -86,12 +86,12 @@ cdef class Layout_d8587fe5:
     cdef void _75(self)
     cdef void _76(self)
     cdef void _77(self)
-    cdef void _78(self)
-    cdef void _79(self)
-    cdef void _80(self)
-    cdef void _81(self)
     cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
+    cdef void _80(self)
+    cdef void _81(self)
+    cdef void _82(self)
+    cdef void _83(self)
     cdef void _84(self)
     cdef void _85(self)
     cdef void _86(self)
@@ -107,8 +107,3 @@ cdef class Layout_d8587fe5:
     cdef void _96(self)
     cdef void _97(self)
     cdef void _98(self)
-    cdef void _99(self)
-    cdef void _100(self)
-    cdef void _101(self)
-    cdef void _102(self)
-    cdef void _103(self)

@@ -12,8 +12,10 @@ from _thread import TIMEOUT_MAX
 
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM, PyList_SET_ITEM
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR
 from libc.limits cimport LONG_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
@@ -123,6 +125,18 @@ cdef int _check_map(object map) except -1:
 cdef inline bint is_owing(Loop loop) noexcept:
     """Returns True if output must be sent before the next wait."""
     return loop.gathered_at < loop.gathered_count
+
+
+cdef inline Channel next_gathered(Loop loop):
+    """Takes the next channel out of those whose output is gathered."""
+    cdef Channel channel = <Channel> PyList_GET_ITEM(loop.gathered, loop.gathered_at)
+    Py_INCREF(None)
+    PyList_SET_ITEM(loop.gathered, loop.gathered_at, None)
+    Py_DECREF(channel)  # that of the list; `channel` holds one of its own
+    loop.gathered_at += 1
+    if loop.gathered_at == loop.gathered_count:
+        loop.gathered_at = loop.gathered_count = 0
+    return channel
 
 
 cdef class Loop(Dispatch):
@@ -444,23 +458,26 @@ cdef class Loop(Dispatch):
         self.flushing = True
         try:
             while is_owing(self):
-                channel = <Channel> self.gathered[self.gathered_at]
-                self.gathered[self.gathered_at] = None
-                self.gathered_at += 1
-                if self.gathered_at == self.gathered_count:
-                    self.gathered_at = self.gathered_count = 0
-                if channel.flags & FLUSH_QUEUED:
+                channel = next_gathered(self)
+                try:
+                    while True:  # within one try, which costs as much as a small flush
+                        if channel.flags & FLUSH_QUEUED:
+                            channel.flush(True)
+                            if channel.loop is self and channel.polled_index >= 0:
+                                channel.ask_soon()
+                        if not is_owing(self):
+                            break
+                        channel = next_gathered(self)
+                    continue
+                except EXITS as error:
+                    leaving = error
+                except BaseException as error:
                     try:
-                        channel.flush(True)
-                    except EXITS as error:
+                        channel.failed(error)
+                    except BaseException as error:  # as if the handler had raised it that pushed the output
                         leaving = error
-                    except BaseException as error:
-                        try:
-                            channel.failed(error)
-                        except BaseException as error:  # as if the handler had raised it that pushed the output
-                            leaving = error
-                    if channel.loop is self and channel.polled_index >= 0:
-                        channel.ask_soon()
+                if channel.loop is self and channel.polled_index >= 0:
+                    channel.ask_soon()
         finally:
             self.flushing = within
         if leaving is not None:

@@ -16,7 +16,9 @@ from _thread import RLock
 from _weakref import ref
 
 from cpython.dict cimport PyDict_Check
+from cpython.list cimport PyList_GET_SIZE, PyList_SET_ITEM
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport INT64_MAX, int64_t
 
 from .calls cimport Handle, TimerHandle, are_queued, has_timers
@@ -398,7 +400,8 @@ cdef class Registry:
 
     cdef bint is_sending_later(self) except -1:
         """Returns True if this thread is in a tick of this loop, at whose end what is gathered is sent."""
-        self.check_fork()
+        if self.epoch != cyn_fork_epoch:
+            self.check_fork()
         # Not so in the child of a fork, which may never reach the end of this tick.
         return (
             cyn_ticking()[0] is <void *> self and not self.waiting and not self.flushing
@@ -420,8 +423,10 @@ cdef class Registry:
 
     cdef int gather(self, object channel) except -1:
         """Has `flush` of the channel called before the next wait of the loop."""
-        if self.gathered_count < len(self.gathered):
-            self.gathered[self.gathered_count] = channel
+        if self.gathered_count < PyList_GET_SIZE(self.gathered):
+            Py_INCREF(channel)
+            PyList_SET_ITEM(self.gathered, self.gathered_count, channel)
+            Py_DECREF(None)  # which was there
         else:
             self.gathered.append(channel)
         self.gathered_epoch = self.epoch

@@ -8,7 +8,6 @@ cdef class StreamInput(StreamOutput):
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
 
     cdef int received_bytes(self, bytes data) except -1
-    cdef int received_natively(self, const char *data, Py_ssize_t size) except -1
     cdef int read_some(self) except -1
     cdef int read_natively(self) except -1
     cdef int read_session(self) except -1

@@ -62,6 +62,16 @@ cdef object scratch_view_of(Registry loop):
     return loop.scratch_view
 
 
+cdef inline int received_natively(StreamInput stream, const char *data, Py_ssize_t size) except -1:
+    """Input came for handlers in Cython. `data` stays as it is until this returns."""
+    if stream.settings.kind == NO_FRAMES and stream.held is None and not stream.life & CUTTING:
+        if stream.life & TIMED:
+            stream.note_input()
+        stream.handle_bytes(data, size)
+        return 0
+    return stream.take_framed(data, size)
+
+
 cdef class StreamInput(StreamOutput):
     """The part of a stream that receives."""
 
@@ -249,7 +259,7 @@ cdef class StreamInput(StreamOutput):
         try:
             got = cyn_recv(fileno_of(self.sock), lent, SCRATCH, MSG_DONTWAIT)
             if got > 0:
-                self.received_natively(lent, got)
+                received_natively(self, lent, got)
             else:
                 error = errno
         finally:
@@ -266,22 +276,13 @@ cdef class StreamInput(StreamOutput):
     cdef int received_bytes(self, bytes data) except -1:
         """Input came."""
         if self.settings.is_native:
-            return self.received_natively(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            return received_natively(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         if self.settings.kind == NO_FRAMES and self.held is None and not self.life & CUTTING:
             if self.life & TIMED:
                 self.note_input()
             PyObject_CallMethodOneArg(self, "handle_data", data)
             return 0
         return self.take_framed(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-
-    cdef int received_natively(self, const char *data, Py_ssize_t size) except -1:
-        """The same for handlers in Cython, where `data` stays as it is until this returns."""
-        if self.settings.kind == NO_FRAMES and self.held is None and not self.life & CUTTING:
-            if self.life & TIMED:
-                self.note_input()
-            self.handle_bytes(data, size)
-            return 0
-        return self.take_framed(data, size)
 
     # Handlers in Cython
 
@@ -363,8 +364,9 @@ cdef class StreamInput(StreamOutput):
                 if settings.is_native:
                     self.handle_frame_bytes(begin, found.end - found.begin)
                 else:
-                    piece = PyBytes_FromStringAndSize(begin, found.end - found.begin)
-                    PyObject_CallMethodOneArg(self, "handle_frame", piece)
+                    PyObject_CallMethodOneArg(
+                        self, "handle_frame", PyBytes_FromStringAndSize(begin, found.end - found.begin)
+                    )
                 is_handling = False
                 result = INCOMPLETE
         finally:

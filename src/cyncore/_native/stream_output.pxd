@@ -78,11 +78,7 @@ cdef class StreamOutput(Channel):
     cdef int caught(self, object error) except -1
 
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
-    cdef int put_in_arena(self, Registry loop, const char *data, Py_ssize_t size) except -1
     cdef int leave_arena(self) except -1
-    cdef int drop_arena(self) noexcept
-    cdef bint flush_arena(self) except -1
-    cdef int send_arena(self) except -1
     cdef int put_output(self, object data, Py_ssize_t size, bint in_tick) except -1
     cdef int put_early(self, object data, Py_ssize_t size) except -1
     cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1

@@ -73,7 +73,7 @@ cdef class StreamOutput(Channel):
         cdef int fd = self.fileno
         if self.life & GONE:
             return 0
-        self.drop_arena()
+        drop_arena(self)
         self.life = self.life & ~(STEPPING | READY | FULL | READ_NEEDS_WRITE | WRITE_NEEDS_READ) | GONE
         self.flags &= ~(CONNECTED | CONNECTING | OUTPUT | FLUSH_QUEUED)
         parts = _parts(self)
@@ -114,7 +114,7 @@ cdef class StreamOutput(Channel):
         self.life |= LOST
         self.extras().failure = error
         self.flags &= ~OUTPUT
-        self.drop_arena()
+        drop_arena(self)
         parts = _parts(self)
         self.head = self.rest = None
         self.head_sent = self.waiting = 0
@@ -174,58 +174,29 @@ cdef class StreamOutput(Channel):
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1:
         """Does what `write` does, for ``size`` bytes at ``data``, which are copied."""
         cdef Registry loop = self.loop
+        cdef Py_ssize_t at
         if (
             0 < size <= SCRATCH and loop is not None
             and self.life & (READY | STEPPING | NO_WRITING) == READY
             and (self.extra is None or self.extra.session is None and self.extra.crossing is None)
-            and (self.head is None or self.head is IN_ARENA)
             and loop.is_sending_later()
         ):
-            return self.put_in_arena(loop, data, size)
-        if size < 0:
+            at = loop.arena_used
+            if at + size <= ARENA and loop.arena is not NULL:
+                if self.head is None or self.head is IN_ARENA and self.head_sent + self.waiting == at:
+                    return put_in_arena(self, loop, at, data, size)
+            elif loop.arena is NULL:
+                loop.arena = <char *> malloc(ARENA)  # for the next one; without it there are objects
+        elif size < 0:
             raise ValueError(f"{self!r}: write_bytes() of {size} bytes")
         StreamOutput.write(self, PyBytes_FromStringAndSize(data, size))
-        return 0
-
-    cdef int put_in_arena(self, Registry loop, const char *data, Py_ssize_t size) except -1:
-        """Queues output in the loop's arena, behind what this stream has there, or else as bytes."""
-        cdef Py_ssize_t at = loop.arena_used
-        if loop.arena is NULL:
-            loop.arena = <char *> malloc(ARENA)
-        if at + size > ARENA or loop.arena is NULL or self.head is not None and self.head_sent + self.waiting != at:
-            return self.put_output(PyBytes_FromStringAndSize(data, size), size, True)
-        memcpy(loop.arena + at, data, size)
-        loop.arena_used = at + size
-        if self.head is None:
-            self.head = IN_ARENA
-            self.head_sent = at
-            loop.arena_users += 1
-            if self.life & TIMED:
-                self.extra.output_at = cyn_clock() / 1e9
-        if not self.flags & FLUSH_QUEUED:
-            self.flags |= FLUSH_QUEUED
-            loop.gather(self)
-        self.waiting += size
-        if self.waiting > self.settings.high or self.settings.most >= 0:
-            self.over_marks()
         return 0
 
     cdef int leave_arena(self) except -1:
         """Makes bytes of what this stream has in the loop's arena."""
         data = PyBytes_FromStringAndSize(self.loop.arena + self.head_sent, self.waiting)
-        self.drop_arena()
+        drop_arena(self)
         self.head = data
-        return 0
-
-    cdef int drop_arena(self) noexcept:
-        """Gives the place in the loop's arena back. The last stream that does so empties the arena."""
-        cdef Registry loop = self.loop
-        if self.head is IN_ARENA:
-            self.head = None
-            self.head_sent = 0
-            loop.arena_users -= 1
-            if loop.arena_users == 0:
-                loop.arena_used = 0
         return 0
 
     cdef int leave_lists(self) except -1:
@@ -233,7 +204,7 @@ cdef class StreamOutput(Channel):
             try:
                 self.leave_arena()
             except MemoryError:
-                self.drop_arena()
+                drop_arena(self)
                 self.waiting = 0
                 Watcher.leave_lists(self)
                 raise
@@ -375,7 +346,7 @@ cdef class StreamOutput(Channel):
             if self.head is IN_ARENA:
                 self.leave_arena()
             return 0
-        if self.head is not IN_ARENA or not self.flush_arena():
+        if self.head is not IN_ARENA or not flush_arena(self):
             self.send_waiting()
         if self.flags & OUTPUT or self.life & (CLOSE_WANTED | WRITE_NEEDS_READ):
             self.arm()
@@ -391,7 +362,7 @@ cdef class StreamOutput(Channel):
             return 0
         while has_room and self.head is not None:
             if not PyBytes_CheckExact(self.head):
-                has_room = self.send_arena() if self.head is IN_ARENA else self.send_part()
+                has_room = send_arena(self) if self.head is IN_ARENA else self.send_part()
             elif self.extra is not None and self.extra.session is not None:
                 has_room = self.send_session()
             else:
@@ -446,44 +417,6 @@ cdef class StreamOutput(Channel):
             return 0
         self.sent(sent)
         return sent == size
-
-    cdef int send_arena(self) except -1:
-        """Does what `send_plain` does, with what is in the loop's arena. What is not sent leaves the arena."""
-        cdef Registry loop = self.loop
-        cdef Py_ssize_t sent
-        cdef int error
-        if not self.flags & DIRECT or self.extra is not None and self.extra.session is not None:
-            self.leave_arena()
-            return 1
-        sent = cyn_send(fileno_of(self.sock), loop.arena + self.head_sent, self.waiting, MSG_DONTWAIT | MSG_NOSIGNAL)
-        if sent < 0:
-            error = errno
-            if error == EINTR:
-                return 1
-            if error != EAGAIN:
-                self.lost(OSError(error, os.strerror(error)))
-            else:
-                self.leave_arena()
-            return 0
-        self.head_sent += sent
-        self.waiting -= sent
-        if self.life & TIMED:
-            self.note_progress(sent, self.waiting == 0)
-        if self.waiting:
-            self.leave_arena()
-            return 0
-        self.drop_arena()
-        return 1
-
-    cdef bint flush_arena(self) except -1:
-        """Sends what is in the loop's arena. Returns False if there is more to be done than that."""
-        if self.life & (STEPPING | LOST | FULL | CLOSE_WANTED | EOF_WANTED):
-            return False
-        if not self.send_arena():
-            if self.head is not None:
-                self.flags |= OUTPUT
-            return True
-        return self.head is None
 
     cdef int send_by_method(self, bytes data) except -1:
         cdef Py_ssize_t sent
@@ -593,6 +526,81 @@ cdef class StreamOutput(Channel):
             del self.rest[:self.rest_at]
             self.rest_at = 0
         return 0
+
+
+# Output without objects: see IN_ARENA. These are functions, which the compiler can put where they are used.
+
+cdef inline int drop_arena(StreamOutput stream) noexcept:
+    """Gives the place in the loop's arena back. The last stream that does so empties the arena."""
+    cdef Registry loop = stream.loop
+    if stream.head is IN_ARENA:
+        stream.head = None
+        stream.head_sent = 0
+        loop.arena_users -= 1
+        if loop.arena_users == 0:
+            loop.arena_used = 0
+    return 0
+
+
+cdef inline int put_in_arena(
+    StreamOutput stream, Registry loop, Py_ssize_t at, const char *data, Py_ssize_t size
+) except -1:
+    """Queues output in the loop's arena, at `at`, which is behind what this stream has there."""
+    memcpy(loop.arena + at, data, size)
+    loop.arena_used = at + size
+    if stream.head is None:
+        stream.head = IN_ARENA
+        stream.head_sent = at
+        loop.arena_users += 1
+        if stream.life & TIMED:
+            stream.extra.output_at = cyn_clock() / 1e9
+    if not stream.flags & FLUSH_QUEUED:
+        stream.flags |= FLUSH_QUEUED
+        loop.gather(stream)
+    stream.waiting += size
+    if stream.waiting > stream.settings.high or stream.settings.most >= 0:
+        stream.over_marks()
+    return 0
+
+
+cdef inline int send_arena(StreamOutput stream) except -1:
+    """Does what `send_plain` does, with what is in the loop's arena. What is not sent leaves the arena."""
+    cdef Registry loop = stream.loop
+    cdef Py_ssize_t sent
+    cdef int error
+    if not stream.flags & DIRECT or stream.extra is not None and stream.extra.session is not None:
+        stream.leave_arena()
+        return 1
+    sent = cyn_send(fileno_of(stream.sock), loop.arena + stream.head_sent, stream.waiting, MSG_DONTWAIT | MSG_NOSIGNAL)
+    if sent < 0:
+        error = errno
+        if error == EINTR:
+            return 1
+        if error != EAGAIN:
+            stream.lost(OSError(error, os.strerror(error)))
+        else:
+            stream.leave_arena()
+        return 0
+    stream.head_sent += sent
+    stream.waiting -= sent
+    if stream.life & TIMED:
+        stream.note_progress(sent, stream.waiting == 0)
+    if stream.waiting:
+        stream.leave_arena()
+        return 0
+    drop_arena(stream)
+    return 1
+
+
+cdef inline bint flush_arena(StreamOutput stream) except -1:
+    """Sends what is in the loop's arena. Returns False if there is more to be done than that."""
+    if stream.life & (STEPPING | LOST | FULL | CLOSE_WANTED | EOF_WANTED):
+        return False
+    if not send_arena(stream):
+        if stream.head is not None:
+            stream.flags |= OUTPUT
+        return True
+    return stream.head is None
 
 
 cdef list _parts(StreamOutput stream):
