@@ -233,6 +233,14 @@ def stream_echo(turns: int, connections: int, active: int) -> tuple[Run, Check]:
     return streams(StreamEcho, turns, connections, active, MESSAGE)
 
 
+def native_echo(turns: int, connections: int, active: int) -> tuple[Run, Check]:
+    """As `stream_echo`, with the handler in Cython of examples/native_echo."""
+    from benchmarks.servers.compiled_echo import EchoBytes
+
+    kind = type("NativeEcho", (EchoBytes, cyncore.Stream), {"handle_eof": StreamEcho.handle_eof})
+    return streams(kind, turns, connections, active, MESSAGE)
+
+
 def stream_lines(turns: int, connections: int, active: int, flight: int) -> tuple[Run, Check]:
     return streams(StreamLines, turns, connections, active, MESSAGE * flight)
 
@@ -381,6 +389,7 @@ WORKLOADS: dict[str, Callable[..., tuple[Run, Check]]] = {
     made.__name__: made
     for made in (
         *(read, echo, echo_with_send, lines, accept, stream_echo, stream_lines, stream_accept, watched_accept),
+        native_echo,
         *(fire, cancel, wait, idle, predicates),
     )
 }

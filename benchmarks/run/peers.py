@@ -17,6 +17,7 @@ RAW = "raw C epoll"
 RAW_TLS = "C with OpenSSL"
 OURS = "cyncore"
 STREAM = "cyncore stream"
+NATIVE = "cyncore native handler"  # a stream with its handler in Cython
 WATCHED = "cyncore deadlines"  # a stream with deadlines
 UVLOOP = "uvloop"
 JOINED = "uvloop joined"
@@ -83,6 +84,7 @@ ECHO = [
     Peer(OURS, "cyncore.asyncore", "cyncore", "cyncore_echo"),
     Peer("cyncore with_send", "cyncore.asyncore", "cyncore", "cyncore_echo", WITH_SEND),
     Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream"),
+    Peer(NATIVE, "benchmarks.servers.compiled_echo", "cyncore", "cyncore_native"),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_echo"),
     Peer("rloop", "rloop", "rloop", "rloop_echo"),
     Peer(PYFTPDLIB, "pyftpdlib.ioloop", "pyftpdlib", "pyftpdlib_echo"),
