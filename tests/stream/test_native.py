@@ -298,6 +298,22 @@ def test_a_class_may_leave_a_handler_to_python(loop: Loop, peers: Peers, handler
     other.abort()
 
 
+def test_a_stream_may_have_settings_of_its_own(loop: Loop, peers: Peers, handlers: Any) -> None:
+    class Framed(handlers.EchoFrames, Recorder):  # type: ignore[misc]
+        def __init__(self, *args: Any, **named: Any) -> None:
+            self.framing = Lines()  # before it has a connection
+            super().__init__(*args, **named)
+
+    stream, theirs = connected(peers, loop, Framed)
+    theirs.sendall(b"one\n")
+    assert receive(loop, theirs, 5) == b"[one]"
+    stream.high_water = 10
+    stream.framing = Prefixed(1)
+    theirs.sendall(b"\x02ab")
+    assert receive(loop, theirs, 4) == b"[ab]"
+    stream.abort()
+
+
 def test_a_framing_of_the_program(loop: Loop, peers: Peers, handlers: Any) -> None:
     class Halves:
         def find(self, data: bytearray, start: int, searched: int) -> tuple[int, int, int]:

@@ -34,5 +34,6 @@ cdef class Settings:
 
 
 cdef Settings settings_of(object stream)
+cdef bint has_native_handlers(type kind) except -1
 cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept
 cdef object too_long(object stream, Settings settings, frame *found)

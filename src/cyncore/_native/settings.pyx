@@ -25,13 +25,12 @@ cdef object Exactly = _framing.Exactly
 cdef class Settings:
 
     cdef int read(self, object owner) except -1:
-        """Reads them from a stream, or from its class."""
+        """Reads them from a stream, or from its class: all but `is_native`, which is set before."""
         self.high = owner.high_water
         self.low = owner.low_water
         most = owner.max_output
         self.most = -1 if most is None else most
         self.has_buffer = getattr(owner, "get_buffer", None) is not None
-        self.is_native = has_native_handlers(type(owner))
         self.reads_specially = self.has_buffer or self.is_native
         return self.set_framing(owner.framing)
 
@@ -64,6 +63,7 @@ cdef Settings settings_of(object stream):
     cdef Settings found = traits.settings
     if found is None or found.version == 0 or found.version != cyn_type_version(kind):
         found = Settings.__new__(Settings)
+        found.is_native = has_native_handlers(kind)
         found.read(stream)
         stream._check_class()
         found.version = cyn_type_version(kind)  # looking attributes up has given the class a version

@@ -16,7 +16,7 @@ from .csrc cimport CYN_READ, CYN_WRITE, FIONREAD, cyn_clock, cyn_ioctl, cyn_peer
 from .endpoint cimport watch
 from .plain_socket cimport is_plain
 from .registry cimport Registry
-from .settings cimport Settings, settings_of
+from .settings cimport Settings, has_native_handlers, settings_of
 from .stream_input cimport StreamInput
 from .stream_output cimport (
     BUSY,
@@ -141,6 +141,7 @@ cdef class StreamChannel(StreamInput):
         if self.life & OWN_SETTINGS and name == "framing" and is_set:
             return self.settings.set_framing(self.framing)
         own = Settings.__new__(Settings)
+        own.is_native = has_native_handlers(type(self)) if self.settings is None else self.settings.is_native
         own.read(self)
         self.settings = own
         self.life |= OWN_SETTINGS
