@@ -25,8 +25,7 @@ cdef class Dispatch(Predicates):
     cdef int keep_failures(self, cyn_event *events, int at, int count) except -1
     cdef int take_late(self, cyn_event *events) except -1
     cdef bint is_live(self, Watcher watcher, cyn_event *event) noexcept
-    cdef int dispatch_read(self, Watcher watcher, cyn_event *event) except -1
-    cdef int dispatch_stream(self, Watcher watcher) except -1
+    cdef bint is_still_in_map(self, Watcher watcher, cyn_event *event) except -1
     cdef int dispatch_event(self, Watcher watcher, cyn_event *event) except -1
     cdef int hung_up(self, Watcher watcher, cyn_event *event, uint32_t ready, int unread) except -1
     cdef int drop_bad(self, Watcher watcher, cyn_event *event) except -1

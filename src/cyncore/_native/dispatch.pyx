@@ -57,6 +57,27 @@ cdef enum:  # as in `_spin`, which says what they are
 cdef int CANDIDATES = _spin.CANDIDATES
 
 
+cdef inline bint reads_directly(Watcher watcher) except -1:
+    """Returns True for a connection on a plain socket that reads, and asks nobody: it needs no `dispatch_event`."""
+    return (
+        watcher.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
+        and watcher.defines & (READS | READ_EVENT | STATE) == READS
+        and watcher.polled_index < 0
+        and (is_current(watcher.traits) or watcher.traits.is_same())
+    )
+
+
+cdef inline int deliver_read(Dispatch loop, Watcher watcher, cyn_event *event) except -1:
+    """Does what `dispatch_event` does, for a read event that comes alone, of a stream or of what reads directly."""
+    if watcher.flags & STREAM:
+        return watcher.on_read()  # which looks itself whether more is pending
+    watcher.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
+    (<Channel> watcher).on_data()
+    if not watcher.flags & DIRECT and loop.is_live(watcher, event):
+        watcher.deliver_pending()
+    return 0
+
+
 cdef class Dispatch(Predicates):
     """A registry that delivers the events of a wait to their watchers.
 
@@ -151,42 +172,43 @@ cdef class Dispatch(Predicates):
         cdef cyn_event *event
         cdef void *owner
         cdef Watcher watcher
+        cdef bint in_handler = False
+        if count == 0:
+            return 0
         try:
-            # After a nested tick the rest of this batch is stale. Readiness is level-triggered: it is reported again.
-            while at < count and number == self.waits and not (self.stopping and at):
-                event = &events[at]
-                at += 1
-                if is_map_changed(self):  # a handler of this batch has changed it by hand
-                    self.read_map()
-                owner = cyn_poller_owner(&self.poller, event)
-                if owner is NULL:
-                    continue
-                self.runs += 1
-                if owner is <void *> self:
-                    self.woken(event.ready & CYN_NVAL)
-                    continue
-                watcher = <Watcher> owner  # holds a reference: a handler may drop the last other one
-                if not self.tells:
-                    if not self.is_in_map(watcher):
-                        continue
-                    if not self.is_live(watcher, event):  # the map is the program's class, and its code has run
-                        continue
-                if (
-                    event.ready == CYN_READ
-                    and cyn_poller_wanted(&self.poller, event.fd) & CYN_READ
-                    and watcher.flags & (CONNECTED | ACCEPTING | DIRECT | INSTANCE) == CONNECTED | DIRECT
-                    and watcher.defines & (READS | READ_EVENT | STATE) == READS
-                    and watcher.polled_index < 0
-                    and (is_current(watcher.traits) or watcher.traits.is_same())
-                ):
-                    delivered += self.dispatch_read(watcher, event)
-                elif (
-                    watcher.flags & STREAM and event.ready == CYN_READ
-                    and cyn_poller_wanted(&self.poller, event.fd) & CYN_READ
-                ):
-                    delivered += self.dispatch_stream(watcher)
-                else:
-                    delivered += self.dispatch_event(watcher, event)
+            while True:
+                try:
+                    # After a nested tick the rest of this batch is stale. Readiness is level-triggered: it comes again.
+                    while at < count and number == self.waits and not (self.stopping and at):
+                        event = &events[at]
+                        at += 1
+                        if is_map_changed(self):  # a handler of this batch has changed it by hand
+                            self.read_map()
+                        owner = cyn_poller_owner(&self.poller, event)
+                        if owner is NULL:
+                            continue
+                        self.runs += 1
+                        if owner is <void *> self:
+                            self.woken(event.ready & CYN_NVAL)
+                            continue
+                        watcher = <Watcher> owner  # holds a reference: a handler may drop the last other one
+                        if not self.tells and not self.is_still_in_map(watcher, event):
+                            continue
+                        if event.ready != CYN_READ or not cyn_poller_wanted(&self.poller, event.fd) & CYN_READ:
+                            delivered += self.dispatch_event(watcher, event)
+                        elif watcher.flags & STREAM or reads_directly(watcher):
+                            delivered += 1
+                            in_handler = True
+                            deliver_read(self, watcher, event)
+                            in_handler = False
+                        else:
+                            delivered += self.dispatch_event(watcher, event)
+                    break
+                except BaseException as error:  # one try for all of them: it costs as much as a small handler
+                    if not in_handler or isinstance(error, EXITS):
+                        raise
+                    in_handler = False
+                    watcher.failed(error)
         finally:
             if at < count:
                 self.keep_failures(events, at, count)
@@ -212,28 +234,9 @@ cdef class Dispatch(Predicates):
     cdef inline bint is_live(self, Watcher watcher, cyn_event *event) noexcept:
         return cyn_poller_owner(&self.poller, event) is <void *> watcher
 
-    cdef int dispatch_read(self, Watcher watcher, cyn_event *event) except -1:
-        """Does what `dispatch_event` does, for a read event of a connection on a plain socket that wants to read."""
-        watcher.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
-        try:
-            (<Channel> watcher).on_data()
-            if not watcher.flags & DIRECT and self.is_live(watcher, event):
-                watcher.deliver_pending()
-        except EXITS:
-            raise
-        except BaseException as error:
-            watcher.failed(error)
-        return 1
-
-    cdef int dispatch_stream(self, Watcher watcher) except -1:
-        """Does what `dispatch_event` does, for a read event of a stream. It looks itself whether more is pending."""
-        try:
-            watcher.on_read()
-        except EXITS:
-            raise
-        except BaseException as error:
-            watcher.failed(error)
-        return 1
+    cdef bint is_still_in_map(self, Watcher watcher, cyn_event *event) except -1:
+        """Asks a map that does not tell of its changes. It is of the program's class, so that code of it runs."""
+        return self.is_in_map(watcher) and self.is_live(watcher, event)
 
     cdef int dispatch_event(self, Watcher watcher, cyn_event *event) except -1:
         """Delivers one event, as asyncore.readwrite did. Returns 1, or 0 if the watcher does not want it any more."""
