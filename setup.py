@@ -33,7 +33,7 @@ CSRC = {
     "plain_socket": ["peer", "sys"],
     "watcher": ["sys"],
     "endpoint": ["peer", "sys"],
-    "channel": ["sys"],
+    "channel": ["timers", "sys"],
     "predicates": ["timers", "sys"],
     "dispatch": ["timers", "sys"],
     "loop": ["timers", "sys"],

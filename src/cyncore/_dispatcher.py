@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
 from types import TracebackType
 
-from ._engine import Channel, OutboxChannel, set_dispatcher, socket_map
+from ._engine import Channel, OutboxChannel, note_connected, set_dispatcher, socket_map
 from ._rules import no_socket
 
 TYPE_CHECKING = False
@@ -177,6 +177,7 @@ class dispatcher(Channel):
         elif err in (0, EISCONN):
             self.addr = address
             self.handle_connect_event()
+            note_connected(self)
         else:
             raise OSError(err, errorcode.get(err, _strerror(err)))
 
@@ -219,6 +220,30 @@ class dispatcher(Channel):
 
         arguments = server_side, server_hostname, session
         start(self, context, arguments, deadline, _tell_handshake, tell_failure)
+
+    def set_deadlines(
+        self,
+        *,
+        connect: float | None = None,
+        first_byte: float | None = None,
+        idle: float | None = None,
+        write: float | None = None,
+        life: float | None = None,
+    ) -> None:
+        """Sets the seconds that the peer has; None: any time. They replace those set before, and begin now.
+
+        ``connect``: to accept the connection. ``first_byte``: to send something after that. ``idle``: without input,
+        while the channel does not want to write. ``write``: in which the peer makes no room, while it wants to; what is
+        seen is between once and twice as long. ``life``: for the whole connection. An `async_chat` with a terminator
+        counts whole pieces as input, so that a peer cannot win time by single bytes.
+
+        When one has passed, `handle_timeout` is called. The deadlines end when the channel leaves its map, as by
+        `close`. RuntimeError if it is in none; ValueError for a number below 0.
+        """
+        from ._deadlines import set_deadlines
+
+        seconds = {"connect": connect, "first_byte": first_byte, "idle": idle, "write": write, "life": life}
+        set_deadlines(self, seconds)
 
     # What the loop calls where a class does not define its own
 
@@ -273,6 +298,14 @@ class dispatcher(Channel):
 
     def handle_handshake(self) -> None:
         """The handshake of `start_tls` has ended: what is sent and received from now on is encrypted. Does nothing."""
+
+    def handle_timeout(self, kind: str) -> None:
+        """A deadline of `set_deadlines` has passed: ``kind`` is its name. Calls `handle_close`.
+
+        If the channel is kept, that deadline begins again.
+        """
+        self.log_info(f"{kind} deadline", "warning")
+        self.handle_close()
 
     @_unhandled
     def handle_accept(self) -> None:

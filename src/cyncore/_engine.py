@@ -15,7 +15,15 @@ from ._rules import ExitNow
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._native.calls import Handle, TimerHandle
-    from ._native.channel import BufferedChannel, Channel, is_paused
+    from ._native.channel import (
+        BufferedChannel,
+        Channel,
+        has_deadlines,
+        is_paused,
+        note_connected,
+        set_timed,
+        wants_to_write,
+    )
     from ._native.loop import BACKENDS, Loop, set_network, socket_map
     from ._native.outbox import OutboxChannel, set_dispatcher
     from ._native.stream import StreamChannel
@@ -24,7 +32,15 @@ if TYPE_CHECKING:
     fallback_reason: str | None = None
 elif os.environ.get("CYNCORE_BACKEND") == "python":
     from ._python.calls import Handle, TimerHandle
-    from ._python.channel import BufferedChannel, Channel, is_paused
+    from ._python.channel import (
+        BufferedChannel,
+        Channel,
+        has_deadlines,
+        is_paused,
+        note_connected,
+        set_timed,
+        wants_to_write,
+    )
     from ._python.loop import BACKENDS, Loop, set_network, socket_map
     from ._python.outbox import OutboxChannel, set_dispatcher
     from ._python.stream import StreamChannel
@@ -34,7 +50,15 @@ elif os.environ.get("CYNCORE_BACKEND") == "python":
 else:
     try:
         from ._native.calls import Handle, TimerHandle
-        from ._native.channel import BufferedChannel, Channel, is_paused
+        from ._native.channel import (
+            BufferedChannel,
+            Channel,
+            has_deadlines,
+            is_paused,
+            note_connected,
+            set_timed,
+            wants_to_write,
+        )
         from ._native.loop import BACKENDS, Loop, set_network, socket_map
         from ._native.outbox import OutboxChannel, set_dispatcher
         from ._native.stream import StreamChannel
@@ -47,7 +71,15 @@ else:
             raise  # it does not load, though it should: a fallback would only hide that
         fallback_reason = str(failure)
         from ._python.calls import Handle, TimerHandle
-        from ._python.channel import BufferedChannel, Channel, is_paused
+        from ._python.channel import (
+            BufferedChannel,
+            Channel,
+            has_deadlines,
+            is_paused,
+            note_connected,
+            set_timed,
+            wants_to_write,
+        )
         from ._python.loop import BACKENDS, Loop, set_network, socket_map
         from ._python.outbox import OutboxChannel, set_dispatcher
         from ._python.stream import StreamChannel
@@ -65,9 +97,13 @@ __all__ = [
     "StreamChannel",
     "TimerHandle",
     "fallback_reason",
+    "has_deadlines",
     "is_paused",
     "native",
+    "note_connected",
     "set_dispatcher",
     "set_network",
+    "set_timed",
     "socket_map",
+    "wants_to_write",
 ]

@@ -31,6 +31,9 @@ class Piece:
     def __init__(self) -> None:
         self.size = 0  # bytes delivered since the last terminator, or DROPPED: the rest of it is dropped
 
+    def ended(self) -> None:
+        """A piece is whole, and is about to be delivered."""
+
 
 class Sending:
     """How a channel's queue is sent."""
@@ -187,6 +190,7 @@ def _piece_ended(channel: Any, piece: Piece, call_found: Callable[[Any], None] |
     piece.size = 0
     if was_dropped:
         return
+    piece.ended()
     if call_found is None:
         channel.found_terminator()
     else:

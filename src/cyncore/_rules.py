@@ -187,6 +187,11 @@ def no_socket(channel: Any, sock: Any, name: str) -> AttributeError:
     return AttributeError(text + (": call create_socket() or set_socket() first" if sock is None else ""))
 
 
+def no_deadlines(channel: Any) -> RuntimeError:
+    """The error for deadlines of a channel that is in no loop."""
+    return RuntimeError(f"{channel!r} is in no map: its deadlines are set when it has its socket")
+
+
 def closed_loop(method: str, loop: Any, is_made: bool) -> RuntimeError:
     """The error for a method of a loop that is closed, or was never initialised."""
     return RuntimeError(f"{method}: " + (f"{loop!r} is closed" if is_made else not_begun(loop, "Loop")))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import select
 import shutil
 import smtplib
 import socket
@@ -335,6 +336,23 @@ def test_conversation_goes_over_to_tls(
     channel.close()
     assert answers == [b"ready\n", b"HELLO\n"]
     assert channel.peer_certificate is None
+
+
+def test_session_with_deadlines_ends_a_silent_peer(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = run_block("set_deadlines(first_byte", monkeypatch)["Session"]
+    ours, theirs = peers.pair()
+    channel = kind(ours)
+    theirs.send(b"hello\n")
+    poll_until(Loop.of(socket_map), lambda: _is_there(theirs))
+    assert theirs.recv(100) == b"hello\n"
+    channel.set_deadlines(idle=0.02)
+    poll_until(Loop.of(socket_map), lambda: not socket_map)
+    assert theirs.recv(100) == b""
+
+
+def _is_there(sock: socket.socket) -> bool:
+    """Has something arrived?"""
+    return bool(select.select([sock], [], [], 0)[0])
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")

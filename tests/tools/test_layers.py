@@ -25,7 +25,7 @@ LAYERS = (
     ("faces", "__init__ __main__ asynchat asyncore capi smtpd wasyncore"),
     ("what the faces are made of", "_smtp _check _net"),
     ("who has the old names", "_install"),
-    ("the thin classes", "_async_chat _dispatcher _stream _tls"),
+    ("the thin classes", "_async_chat _deadlines _dispatcher _stream _tls"),
     ("which engine", "_engine"),
     ("the compiled engine", "_native"),
     ("the engine in plain Python", "_python _plain_chat"),

@@ -19,6 +19,9 @@ cdef class Channel(Endpoint):
     cdef object send_some(self, object data)
 
 
+cdef int note_time(Channel channel, str name) except -1
+
+
 cdef class BufferedChannel(Channel):
     cdef bytearray out  # the buffer of OutboxChannel; here, so that a class may derive from it and from a chat
     cdef bint has_output(self) except -1

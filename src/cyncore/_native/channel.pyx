@@ -15,8 +15,10 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 from .csrc cimport (
     CYN_HAVE_ACCEPT4,
+    CYN_WRITE,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
+    cyn_clock,
     cyn_recv,
     cyn_send,
 )
@@ -45,6 +47,7 @@ from .watcher cimport (
     OUTPUT,
     PAUSED,
     RECV_EAGAIN,
+    TIMED,
     UNSENT,
 )
 
@@ -81,6 +84,8 @@ cdef class Channel(Endpoint):
         return self.read_default()
 
     cdef int on_write(self) except -1:
+        if self.flags & TIMED:
+            note_time(self, "output_at")
         if self.defines & WRITE_EVENT:
             self.handle_write_event()
             return 0
@@ -123,6 +128,8 @@ cdef class Channel(Endpoint):
         if not self.state(CONNECTED, "connected") and self.state(CONNECTING, "connecting"):
             sock = self.its_socket()
             self.handle_connect_event()
+            if self.flags & TIMED:
+                note_connected(self)
             return self.is_as_before(sock)
         return 1
 
@@ -210,8 +217,8 @@ cdef class Channel(Endpoint):
                     got = cyn_recv(fd, self.loop.scratch, <size_t> size, MSG_DONTWAIT)
                     if got > 0:
                         data = PyBytes_FromStringAndSize(self.loop.scratch, got)
-                        if self.flags & MUTED:
-                            self.unmute()
+                        if self.flags & (MUTED | TIMED):
+                            took_input(self)
                         return data
                     error = errno
                     if got == 0 or error != EINTR:
@@ -234,8 +241,8 @@ cdef class Channel(Endpoint):
             if error.errno == EAGAIN:
                 self.flags |= RECV_EAGAIN
             raise
-        if self.flags & MUTED:
-            self.unmute()
+        if self.flags & (MUTED | TIMED):
+            took_input(self)
         if not data:
             self.handle_close()
             return b""
@@ -296,6 +303,54 @@ cdef class Channel(Endpoint):
 
 def _accept_again(Channel listener):
     listener.set_state(BACKED_OFF, False)
+
+
+cdef int took_input(Channel channel) except -1:
+    if channel.flags & MUTED:
+        channel.unmute()
+    if channel.flags & TIMED:
+        note_time(channel, "input_at")
+    return 0
+
+
+# Deadlines of dispatchers
+
+cdef int note_time(Channel channel, str name) except -1:
+    """Tells the deadlines of a channel, which has some, when an event came."""
+    if channel.loop is not None:
+        setattr(channel.loop.timed[channel.key_fd], name, cyn_clock() / 1e9)
+    return 0
+
+
+def note_connected(Channel channel not None):
+    """Tells the deadlines of a channel, if it has some, that a connect has succeeded."""
+    if channel.flags & TIMED:
+        channel.loop.timed[channel.key_fd].opened()
+
+
+def set_timed(Channel channel not None, deadlines):
+    """Has the times of the channel's events noted in ``deadlines``; None: no more. RuntimeError if it has no socket.
+
+    Deadlines that it had before are cancelled.
+    """
+    if deadlines is not None and channel.loop is None:
+        raise _rules.no_deadlines(channel)
+    if channel.flags & TIMED:
+        channel.flags &= ~TIMED
+        channel.loop.timed.pop(channel.key_fd).cancel()
+    if deadlines is not None:
+        channel.loop.timed[channel.key_fd] = deadlines
+        channel.flags |= TIMED
+
+
+def has_deadlines(Channel channel not None, deadlines):
+    """Returns True if ``deadlines`` are those of the channel now."""
+    return channel.flags & TIMED != 0 and channel.loop.timed[channel.key_fd] is deadlines
+
+
+def wants_to_write(Channel channel not None):
+    """Returns True if the channel wants write events, as far as its predicates have said."""
+    return channel.loop is not None and channel.interest() & CYN_WRITE != 0
 
 
 def is_paused(Channel channel not None):

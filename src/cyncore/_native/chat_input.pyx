@@ -17,10 +17,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromSt
 from cpython.object cimport PyObject, PyTypeObject
 from libc.string cimport memchr, memcmp
 
-from .channel cimport BufferedChannel
+from .channel cimport BufferedChannel, note_time
 from .endpoint cimport watch
 from .internals cimport cyn_call_one, cyn_call_two, cyn_version_of_type
 from .traits cimport traits_of
+from .watcher cimport TIMED
 
 from .. import _plain_chat
 from .._rules import LimitExceeded
@@ -144,6 +145,11 @@ cdef class PieceOf:
     @size.setter
     def size(self, value):
         self.channel.piece_size = value
+
+    def ended(self):
+        """A piece is whole, and is about to be delivered."""
+        if self.channel.flags & TIMED:
+            note_time(self.channel, "piece_at")
 
 
 cdef class ChatInput(BufferedChannel):
@@ -565,6 +571,8 @@ cdef inline int _call_found(ChatInput self, int next_piece) except -1:
         self.piece_size = 0
         return 0
     self.piece_size = 0
+    if self.flags & TIMED:
+        note_time(self, "piece_at")
     self.next_piece = next_piece
     if self.overrides & INSTANCE_OVERRIDES or self.chat.found_function is None:
         PyObject_CallMethodNoArgs(self, "found_terminator")

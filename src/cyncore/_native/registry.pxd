@@ -31,6 +31,7 @@ cdef class Registry:
     cdef int depth                    # ticks in progress, nested ones counted
     cdef str backend_name
     cdef Calls calls                  # queued calls and timers
+    cdef dict timed                   # descriptor -> the deadlines of its dispatcher
     cdef object turn                  # a lock, held by the thread that runs the loop
     cdef unsigned long owner_thread   # the thread that runs the loop, or ran it last
     cdef cyn_poller poller

@@ -160,6 +160,7 @@ cdef class Registry:
         self.recent = []
         self.kinds = []
         self.gathered = []
+        self.timed = {}
         self.turn = RLock()
         self.again = ASK_AGAIN
         self.map_changed = True

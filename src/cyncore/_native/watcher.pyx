@@ -78,6 +78,9 @@ cdef class Watcher(Root):
         if self.flags & RECENT:
             self.recent_remove()
         self.polled_remove()
+        if self.flags & TIMED:
+            self.flags &= ~TIMED
+            self.loop.timed.pop(self.key_fd).cancel()
         self.loop = None
         self.key_fd = -1
         self.traits.users -= 1

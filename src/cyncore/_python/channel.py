@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket as _socket
+import time
 from errno import EAGAIN, EBADF, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from .._rules import (
     LOST_IN_BACKLOG,
     OUT_OF_DESCRIPTORS,
     failure,
+    no_deadlines,
     no_socket,
     not_begun,
 )
@@ -55,6 +57,7 @@ class Channel(Root):
     _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
     _last_recv: str = ""  # what the last recv found: "data", "end" or "again"
     _accept_errno = 0  # of the last accept
+    __timed: Any = None  # its deadlines, where it is a dispatcher that has some
 
     def _take(self, sock: Any, map: Any) -> bool:
         """Begins with a connected socket, all in one. False: it is to be done step by step."""
@@ -131,6 +134,8 @@ class Channel(Root):
                 loop._detach(fd)
         self._fileno = None
         self._loop = None
+        if self.__timed is not None:
+            set_timed(self, None)
 
     # What it wants
 
@@ -196,6 +201,8 @@ class Channel(Root):
                 raise
             data = b""
         self._last_recv = "data" if data else "end"
+        if self.__timed is not None:
+            self.__timed.input_at = time.monotonic()
         if not data:
             self.handle_close()
             return b""
@@ -249,6 +256,7 @@ class Channel(Root):
             return True
         sock, fd = self.socket, self._fileno
         self.handle_connect_event()
+        note_connected(self)
         return self.socket is sock and self._fileno == fd
 
     def _accept_burst(self) -> None:
@@ -273,6 +281,42 @@ class Channel(Root):
         def handle_error(self) -> None: ...
         def handle_read(self) -> None: ...
         def handle_write(self) -> None: ...
+
+
+# Deadlines of dispatchers
+
+
+def timed(channel: Channel) -> Any:
+    """The deadlines of the channel, or None."""
+    return channel._Channel__timed  # type: ignore[attr-defined]
+
+
+def set_timed(channel: Channel, deadlines: Any) -> None:
+    """Has the times of the channel's events noted in ``deadlines``; None: no more. RuntimeError if it has no socket.
+
+    Deadlines that it had before are cancelled.
+    """
+    if deadlines is not None and channel._loop is None:
+        raise no_deadlines(channel)
+    if timed(channel) is not None:
+        timed(channel).cancel()
+    channel._Channel__timed = deadlines  # type: ignore[attr-defined]
+
+
+def has_deadlines(channel: Channel, deadlines: Any) -> bool:
+    """Are these the deadlines of the channel now?"""
+    return timed(channel) is deadlines
+
+
+def note_connected(channel: Channel) -> None:
+    """Tells the deadlines of the channel, if it has some, that a connect has succeeded."""
+    if timed(channel) is not None:
+        timed(channel).opened()
+
+
+def wants_to_write(channel: Channel) -> bool:
+    """Does the channel want write events, as far as its predicates have said?"""
+    return channel._loop is not None and channel._loop._wants_to_write(channel._fileno)
 
 
 def is_paused(channel: Channel) -> bool:

@@ -8,6 +8,7 @@ The compiled `chat_output` has a table of when an item leaves.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import _plain_chat
 from .._plain_chat import DROPPED, Piece, Sending, size_of
 from .._rules import not_begun
-from .channel import BufferedChannel
+from .channel import BufferedChannel, timed
 from .fifo import Fifo
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER
 
@@ -167,6 +168,8 @@ class ChatChannel(BufferedChannel):
         """Calls `found_terminator`, during which more input may be there already."""
         self.__input_depth = self._loop._turn.depth if self._loop is not None else 0
         self.__held_in_call = False
+        if (deadlines := timed(self)) is not None:
+            deadlines.piece_at = time.monotonic()
         try:
             self.found_terminator()
         finally:

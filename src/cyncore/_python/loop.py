@@ -42,7 +42,7 @@ from .._rules import (
 from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins
 from . import maps
 from .calls import Calls, Handle, TimerHandle
-from .channel import Channel
+from .channel import Channel, timed
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER, loop_of, registry_of, socket_map
 from .poller import ERR, GONE, NVAL, POLLERS, PRI, READ, WRITE, Wake, gone_now
 from .registry import Registry
@@ -621,6 +621,8 @@ class Loop(Registry):
         if ready & READ:
             self._dispatch_read(slot)
         if ready & WRITE and not slot.gone:
+            if isinstance(obj, Channel) and (deadlines := timed(obj)) is not None:
+                deadlines.output_at = time.monotonic()
             obj.handle_write_event()
         if ready & PRI and not slot.gone:
             obj.handle_expt_event()

@@ -39,6 +39,9 @@ class Serving(Protocol):
     def _interest_changed(self, fd: int | None) -> None:
         """What the channel under that descriptor wants may have changed without a question to its predicates."""
 
+    def _wants_to_write(self, fd: int | None) -> bool:
+        """Does the channel under that descriptor want write events, as far as is known?"""
+
     def _sending(self) -> str:
         """When is output to leave that this thread has for a channel? Where it is SEND_NOW, `_sent` must follow."""
 

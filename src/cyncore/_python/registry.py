@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from .._report import WARNING, report
 from .._rules import EXITS, LAST_DESCRIPTOR, SLOW_PREDICATES, failure
-from .channel import Channel
+from .channel import Channel, set_timed, timed
 from .maps import Serving
 from .poller import PRI, READ, WRITE, Wants
 from .slot import Slot
@@ -201,7 +201,13 @@ class Registry:
         if slot is not None:
             slot.gone = True
             self._wants.put(fd, 0)
+            if isinstance(slot.obj, Channel) and timed(slot.obj) is not None:
+                set_timed(slot.obj, None)
         self._taken = None
+
+    def _wants_to_write(self, fd: int | None) -> bool:
+        slot = self._slots.get(-1 if fd is None else fd)
+        return slot is not None and slot._interest_or_nothing() & WRITE != 0
 
     def _is_live(self, slot: Slot) -> bool:
         """Is it still what the map holds for its descriptor?"""
