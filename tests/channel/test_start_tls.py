@@ -505,6 +505,16 @@ def test_plain_text_is_told_in_words(loop: Loop, peers: Peers, contexts: Context
     assert repr(theirs.getsockname()) in str(server.error)
 
 
+def test_tls_to_a_plain_port_is_told_in_words(loop: Loop, peers: Peers, contexts: Contexts) -> None:
+    ours, theirs = tcp_pair(peers)
+    client = Secure(ours, loop.map)
+    client.start_tls(contexts[1], server_hostname="localhost")
+    theirs.sendall(b"220 mail.example ESMTP\r\n")
+    poll_until(loop, lambda: client.seen)
+    assert client.seen == ["error"]
+    assert "does not speak TLS" in str(client.error)
+
+
 def test_peer_that_leaves_in_the_handshake_is_told(loop: Loop, peers: Peers, contexts: Contexts) -> None:
     ours, theirs = tcp_pair(peers)
     server = Secure(ours, loop.map)
@@ -571,6 +581,20 @@ def test_channel_that_is_closed_in_the_handshake_leaves_nothing(
     assert loop.next_deadline() is None
     server.start_tls(contexts[0], server_side=True)  # does nothing
     assert "del_channel" not in server.__dict__
+
+
+def test_channel_that_leaves_its_map_in_the_handshake_has_no_more_input(
+    loop: Loop, peers: Peers, contexts: Contexts
+) -> None:
+    """Nobody would take what comes, and its events would have no end."""
+    ours, theirs = tcp_pair(peers)
+    server = Secure(ours, loop.map)
+    server.start_tls(contexts[0], server_side=True)
+    server.del_channel()
+    theirs.sendall(b"hello")
+    server.set_socket(server.socket, loop.map)
+    poll_until(loop, lambda: server.seen)
+    assert server.seen == ["read", "close"]
 
 
 def test_handshake_without_a_deadline_has_no_timer(loop: Loop, peers: Peers, contexts: Contexts) -> None:
