@@ -8,6 +8,7 @@ imports this file, but it runs: ``python tests/typing_usage.py``.
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Any
 
 import cyncore
@@ -48,6 +49,9 @@ class Listener(cyncore.dispatcher_with_send):
         self.heard += data
         self.pause_reading()
         again: cyncore.TimerHandle = self.loop.call_later(0.0, self.resume_reading)
+        if self.heard == b"STARTTLS":
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.start_tls(context, server_side=True, deadline=None)
         moment: float = again.when()
         if self.heard == HELLO and moment >= 0:
             self.loop.stop()

@@ -413,9 +413,10 @@ def test_clean_end_is_handle_close(loop: Loop, peers: Peers, contexts: Contexts)
 @every_backend
 def test_end_without_close_notify_is_told(loop: Loop, peers: Peers, contexts: Contexts) -> None:
     server, client = secured(loop, peers, contexts)
-    with socket.socket(fileno=client.socket.detach()):
+    with socket.socket(fileno=client.socket.detach()) as plain:  # close() might reset it: there are tickets to read
         client.del_channel()
-    poll_until(loop, lambda: server.error)
+        plain.shutdown(socket.SHUT_WR)
+        poll_until(loop, lambda: server.error)
     assert isinstance(server.error, TruncatedError)
     assert "without close_notify" in str(server.error)
 
@@ -425,7 +426,8 @@ def test_record_that_is_cut_is_told(loop: Loop, peers: Peers, contexts: Contexts
     with socket.socket(fileno=client.socket.detach()) as plain:
         client.del_channel()
         plain.send(b"\x17\x03\x03\x00\x40" + bytes(20))
-    poll_until(loop, lambda: server.error)
+        plain.shutdown(socket.SHUT_WR)
+        poll_until(loop, lambda: server.error)
     assert isinstance(server.error, TruncatedError)
     assert server.got == b""
 
@@ -503,6 +505,16 @@ def test_plain_text_is_told_in_words(loop: Loop, peers: Peers, contexts: Context
     assert repr(theirs.getsockname()) in str(server.error)
 
 
+def test_tls_to_a_plain_port_is_told_in_words(loop: Loop, peers: Peers, contexts: Contexts) -> None:
+    ours, theirs = tcp_pair(peers)
+    client = Secure(ours, loop.map)
+    client.start_tls(contexts[1], server_hostname="localhost")
+    theirs.sendall(b"220 mail.example ESMTP\r\n")
+    poll_until(loop, lambda: client.seen)
+    assert client.seen == ["error"]
+    assert "does not speak TLS" in str(client.error)
+
+
 def test_peer_that_leaves_in_the_handshake_is_told(loop: Loop, peers: Peers, contexts: Contexts) -> None:
     ours, theirs = tcp_pair(peers)
     server = Secure(ours, loop.map)
@@ -569,6 +581,20 @@ def test_channel_that_is_closed_in_the_handshake_leaves_nothing(
     assert loop.next_deadline() is None
     server.start_tls(contexts[0], server_side=True)  # does nothing
     assert "del_channel" not in server.__dict__
+
+
+def test_channel_that_leaves_its_map_in_the_handshake_has_no_more_input(
+    loop: Loop, peers: Peers, contexts: Contexts
+) -> None:
+    """Nobody would take what comes, and its events would have no end."""
+    ours, theirs = tcp_pair(peers)
+    server = Secure(ours, loop.map)
+    server.start_tls(contexts[0], server_side=True)
+    server.del_channel()
+    theirs.sendall(b"hello")
+    server.set_socket(server.socket, loop.map)
+    poll_until(loop, lambda: server.seen)
+    assert server.seen == ["read", "close"]
 
 
 def test_handshake_without_a_deadline_has_no_timer(loop: Loop, peers: Peers, contexts: Contexts) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -418,3 +419,62 @@ def test_renegotiation_is_refused(loop: Loop, server_tls: ssl.SSLContext) -> Non
         assert server_tls.options & ssl.OP_NO_RENEGOTIATION
     poll_until(loop, lambda: server.connections == 0)
     server.close()
+
+
+class OtherSocket(socket.socket):
+    """One that the engine does not read itself, as that of TLS is none."""
+
+
+class FullSession:
+    """A session that cannot read before it has written, as when the peer asks for new keys and does not read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.has_room = False
+
+    def read(self, size: int, buffer: memoryview) -> int:
+        self.reads += 1
+        if not self.has_room:
+            raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "wait")
+        buffer[:4] = b"data"
+        self.has_room = False
+        return 4
+
+    def pending(self) -> int:
+        return 0
+
+    def write(self, data: Any) -> int:
+        raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "wait")
+
+    def shutdown(self) -> None:
+        pass
+
+
+@every_backend
+@pytest.mark.parametrize("closes", [False, True])
+def test_reading_that_has_to_write_first_waits_for_room_and_does_not_spin(
+    loop: Loop, peers: Peers, closes: bool
+) -> None:
+    plain, theirs = peers.pair()
+    ours = OtherSocket(fileno=plain.detach())
+    peers.keep(ours)
+    stream = Recorder(ours, loop=loop)
+    poll_until(loop, lambda: stream.connected)
+    session = stream._session = FullSession()
+    stream.write(b"waits")
+    if closes:
+        stream.close()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(65536))
+    theirs.send(b"x")
+    poll_until(loop, lambda: session.reads)
+    assert loop.poll(0.01) == 0
+    assert loop.poll(0.01) == 0
+    assert session.reads == 1
+    session.has_room = True
+    theirs.recv(10_000_000)
+    poll_until(loop, lambda: session.reads > 1)
+    assert stream.got == (b"" if closes else b"data")
+    stream.abort()
+    poll_until(loop, lambda: stream.is_over)

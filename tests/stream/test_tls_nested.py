@@ -499,3 +499,23 @@ def test_failure_is_told_to_the_peer(both: tuple[Nested, Nested]) -> None:
     server.outer.input = client.outer.output
     with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
         server.read(100)
+
+
+def test_reading_goes_on_while_a_write_waits(both: tuple[Nested, Nested]) -> None:
+    """If each side waited for room before it reads, both would wait for ever."""
+    server, client = both
+    client.write(b"data")
+    server.outer.input, server.outer.room = client.outer.output, 0
+    with pytest.raises(ssl.SSLWantWriteError):
+        server.write(bytes(60_000))
+    assert server.read(100) == b"data"
+    with pytest.raises(ssl.SSLWantReadError):
+        server.read(100)
+
+
+def test_answers_that_cannot_leave_end_the_reading(both: tuple[Nested, Nested]) -> None:
+    server, _ = both
+    server.outer.room = 0
+    server._outgoing.write(bytes(300_000))
+    with pytest.raises(ssl.SSLWantWriteError):
+        server.read(100)

@@ -26,12 +26,17 @@ default_days = 2
 default_crl_days = 2
 policy = any
 x509_extensions = leaf
+crl_extensions = list
 unique_subject = no
 [any]
 commonName = supplied
 [leaf]
-basicConstraints = CA:false
+basicConstraints = critical,CA:false
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid:always
 subjectAltName = DNS:localhost,IP:127.0.0.1
+[list]
+authorityKeyIdentifier = keyid:always
 """
 
 
@@ -56,6 +61,7 @@ class Authority:
         openssl(
             f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority"
             f" -keyout {folder}/authority.key -out {self.certificate}"
+            " -addext keyUsage=critical,keyCertSign,cRLSign"  # Python 3.13 is strict
         )
         self.list_revoked()
 

@@ -362,9 +362,10 @@ cdef class StreamChannel(StreamInput):
         if life & (STEPPING | GONE):
             return self.extra.step_wants if life & STEPPING else 0
         if life & CLOSE_WANTED:
-            if not life & EOF_RECEIVED:
+            if not life & (EOF_RECEIVED | READ_NEEDS_WRITE):
                 wanted = CYN_READ
-        elif not life & (EOF_RECEIVED | CUT_QUEUED | CUT_NESTED | INPUT_HELD) and not self.flags & PAUSED:
+        elif not life & (EOF_RECEIVED | CUT_QUEUED | CUT_NESTED | INPUT_HELD | READ_NEEDS_WRITE) \
+                and not self.flags & PAUSED:
             wanted = CYN_READ
         if self.flags & OUTPUT and not life & WRITE_NEEDS_READ or life & READ_NEEDS_WRITE:
             wanted |= CYN_WRITE

@@ -131,8 +131,11 @@ cdef class StreamInput(StreamOutput):
                 else:
                     got = len(self.sock.recv(SCRATCH))
             except OSError as failure:
-                if isinstance(failure, (BlockingIOError, InterruptedError)) or failure.errno in (WANT_READ, WANT_WRITE):
+                if isinstance(failure, (BlockingIOError, InterruptedError)) or failure.errno == WANT_READ:
                     return 0
+                if failure.errno == WANT_WRITE:
+                    self.life |= READ_NEEDS_WRITE
+                    return self.arm()
                 got = 0  # there is no input any more; whether output can leave, sending tells
         self.life |= DISCARDED
         if got == 0:

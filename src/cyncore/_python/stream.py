@@ -353,13 +353,13 @@ class StreamChannel(Channel):
         if self._step is not None:
             return self._step_wants
         wants = 0
-        if self._close_wanted:
+        if self._session_wants_write:  # what waits to be read would come as an event again and again
+            wants = WRITE
+        elif self._close_wanted:
             wants = 0 if self._eof_received else READ
         elif not (self._paused or self._eof_received or self._cut_queued or self._cutting or self._input_held):
             wants = READ  # not while frames are delivered: a handler that runs the loop must not pile up more of them
         if self._output_queue and self.connected and not (self._flush_queued or self._session_wants_read):
-            wants |= WRITE
-        if self._session_wants_write:
             wants |= WRITE
         if self._session_wants_read:
             wants |= READ
@@ -388,7 +388,9 @@ class StreamChannel(Channel):
             else:
                 if self._session_wants_write:
                     self._session_wants_write = False
-                    if self.reading:
+                    if self._close_wanted:
+                        self._discard()
+                    elif self.reading:
                         self._read()
                 if not self._has_gone:
                     self._flush()
@@ -497,6 +499,7 @@ class StreamChannel(Channel):
             if error.errno in (EAGAIN, EWOULDBLOCK, EINTR):
                 return
             if self._session is not None and error.errno in (WANT_READ, WANT_WRITE):
+                self._session_wants_write = error.errno == WANT_WRITE
                 return
             if self._session is None:
                 self._end(error)

@@ -6,6 +6,8 @@ Facts that shape it:
   another. What it writes is given to the outer session, and what that has read is given to it.
 - A session that cannot write now wants the same bytes again, and its caller knows nothing of them. So `write` tells
   that all of its data have left only when the outer session has taken the last byte of what became of them.
+- A session that reads may have to answer, with new keys. That must not wait behind output for which there is no room,
+  nor hold up the reading.
 - OpenSSL empties the buffer of its input before it says that it has to read. So a buffer that is not empty tells of
   input for which no event of the kernel comes.
 """
@@ -25,6 +27,7 @@ else:
     Final = object
 
 SIZE: Final = 65536  # bytes that the outer session is offered, or asked for, at once
+MOST: Final = 4 * SIZE  # bytes that may wait, above which nothing is read: a write, and answers to the peer
 
 
 class Nested:
@@ -54,7 +57,7 @@ class Nested:
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError:
-                self._say_last()
+                self._answer()
                 raise
             self._flush()
             self._fill()
@@ -68,9 +71,10 @@ class Nested:
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError:
-                self._say_last()
+                self._answer()
                 raise
-            self._flush()  # new keys, perhaps, for which the peer has asked
+            if not self._answer() and len(self._unsent) + self._outgoing.pending > MOST:
+                raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "the peer asks for new keys, and does not read")
             self._fill()
 
     def write(self, data: Any) -> int:
@@ -113,12 +117,16 @@ class Nested:
         else:
             self._incoming.write_eof()
 
-    def _say_last(self) -> None:
-        """The session has failed: the peer is told why, as far as there is room for it."""
+    def _answer(self) -> bool:
+        """Sends what the session has to say by itself, as far as there is room. Returns True if that was all.
+
+        It is no reason to stop reading that there is none: the peer may do the same, and both would wait for ever.
+        """
         try:
             self._flush()
-        except OSError:
-            pass
+        except OSError:  # if it is lost, reading tells
+            return False
+        return True
 
 
 def begin(stream: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> None:

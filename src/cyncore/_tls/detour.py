@@ -111,6 +111,12 @@ class Detour:
         self.channel.del_channel(map)
 
 
+def detour_of(channel: Any) -> Detour | None:
+    """The detour that has the place of the handlers of ``channel``."""
+    entered = getattr(channel.__dict__.get("del_channel"), "__self__", None)
+    return entered if isinstance(entered, Detour) else None
+
+
 class Crossing(Detour):
     """`recv` has to write first (``wants`` is WRITE), or `send` to read: ends at that event, and tries again."""
 

@@ -14,7 +14,7 @@ import ssl
 from .._engine import Loop, OutboxChannel
 from .._rules import DISCONNECTED
 from .._stream.tls import TLSError, in_words, session_of, wrap
-from .detour import READ, WRITE, Detour
+from .detour import READ, WRITE, Detour, detour_of
 from .patience import patience
 from .socket import TlsSocket, peer_of
 
@@ -47,8 +47,7 @@ def start(
         raise RuntimeError(f"{channel!r}: start_tls() needs a connection")
     if channel._fileno is None:
         return  # closed: the peer has gone
-    entered = getattr(channel.__dict__.get("del_channel"), "__self__", None)
-    if isinstance(sock, (TlsSocket, ssl.SSLSocket)) or isinstance(entered, Detour):
+    if isinstance(sock, (TlsSocket, ssl.SSLSocket)) or detour_of(channel) is not None:
         raise RuntimeError(f"{channel!r}: the connection has TLS already")
     if not isinstance(sock, socket.socket):
         raise TypeError(f"{channel!r}: start_tls() needs a socket, not {sock!r}")
@@ -85,7 +84,20 @@ def _has_output(channel: Any) -> bool:
 class Handshake(Detour):
     """One that goes on. `tls` is None until what was queued before has left."""
 
-    __slots__ = ("arguments", "context", "deadline", "done", "due", "failed", "held", "is_late", "kind", "timer", "tls")
+    __slots__ = (
+        "arguments",
+        "context",
+        "deadline",
+        "done",
+        "due",
+        "failed",
+        "held",
+        "is_late",
+        "kind",
+        "made",
+        "timer",
+        "tls",
+    )
 
     def __init__(
         self,
@@ -105,6 +117,7 @@ class Handshake(Detour):
         self.failed = failed
         self.kind = kind
         self.tls: Any = None
+        self.made: Any = None  # the channel's socket, once there is `tls`
         self.timer: Any = None
         self.due = 0.0
         self.is_late = False
@@ -142,7 +155,7 @@ class Handshake(Detour):
         except ValueError:  # a mistake of the program's: the socket is as it was
             self.stop()
             raise
-        channel.socket = self.kind(self.tls, channel)
+        channel.socket = self.made = self.kind(self.tls, channel)
         self.wants = READ
         calls, self.held = self.held, []
         for name, arguments in calls:
@@ -162,7 +175,7 @@ class Handshake(Detour):
             self.fail(in_words(error, peer_of(self.channel), True))
         else:
             self.stop()
-            self.channel.socket.open(session_of(self.tls))
+            self.made.open(session_of(self.tls))
             self.done(self.channel)
 
     def stop(self, is_closing: bool = False) -> None:
@@ -173,11 +186,14 @@ class Handshake(Detour):
             self.timer = None
 
     def fail(self, error: BaseException) -> None:
-        self.stop()
-        sock = self.channel.socket
-        if isinstance(sock, TlsSocket):
-            sock.fail()
+        self.give_up()
         self.failed(self.channel, error)
+
+    def give_up(self, is_closing: bool = False) -> None:
+        """There will be no TLS, and so there is no more input."""
+        self.stop(is_closing)
+        if self.made is not None:
+            self.made.fail()
 
     def look(self) -> None:
         """The deadline has passed. There is one more look: what the peer sent in time may not have been read yet."""
@@ -210,7 +226,7 @@ class Handshake(Detour):
             self.step()
 
     def del_channel(self, map: Any = None) -> None:
-        self.stop(True)
+        self.give_up(True)
         self.channel.del_channel(map)
 
     def send(self, data: Any) -> None:

@@ -23,7 +23,7 @@ from os import strerror
 from weakref import ref
 
 from .._stream.tls import in_words, say_close
-from .detour import READ, WRITE, Crossing
+from .detour import READ, WRITE, Crossing, detour_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TlsSocket:
     What is not defined here is the `ssl.SSLSocket`'s own: ``cipher()``, ``getpeercert()``, ``version()``.
     """
 
-    __slots__ = ("__weakref__", "_again", "_ahead", "_channel", "_crossing", "_is_broken", "_session", "_tls")
+    __slots__ = ("__weakref__", "_again", "_ahead", "_channel", "_is_broken", "_session", "_tls")
 
     def __init__(self, tls: Any, channel: Any) -> None:
         self._tls = tls
@@ -51,7 +51,6 @@ class TlsSocket:
         self._is_broken = False
         self._again = b""  # the record that could not leave, or not all of it
         self._ahead = b""  # what has left already, and the caller offers again, since it offered less before
-        self._crossing: Crossing | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tls, name)
@@ -155,10 +154,8 @@ class TlsSocket:
     def _cross(self, wants: int) -> None:
         """Waits for the other event than the one that the caller would wait for, and then tries again."""
         channel = self._channel()
-        if channel is None or channel.socket is not self or (self._crossing is not None and self._crossing.is_entered):
-            return
-        self._crossing = Crossing(channel, wants)
-        self._crossing.enter()
+        if channel is not None and channel.socket is self and detour_of(channel) is None:
+            Crossing(channel, wants).enter()
 
     def _failure(self, error: ssl.SSLError) -> BaseException:
         self._is_broken = True
