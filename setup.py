@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The extension modules, and the README with absolute links (docs/readme.py). Fails where `capi.pxd` does not describe
-these modules (docs/layout.py). Everything else is in pyproject.toml.
+"""The extension modules, and the README with absolute links (docs/readme.py); everything else is in pyproject.toml.
 
 Read from the environment:
 CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
@@ -19,6 +18,7 @@ from glob import glob
 from runpy import run_path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 
@@ -109,6 +109,14 @@ def shared():
     return made
 
 
+class Modules(build_ext):
+    """Fails where what `capi.pxd` tells Cython is not true of the modules."""
+
+    def run(self):
+        run_path("docs/layout.py")["check"]()
+        super().run()
+
+
 class Archive(sdist):
     """setuptools' archive names who made it and when; with SOURCE_DATE_EPOCH this one names only what is in it."""
 
@@ -135,12 +143,11 @@ def anonymous(member):
 
 
 # csrc speaks POSIX, and only CPython gains from Cython. setuptools runs Cython over each .pyx when it builds.
-run_path("docs/layout.py")["check"]()
 compiled = os.name == "posix" and sys.implementation.name == "cpython" and not switch("CYNCORE_NO_EXTENSIONS")
 modules = [shared(), *(extension(name, csrc) for name, csrc in CSRC.items())]
 setup(
     ext_modules=modules if compiled else [],
-    cmdclass={"sdist": Archive},
+    cmdclass={"build_ext": Modules, "sdist": Archive},
     # by its path, because a build front end does not put this folder on sys.path
     long_description=run_path("docs/readme.py")["readme"](),
     long_description_content_type="text/markdown",
