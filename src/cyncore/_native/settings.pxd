@@ -28,6 +28,7 @@ cdef class Settings:
     cdef bint has_buffer              # the class receives into buffers of its own
     cdef bint is_native               # its handlers may be in Cython: see `has_native_handlers`
     cdef bint reads_specially         # one of the two
+    cdef bint has_deadlines           # the class sets one, or may
 
     cdef int read(self, object owner) except -1
     cdef int set_framing(self, object framing) except -1

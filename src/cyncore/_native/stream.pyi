@@ -17,6 +17,7 @@ class StreamChannel(Channel):
     _session: Any
     _draining: bool
     _timed: bool
+    _deadlines: Any
     _input_at: float
     _output_at: float
     @property

@@ -14,6 +14,7 @@ from libc.errno cimport EPIPE
 from .channel cimport Channel
 from .csrc cimport CYN_READ, CYN_WRITE, FIONREAD, cyn_clock, cyn_ioctl, cyn_peer_find
 from .endpoint cimport watch
+from .internals cimport cyn_type_version
 from .plain_socket cimport is_plain
 from .registry cimport Registry
 from .settings cimport Settings, has_native_handlers, settings_of
@@ -34,6 +35,7 @@ from .stream_output cimport (
     LOST,
     NO_INPUT,
     OPENED,
+    OWN_DEADLINES,
     OWN_SETTINGS,
     READ_NEEDS_WRITE,
     READY,
@@ -56,6 +58,14 @@ cdef frozenset DEADLINES = frozenset(
     f"{kind}_deadline" for kind in ("connect", "handshake", "first_byte", "idle", "write", "life")
 )
 watch(SETTINGS | DEADLINES)
+
+
+cdef bint may_have_deadlines(StreamChannel stream):
+    """False if its class, which has not changed since `_open`, sets none, and neither does the stream."""
+    cdef unsigned version = stream.settings.version
+    if stream.settings.has_deadlines or stream.life & OWN_DEADLINES:
+        return True
+    return version == 0 or version != cyn_type_version(type(stream))
 
 
 cdef class StreamChannel(StreamInput):
@@ -130,6 +140,7 @@ cdef class StreamChannel(StreamInput):
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         cdef Settings own
         if name in DEADLINES:
+            self.life |= OWN_DEADLINES
             self._deadline_changed()
             return 0
         if name not in SETTINGS:
@@ -187,7 +198,8 @@ cdef class StreamChannel(StreamInput):
         if self.extra is not None:
             self.extra.step = None
         self.arm()
-        self._deadlines_started("open")
+        if may_have_deadlines(self):
+            self._deadlines_started("open")
         if not self.life & CLOSE_WANTED:
             try:
                 self.handle_connect()
@@ -281,6 +293,14 @@ cdef class StreamChannel(StreamInput):
         self.life = self.life | TIMED if value else self.life & ~TIMED
         if value:
             self.extras()
+
+    @property
+    def _deadlines(self):
+        return None if self.extra is None else self.extra.deadlines
+
+    @_deadlines.setter
+    def _deadlines(self, value):
+        self.extras().deadlines = value
 
     @property
     def _input_at(self):
