@@ -170,13 +170,9 @@ cdef class StreamChannel(StreamInput):
         if not self.peer.family:
             self.address = addr
 
-    def _replace_socket(self, sock):
-        """Takes another socket object for the same descriptor, as TLS makes one."""
-        self.sock = sock
-        if is_plain(sock):
-            self.flags |= DIRECT
-        else:
-            self.flags &= ~DIRECT
+    def _encrypted(self):
+        """A session reads and writes the descriptor from now on: nothing passes by it any more."""
+        self.flags &= ~DIRECT
 
     def _ready(self):
         """The connection is ready: tells the program, and sends what has waited for that."""

@@ -178,9 +178,8 @@ class StreamChannel(Channel):
         """``addr`` is the address of the peer."""
         self.addr = addr
 
-    def _replace_socket(self, sock: Any) -> None:
-        """Takes another socket object for the same descriptor, as TLS makes one."""
-        self.socket = sock
+    def _encrypted(self) -> None:
+        """A session reads and writes the descriptor from now on: nothing passes by it any more."""
 
     def _hold_input(self, on: bool = True) -> None:
         """Takes no input, until TLS has begun."""
