@@ -51,7 +51,7 @@ from .. import _rules
 cdef int LAST_READS = _rules.LAST_READS
 cdef double LINGER = _rules.LINGER
 
-cdef frozenset SETTINGS = frozenset(("framing", "high_water", "low_water", "max_output", "get_buffer"))
+cdef frozenset SETTINGS = frozenset(("framing", "high_water", "low_water", "max_output", "get_buffer", "handle_frames"))
 cdef frozenset DEADLINES = frozenset(
     f"{kind}_deadline" for kind in ("connect", "handshake", "first_byte", "idle", "write", "life")
 )
@@ -393,7 +393,7 @@ cdef class StreamChannel(StreamInput):
             return self.read_into_buffer()
         if self.extra is not None and self.extra.session is not None:
             return self.read_session()
-        return self.read_natively() if self.settings.is_native else self.read_some()
+        return self.read_natively() if self.settings.is_native or self.settings.has_batches else self.read_some()
 
     cdef int on_write(self) except -1:
         if self.life & STEPPING:

@@ -20,8 +20,16 @@ READ = 1  # what a step can wait for, as the engine has it
 WRITE = 2
 
 HANDLERS = (
-    *("handle_connect", "handle_data", "handle_frame", "handle_eof", "handle_full", "handle_drained"),
-    *("handle_timeout", "handle_drain", "handle_error", "handle_close", "get_buffer", "buffer_updated"),
+    *("handle_connect", "handle_data", "handle_frame", "handle_frames", "handle_eof", "handle_full"),
+    *(
+        "handle_drained",
+        "handle_timeout",
+        "handle_drain",
+        "handle_error",
+        "handle_close",
+        "get_buffer",
+        "buffer_updated",
+    ),
 )
 _COROUTINE = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR, flags of a code object
 
@@ -100,6 +108,11 @@ class Stream(StreamChannel):
     def handle_frame(self, frame: bytes) -> None:
         """A whole frame came, without what frames it."""
         self._discarded("handle_frame")
+
+    if TYPE_CHECKING:  # only a class that wants it defines it
+
+        def handle_frames(self, frames: list[bytes]) -> None:
+            """Whole frames came, in place of a call of `handle_frame` for each: one or more, of at most 64 KiB."""
 
     def handle_eof(self) -> None:
         """The peer has sent its last byte. Closes the stream; a class that answers later defines it."""
