@@ -51,6 +51,10 @@ ROWS = [
     Row(INSTRUCTIONS, "stream with deadlines, accept and close", "watched_accept", {}, 32, 96),
     Row(INSTRUCTIONS, "stream line, 16 in flight", "stream_lines", {**TEN, "flight": 16}, 5, 20, events=160),
     Row(INSTRUCTIONS, "stream line, 1 in flight", "stream_lines", {**TEN, "flight": 1}, 20, 80, events=10),
+    Row(
+        INSTRUCTIONS, "stream lines together, 16 in flight", "stream_batches", {**TEN, "flight": 16}, 5, 20, events=160
+    ),
+    Row(INSTRUCTIONS, "stream lines together, 1 in flight", "stream_batches", {**TEN, "flight": 1}, 20, 80, events=10),
     Row(INSTRUCTIONS, "stream echo, 100 a tick", "stream_echo", BATCH, 10, 30, events=100),
     Row(INSTRUCTIONS, "stream echo, 1 a tick", "stream_echo", ONE, 50, 200),
     Row(INSTRUCTIONS, "stream echo in Cython, 100 a tick", "native_echo", BATCH, 10, 30, events=100),

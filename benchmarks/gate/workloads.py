@@ -112,6 +112,14 @@ class StreamLines(StreamEcho):
         self.write(frame + b"\r\n")
 
 
+class StreamBatches(StreamEcho):
+    framing = cyncore.Lines(b"\r\n")
+
+    def handle_frames(self, frames: list[bytes]) -> None:
+        frames.append(b"")
+        self.write(b"\r\n".join(frames))
+
+
 class StreamVisitor(cyncore.Stream):
     left: ClassVar[list[object]] = []  # one for each connection of this window that is still open
 
@@ -243,6 +251,10 @@ def native_echo(turns: int, connections: int, active: int) -> tuple[Run, Check]:
 
 def stream_lines(turns: int, connections: int, active: int, flight: int) -> tuple[Run, Check]:
     return streams(StreamLines, turns, connections, active, MESSAGE * flight)
+
+
+def stream_batches(turns: int, connections: int, active: int, flight: int) -> tuple[Run, Check]:
+    return streams(StreamBatches, turns, connections, active, MESSAGE * flight)
 
 
 def stream_accept(turns: int) -> tuple[Run, Check]:
@@ -389,7 +401,7 @@ WORKLOADS: dict[str, Callable[..., tuple[Run, Check]]] = {
     made.__name__: made
     for made in (
         *(read, echo, echo_with_send, lines, accept, stream_echo, stream_lines, stream_accept, watched_accept),
-        native_echo,
+        *(native_echo, stream_batches),
         *(fire, cancel, wait, idle, predicates),
     )
 }

@@ -18,6 +18,7 @@ RAW_TLS = "C with OpenSSL"
 OURS = "cyncore"
 STREAM = "cyncore stream"
 NATIVE = "cyncore native handler"  # a stream with its handler in Cython
+BATCHES = "cyncore stream joined"  # which takes the lines of one read together
 WATCHED = "cyncore deadlines"  # a stream with deadlines
 UVLOOP = "uvloop"
 JOINED = "uvloop joined"
@@ -99,6 +100,7 @@ LINES = [
     Peer(RAW, None, server="lines_epoll"),
     Peer(OURS, "cyncore.asynchat", "cyncore", "cyncore_lines"),
     Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--lines",)),
+    Peer(BATCHES, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--batches",)),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_lines"),
     Peer(JOINED, "uvloop", "uvloop", "uvloop_lines", ("--joined",)),
     Peer("uvloop streams", "uvloop", "uvloop", "uvloop_lines", ("--streams",)),

@@ -31,6 +31,16 @@ class LineEcho(Stream):
         self.write(frame + b"\r\n")
 
 
+class BatchEcho(Stream):
+    """Takes the lines of one read together, and joins its answers."""
+
+    framing = Lines(b"\r\n")
+
+    def handle_frames(self, frames: list[bytes]) -> None:
+        frames.append(b"")
+        self.write(b"\r\n".join(frames))
+
+
 room: set[Guest] = set()
 
 
@@ -58,6 +68,8 @@ def choose(options: argparse.Namespace) -> type[Stream]:
         return Guest
     if options.lines:
         return LineEcho
+    if options.batches:
+        return BatchEcho
     return WatchedEcho if options.deadlines else Echo
 
 
@@ -65,6 +77,7 @@ def serve() -> None:
     parser = argparse.ArgumentParser()
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--lines", action="store_true", help="answer each line, by the framing of the stream")
+    kinds.add_argument("--batches", action="store_true", help="answer the lines of one read together")
     kinds.add_argument("--chat", action="store_true", help="pass each line on to everybody")
     kinds.add_argument("--deadlines", action="store_true", help="set deadlines that nobody misses")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))

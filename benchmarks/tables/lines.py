@@ -9,7 +9,7 @@ from typing import ClassVar
 from benchmarks.run import columns
 from benchmarks.run.columns import Column, render_series
 from benchmarks.run.load import Sample, Shape
-from benchmarks.run.peers import JOINED, LINES, OURS, RAW, STREAM, UVLOOP, Peer
+from benchmarks.run.peers import BATCHES, JOINED, LINES, OURS, RAW, STREAM, UVLOOP, Peer
 from benchmarks.run.plan import Plan
 from benchmarks.run.rounds import measure_loads
 from benchmarks.run.series import Series, quiet, rate, rate_ratio
@@ -81,9 +81,11 @@ def lines(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
         target = Target(f"lines, {flight} in flight, cyncore by uvloop", WANTED[flight])
         reached.append((target, rate_ratio(ours, uvloop), quiet(ours, uvloop)))
     for flight, shape in shapes.items():
-        stream, joined = found.get((STREAM, shape)), found.get((JOINED, shape))
-        target = Target(f"lines, {flight} in flight, stream by uvloop joined", BY_JOINED[flight])
-        reached.append((target, rate_ratio(stream, joined), quiet(stream, joined)))
+        joined = found.get((JOINED, shape))
+        for name, shown in ((STREAM, "stream"), (BATCHES, "joined stream")):
+            stream = found.get((name, shape))
+            target = Target(f"lines, {flight} in flight, {shown} by uvloop joined", BY_JOINED[flight])
+            reached.append((target, rate_ratio(stream, joined), quiet(stream, joined)))
     title = f"Lines of {SIZE} bytes over {CONNECTIONS} connections, medians, {plan.rounds} x {plan.seconds:g} s"
     text = render_series(title, [columns.NAME, FLIGHT], lines_columns(found), sorted(every, key=flight_of))
     return conclude(text, reached, series=[series.record() for series in every])

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_925260d3 as NativeStream
+from cyncore.capi cimport Layout_6df443e2 as NativeStream
 
 
-cdef class Layout_925260d3:
+cdef class Layout_6df443e2:
     cdef object _object
     cdef void *_pointers[16]
     cdef int _ints[18]
@@ -107,3 +107,7 @@ cdef class Layout_925260d3:
     cdef void _96(self)
     cdef void _97(self)
     cdef void _98(self)
+    cdef void _99(self)
+    cdef void _100(self)
+    cdef void _101(self)
+    cdef void _102(self)

@@ -181,6 +181,55 @@ def test_a_handler_that_runs_the_loop_gets_its_frames_in_order(loop: Loop, peers
     stream.abort()
 
 
+@every_backend
+def test_what_comes_behind_the_frame_in_hand_is_unread(loop: Loop, peers: Peers) -> None:
+    class Looking(Recorder):
+        framing = Lines()
+
+        def handle_frame(self, frame: bytes) -> None:
+            super().handle_frame(frame)
+            rests.append(self.unread)
+            if frame == b"two":
+                theirs.sendall(b"!\n")
+                loop.poll(0.05)
+                rests.append(self.unread)
+
+    rests: list[bytes] = []
+    stream, theirs = connected(peers, loop, Looking)
+    theirs.sendall(b"one\ntwo\nthr")
+    poll_until(loop, lambda: b"thr!" in stream.seen)
+    assert rests[2] in (b"thr", b"thr!\n")  # the plain-Python engine reads nothing meanwhile
+    assert rests[:2] + rests[3:] == [b"two\nthr", b"thr", b""]
+    theirs.sendall(b"fo")
+    loop.poll(0.05)
+    theirs.sendall(b"ur\nfive\nsix\n")
+    poll_until(loop, lambda: b"six" in stream.seen)
+    assert rests[4:] == [b"five\nsix\n", b"six\n", b""]
+    stream.abort()
+
+
+def test_each_of_two_streams_knows_what_is_unread(loop: Loop, peers: Peers) -> None:
+    class Looking(Recorder):
+        framing = Lines()
+
+        def handle_frame(self, frame: bytes) -> None:
+            super().handle_frame(frame)
+            if frame == b"outer":
+                theirs.sendall(b"inner\nrest of the inner")
+                loop.poll(0.05)
+            elif frame == b"inner":
+                rests.extend([first.unread, second.unread])
+
+    rests: list[bytes] = []
+    first, near = connected(peers, loop, Looking)
+    second, theirs = connected(peers, loop, Looking)
+    near.sendall(b"outer\nrest of the outer")
+    poll_until(loop, lambda: rests)
+    assert rests == [b"rest of the outer", b"rest of the inner"]
+    first.abort()
+    second.abort()
+
+
 def test_a_framing_of_the_programs_own_may_find_frames(loop: Loop, peers: Peers) -> None:
     class Digits:
         """Frames of which each begins with its length, in one digit."""

@@ -176,6 +176,29 @@ def test_what_was_received_before_goes_first(loop: Loop, peers: Peers, way: str)
     poll_until(loop, lambda: second.is_over)
 
 
+def test_a_pipe_that_begins_in_a_handler_loses_nothing(loop: Loop, peers: Peers, way: str) -> None:
+    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    second = Recorder(other, loop=loop)
+    poll_until(loop, lambda: second.connected)
+
+    class Head(Recorder):
+        framing = cyncore.Lines()
+
+        def handle_frame(self, frame: bytes) -> None:
+            super().handle_frame(frame)
+            self.pipe(second)
+            loop.poll(0.01)
+
+    first = Head(one, loop=loop)
+    near.sendall(b"CONNECT\nthe rest\n")
+    assert receive(loop, far, 9) == b"the rest\n"
+    near.sendall(b"more\n")
+    assert receive(loop, far, 5) == b"more\n"
+    assert first.seen == ["connect", b"CONNECT"]
+    first.abort()
+    poll_until(loop, lambda: second.is_over)
+
+
 def test_a_stream_is_joined_with_one_other(loop: Loop, peers: Peers) -> None:
     first, _, second, _ = joined(loop, peers)
     ours, _ = peers.pair()

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_client_speaks_tls_with_a_server(loop: Loop, server_tls: ssl.SSLContex
     assert cipher[1].startswith("TLS")
     assert ("DNS", "localhost") in certificate["subjectAltName"]
     assert context is client_tls
-    assert isinstance(sock, ssl.SSLSocket)
+    assert isinstance(sock, ssl.SSLObject)
     server.close()
     poll_until(loop, lambda: not loop.map)
 
@@ -157,6 +158,64 @@ def test_alpn_is_negotiated(loop: Loop, server_tls: ssl.SSLContext, client_tls: 
     client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
     poll_until(loop, lambda: client.connected)
     assert client.get_extra_info("alpn") == "two"
+    client.abort()
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_certificate_is_chosen_by_the_name(
+    loop: Loop, authority: Authority, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    names: list[Any] = []
+
+    def choose(tls: Any, name: str | None, context: ssl.SSLContext) -> None:
+        names.append((name, context is unknown))
+        tls.context = server_tls
+
+    unknown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    unknown.load_cert_chain(authority.folder / "good.both")
+    unknown.sni_callback = choose
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=unknown)
+    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
+    poll_until(loop, lambda: client.seen)
+    assert client.seen == ["connect"]
+    assert names == [("localhost", True)]
+    client.abort()
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_certificate_cannot_be_checked_without_a_name(
+    loop: Loop, tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    server = loop.listen(str(tmp_path / "socket"), Stream, tls=server_tls)
+    client = loop.connect(server.address, Recorder, tls=client_tls)
+    poll_until(loop, lambda: client.is_over)
+    assert isinstance(client.seen[-1], ValueError)
+    assert "check_hostname requires server_hostname" in str(client.seen[-1])
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_name_and_a_session_are_for_clients(loop: Loop, peers: Peers, server_tls: ssl.SSLContext) -> None:
+    ours, _ = tcp_pair(peers)
+    stream = Recorder(ours, loop=loop)
+    poll_until(loop, lambda: stream.connected)
+    stream.start_tls(server_tls, server_side=True, server_hostname="localhost")
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], ValueError)
+
+
+def test_renegotiation_is_refused_from_the_first_connection_on(
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    for context in (server_tls, client_tls):
+        context.options &= ~ssl.OP_NO_RENEGOTIATION
+    server = loop.listen(("127.0.0.1", 0), Stream, tls=server_tls)
+    client = loop.connect(server.address, Recorder, tls=client_tls, server_hostname="localhost")
+    poll_until(loop, lambda: client.connected)
+    assert server_tls.options & ssl.OP_NO_RENEGOTIATION
+    assert client_tls.options & ssl.OP_NO_RENEGOTIATION
     client.abort()
     server.close()
     poll_until(loop, lambda: not loop.map)

@@ -11,6 +11,9 @@ cdef enum:  # results of find_frame
     FOUND = 1
     TOO_LONG = 2
 
+cdef enum:
+    BATCH = 65536  # bytes of input whose frames are delivered at once, at most
+
 cdef struct frame:  # counted from where the search began
     Py_ssize_t begin, end  # what is delivered
     Py_ssize_t after       # where the next frame begins
@@ -27,7 +30,8 @@ cdef class Settings:
     cdef bint is_little
     cdef bint has_buffer              # the class receives into buffers of its own
     cdef bint is_native               # its handlers may be in Cython: see `has_native_handlers`
-    cdef bint reads_specially         # one of the two
+    cdef bint has_batches             # it takes the frames of one read together
+    cdef bint reads_specially         # one of the three
     cdef bint has_deadlines           # the class sets one, or may
 
     cdef int read(self, object owner) except -1
@@ -37,4 +41,7 @@ cdef class Settings:
 cdef Settings settings_of(object stream)
 cdef bint has_native_handlers(type kind) except -1
 cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept
+cdef list find_frames(
+    Settings settings, const char *data, Py_ssize_t size, Py_ssize_t *after, int *result, frame *found
+)
 cdef object too_long(object stream, Settings settings, frame *found)

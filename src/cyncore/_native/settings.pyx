@@ -8,7 +8,7 @@ Facts that shape it:
 - A frame may come in any number of parts. A search does not begin again with what an earlier one has seen.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 
 from .internals cimport cyn_type_version
@@ -44,7 +44,8 @@ cdef class Settings:
         most = owner.max_output
         self.most = -1 if most is None else most
         self.has_buffer = getattr(owner, "get_buffer", None) is not None
-        self.reads_specially = self.has_buffer or self.is_native
+        self.has_batches = not self.is_native and getattr(owner, "handle_frames", None) is not None
+        self.reads_specially = self.has_buffer or self.is_native or self.has_batches
         self.has_deadlines = any_deadline(type(owner))
         return self.set_framing(owner.framing)
 
@@ -149,6 +150,25 @@ cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssi
     found.begin = 0
     found.end = found.after = settings.count
     return FOUND if size >= settings.count else INCOMPLETE
+
+
+cdef list find_frames(
+    Settings settings, const char *data, Py_ssize_t size, Py_ssize_t *after, int *result, frame *found
+):
+    """Returns the whole frames at the beginning of ``data``, at most those of `BATCH` bytes. ``after``: where they end;
+    ``result``: what `find_frame` says of what comes there.
+    """
+    cdef list frames = []
+    cdef Py_ssize_t at = 0
+    result[0] = INCOMPLETE
+    while at < size:
+        result[0] = find_frame(settings, data + at, size - at, 0, found)
+        if result[0] != FOUND or (at and at + found.after > BATCH):
+            break
+        frames.append(PyBytes_FromStringAndSize(data + at + found.begin, found.end - found.begin))
+        at += found.after
+    after[0] = at
+    return frames
 
 
 cdef object too_long(object stream, Settings settings, frame *found):

@@ -53,7 +53,7 @@ from .. import _rules
 cdef int LAST_READS = _rules.LAST_READS
 cdef double LINGER = _rules.LINGER
 
-cdef frozenset SETTINGS = frozenset(("framing", "high_water", "low_water", "max_output", "get_buffer"))
+cdef frozenset SETTINGS = frozenset(("framing", "high_water", "low_water", "max_output", "get_buffer", "handle_frames"))
 cdef frozenset DEADLINES = frozenset(
     f"{kind}_deadline" for kind in ("connect", "handshake", "first_byte", "idle", "write", "life")
 )
@@ -181,13 +181,9 @@ cdef class StreamChannel(StreamInput):
         if not self.peer.family:
             self.address = addr
 
-    def _replace_socket(self, sock):
-        """Takes another socket object for the same descriptor, as TLS makes one."""
-        self.sock = sock
-        if is_plain(sock):
-            self.flags |= DIRECT
-        else:
-            self.flags &= ~DIRECT
+    def _encrypted(self):
+        """A session reads and writes the descriptor from now on: nothing passes by it any more."""
+        self.flags &= ~DIRECT
 
     def _ready(self):
         """The connection is ready: tells the program, and sends what has waited for that."""
@@ -418,7 +414,7 @@ cdef class StreamChannel(StreamInput):
             return self.read_into_buffer()
         if self.extra is not None and self.extra.session is not None:
             return self.read_session()
-        return self.read_natively() if self.settings.is_native else self.read_some()
+        return self.read_natively() if self.settings.is_native or self.settings.has_batches else self.read_some()
 
     cdef int on_write(self) except -1:
         if self.life & STEPPING:

@@ -12,16 +12,34 @@ Facts that shape it:
 import os
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE
+from cpython.bytearray cimport (
+    PyByteArray_AS_STRING,
+    PyByteArray_FromStringAndSize,
+    PyByteArray_GET_SIZE,
+    PyByteArray_Resize,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from .channel cimport Channel
 from .csrc cimport MSG_DONTWAIT, cyn_recv
 from .plain_socket cimport fileno_of
 from .registry cimport SCRATCH, Registry, tick_time
-from .settings cimport FOUND, INCOMPLETE, NO_FRAMES, OTHER_FRAMES, TOO_LONG, Settings, find_frame, frame, too_long
+from .settings cimport (
+    BATCH,
+    FOUND,
+    INCOMPLETE,
+    NO_FRAMES,
+    OTHER_FRAMES,
+    TOO_LONG,
+    Settings,
+    find_frame,
+    find_frames,
+    frame,
+    too_long,
+)
 from .stream_output cimport (
     CUT_NESTED,
     CUT_QUEUED,
@@ -72,13 +90,28 @@ cdef inline int received_natively(StreamInput stream, const char *data, Py_ssize
     return stream.take_framed(data, size)
 
 
+cdef hand *hand_of(StreamInput stream):
+    """Returns the read whose frames the stream delivers now, or NULL."""
+    cdef Registry loop = stream.its_loop()
+    cdef hand *found = NULL
+    if stream.life & CUTTING and loop is not None:
+        found = <hand *> loop.in_hand
+        while found is not NULL and found.stream is not <void *> stream:
+            found = found.outer
+    return found
+
+
 cdef class StreamInput(StreamOutput):
     """The part of a stream that receives."""
 
     @property
     def unread(self):
         """The bytes that were received and given to no handler yet."""
-        return b"" if self.held is None else bytes(self.held)
+        cdef hand *found = hand_of(self)
+        held = b"" if self.held is None else bytes(self.held)
+        if found is NULL:
+            return held
+        return PyBytes_FromStringAndSize(found.data + found.at, found.size - found.at) + held
 
     cdef int pending(self) except -1:
         cdef Extra extra = self.extra
@@ -246,7 +279,10 @@ cdef class StreamInput(StreamOutput):
         return 0
 
     cdef int read_natively(self) except -1:
-        """Reads for handlers in Cython: into memory that stays theirs until they return, whatever they do."""
+        """Reads for handlers in Cython: into memory that stays theirs until they return, whatever they do.
+
+        A class that takes frames together is read for so, too: they are cut out of that memory.
+        """
         cdef Registry loop = self.loop
         cdef char *lent
         cdef Py_ssize_t got
@@ -335,32 +371,38 @@ cdef class StreamInput(StreamOutput):
 
     cdef int take_framed(self, const char *data, Py_ssize_t size) except -1:
         """Delivers the frames that are whole. `data` stays as it is, whatever handlers do."""
-        cdef Py_ssize_t at = 0
+        cdef hand mine
+        cdef Registry loop = self.loop
         cdef frame found
         cdef int result = INCOMPLETE
         cdef const char *begin
         cdef Settings settings
         cdef bint is_handling = False
+        if self.settings.has_batches:
+            return self.take_batch(data, size)
         if self.held is not None or self.life & CUTTING or self.settings.kind == OTHER_FRAMES:
-            if self.held is None:
-                self.held = PyByteArray_FromStringAndSize(data, size)
-            else:
-                self.held += PyBytes_FromStringAndSize(data, size)
+            self.hold(data, size)
             if self.life & CUTTING:  # not even more is to be piled up
                 self.life |= CUT_NESTED
                 return self.arm()
             return self.cut_held()
         self.life |= CUTTING
+        mine.stream = <void *> self
+        mine.data = data
+        mine.at = 0
+        mine.size = size
+        mine.outer = <hand *> loop.in_hand
+        loop.in_hand = &mine
         try:
-            while at < size and not self.flags & PAUSED and not self.life & NO_INPUT:
+            while mine.at < mine.size and not self.flags & PAUSED and not self.life & NO_INPUT:
                 settings = self.settings
                 if settings.kind == NO_FRAMES or settings.kind == OTHER_FRAMES:
                     break
-                result = find_frame(settings, data + at, size - at, 0, &found)
+                result = find_frame(settings, data + mine.at, size - mine.at, 0, &found)
                 if result != FOUND:
                     break
-                begin = data + at + found.begin
-                at += found.after
+                begin = data + mine.at + found.begin
+                mine.at += found.after
                 if self.life & TIMED:
                     self.note_input()
                 is_handling = True
@@ -374,9 +416,10 @@ cdef class StreamInput(StreamOutput):
                 result = INCOMPLETE
         finally:
             self.life &= ~CUTTING
-            if at < size:
+            loop.in_hand = mine.outer
+            if mine.at < mine.size:
                 # A loop that a handler ran may have received more: it comes behind the rest of this.
-                rest = PyByteArray_FromStringAndSize(data + at, size - at)
+                rest = PyByteArray_FromStringAndSize(data + mine.at, size - mine.at)
                 if self.held is not None:
                     rest += self.held
                 self.held = rest
@@ -400,77 +443,146 @@ cdef class StreamInput(StreamOutput):
             self.loop.queue(self._read_last, ())
         return 0
 
-    cdef int cut_held(self) except -1:
-        """Delivers what is held, in frames where there are some, and then the end of the input."""
+    cdef int take_batch(self, const char *data, Py_ssize_t size) except -1:
+        """Delivers the frames of one read as a list. What comes behind them is held before the handler is called."""
+        cdef Settings settings = self.settings
         cdef Py_ssize_t at = 0
         cdef frame found
-        cdef bint is_handling = False
+        cdef int result = INCOMPLETE
+        cdef list frames
+        if self.held is not None or self.life & CUTTING or settings.kind == OTHER_FRAMES:
+            self.hold(data, size)
+            if self.life & CUTTING:
+                self.life |= CUT_NESTED
+                return self.arm()
+            return self.cut_held()
+        frames = find_frames(settings, data, size, &at, &result, &found)
+        if at < size:
+            self.hold(data + at, size - at)
+            self.searched = size - at if result == INCOMPLETE else 0
+        if not frames:
+            return self.end(too_long(self, settings, &found)) if result == TOO_LONG else 0
+        self.deliver(frames, settings.kind)
+        if self.held is not None:
+            return self.cut_held()
+        return self.tell_eof() if self.life & EOF_RECEIVED else 0
+
+    cdef int hold(self, const char *data, Py_ssize_t size) except -1:
+        """Keeps input for later, behind what is held already."""
+        cdef Py_ssize_t before
+        if self.held is None:
+            self.held = PyByteArray_FromStringAndSize(data, size)
+            self.searched = 0
+            return 0
+        before = PyByteArray_GET_SIZE(self.held)
+        PyByteArray_Resize(self.held, before + size)
+        memcpy(PyByteArray_AS_STRING(self.held) + before, data, size)
+        return 0
+
+    cdef int cut_held(self) except -1:
+        """Delivers what is held, in frames where there are some, and then the end of the input."""
+        cdef int kind
         if self.life & CUTTING:
             return 0
-        if self.held is None:
-            return self.tell_eof()
+        while not self.flags & PAUSED and not self.life & NO_INPUT and self.held is not None:
+            kind = self.settings.kind
+            piece = self.take_held()
+            if piece is None:
+                break
+            self.deliver(piece, kind)
+        return self.tell_eof()
+
+    cdef int deliver(self, object piece, int kind) except -1:
+        """Calls the handler for ``piece``, which was taken out of the input: data, a frame, or a list of frames."""
+        cdef bint is_handling = True
         self.life |= CUTTING
         try:
-            while not self.flags & PAUSED and not self.life & NO_INPUT and self.held is not None:
-                if not self.find_held(at, &found):
-                    break
+            self.note_input()
+            if self.settings.is_native:
+                self.deliver_natively(piece, kind)
+            elif kind == NO_FRAMES:
+                PyObject_CallMethodOneArg(self, "handle_data", piece)
+            elif type(piece) is list:
+                PyObject_CallMethodOneArg(self, "handle_frames", piece)
+            else:
+                PyObject_CallMethodOneArg(self, "handle_frame", piece)
+            is_handling = False
+        finally:
+            self.life &= ~CUTTING
+            if self.life & (CUT_NESTED | LOST):
+                self.cut_ended()
+            if is_handling:
+                self.cut_later()  # what comes behind it, if the stream lives on
+        return 0
+
+    cdef object take_held(self):
+        """Takes out of `held` what is to be delivered next. Returns None if there is nothing yet."""
+        cdef frame found
+        cdef Py_ssize_t at = 0
+        cdef list frames = [] if self.settings.has_batches and self.settings.kind != NO_FRAMES else None
+        piece = None
+        self.life |= CUTTING  # the program may look for frames itself
+        try:
+            while self.find_held(at, &found) and (at == 0 or at + found.after <= BATCH):
                 piece = PyBytes_FromStringAndSize(
                     PyByteArray_AS_STRING(self.held) + at + found.begin, found.end - found.begin
                 )
                 at += found.after
                 self.searched = 0
-                self.note_input()
-                is_handling = True
-                if self.settings.is_native:
-                    self.deliver_natively(piece)
-                elif self.settings.kind == NO_FRAMES:
-                    PyObject_CallMethodOneArg(self, "handle_data", piece)
-                else:
-                    PyObject_CallMethodOneArg(self, "handle_frame", piece)
-                is_handling = False
+                if frames is None:
+                    break
+                frames.append(piece)
         finally:
             self.life &= ~CUTTING
-            if self.held is None or at >= PyByteArray_GET_SIZE(self.held):
-                self.held = None
-            elif at:
-                del self.held[:at]
-            if self.life & (CUT_NESTED | LOST):
-                self.cut_ended()
-            if is_handling:
-                self.cut_later()
-        return self.tell_eof()
+        if self.held is not None and at >= PyByteArray_GET_SIZE(self.held):
+            self.held = None
+        elif self.held is not None and at:
+            del self.held[:at]
+        return frames if frames else piece
 
-    cdef int deliver_natively(self, bytes piece) except -1:
+    cdef int deliver_natively(self, bytes piece, int kind) except -1:
         """Hands what was held to a handler in Cython: a copy, as a handler may run the loop, which then takes more."""
-        if self.settings.kind == NO_FRAMES:
+        if kind == NO_FRAMES:
             self.handle_bytes(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
         else:
             self.handle_frame_bytes(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
         return 0
 
     cdef bint find_held(self, Py_ssize_t at, frame *found) except -1:
-        """Finds what is to be delivered next of `held`, behind ``at`` bytes. Returns False if there is nothing yet."""
+        """Finds what is to be delivered next of `held`, behind ``at`` bytes. Returns False if there is nothing yet.
+
+        What is wrong behind other frames counts when these were delivered, and it is looked for again.
+        """
         cdef Settings settings = self.settings
-        cdef Py_ssize_t size = PyByteArray_GET_SIZE(self.held) - at
+        cdef Py_ssize_t size
         cdef int result
+        if self.held is None:
+            return False
+        size = PyByteArray_GET_SIZE(self.held) - at
         if size <= 0:
             return False
         if settings.kind == NO_FRAMES:
             found.begin = 0
             found.end = found.after = size
-            return True
+            return at == 0
         if settings.kind == OTHER_FRAMES:
             try:
                 place = _framing.find(settings.framing, self.held, at, at + self.searched)
-            except LimitExceeded as error:
+            except Exception as error:
+                if at:
+                    return False
+                if not isinstance(error, LimitExceeded):
+                    raise
                 self.end(LimitExceeded(f"{self!r}: {error}"))
+                return False
+            if self.held is None:
                 return False
             result = INCOMPLETE if place is None else FOUND
             if place is not None:
                 found.begin, found.end, found.after = place[0] - at, place[1] - at, place[2] - at
         else:
             result = find_frame(settings, PyByteArray_AS_STRING(self.held) + at, size, self.searched, found)
-        if result == TOO_LONG:
+        if result == TOO_LONG and not at:
             self.end(too_long(self, settings, found))
         elif result == INCOMPLETE:
             self.searched = size
@@ -495,6 +607,9 @@ cdef class StreamInput(StreamOutput):
 
     def _take_unread(self):
         """Forgets what was received and given to no handler: a pipe has taken it."""
+        cdef hand *found = hand_of(self)
+        if found is not NULL:
+            found.at = found.size
         self.held = None
 
     def _cut_soon(self):

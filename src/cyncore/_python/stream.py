@@ -31,6 +31,7 @@ from .maps import NOT_OURS, SEND_NOW
 from .poller import READ, WRITE
 
 SIZE: Final = 65536  # bytes that are read, or sent, at once
+BATCH: Final = 65536  # bytes of input whose frames are delivered at once, at most
 PIECES: Final = 64  # pieces that are sent at once
 HELD_RECORDS: Final = 64  # records that are taken, at most, before close_notify is sent
 RECORDS: Final = 8  # records of a session that are read for one event
@@ -89,6 +90,7 @@ class StreamChannel(Channel):
         def handle_connect(self) -> None: ...
         def handle_data(self, data: bytes) -> None: ...
         def handle_frame(self, frame: bytes) -> None: ...
+        def handle_frames(self, frames: list[bytes]) -> None: ...
         def handle_eof(self) -> None: ...
         def handle_full(self) -> None: ...
         def handle_drained(self) -> None: ...
@@ -180,9 +182,8 @@ class StreamChannel(Channel):
         """``addr`` is the address of the peer."""
         self.addr = addr
 
-    def _replace_socket(self, sock: Any) -> None:
-        """Takes another socket object for the same descriptor, as TLS makes one."""
-        self.socket = sock
+    def _encrypted(self) -> None:
+        """A session reads and writes the descriptor from now on: nothing passes by it any more."""
 
     def _hold_input(self, on: bool = True) -> None:
         """Takes no input, until TLS has begun."""
@@ -581,38 +582,60 @@ class StreamChannel(Channel):
         if self._cutting:
             return
         self._cutting = True
-        start = 0
         try:
-            while start < len(self._input) and self._takes_input():
-                found = (start, len(self._input), len(self._input)) if self.framing is None else self._find(start)
-                if found is None:
+            while self._input and self._takes_input():
+                framing = self.framing
+                piece = self._take_piece()
+                if piece is None:
                     break
-                begin, end, after = found
-                piece, start, self._searched = bytes(self._input[begin:end]), after, 0
-                self._deliver(piece)
+                self._deliver(piece, framing)
         finally:
             self._cutting = False
-            del self._input[:start]
             if self._error is not None:
                 self._loop_kept.call_soon(self._read_last)
         self._tell_eof()
 
+    def _take_piece(self) -> bytes | list[bytes] | None:
+        """Takes out of the input what is to be delivered next: data, a frame or a list of frames; None: nothing yet."""
+        pieces: list[bytes] = []
+        is_batch = self.framing is not None and getattr(self, "handle_frames", None) is not None
+        at = 0
+        while at < len(self._input) and (is_batch or not pieces):
+            found = (at, len(self._input), len(self._input)) if self.framing is None else self._find(at)
+            if found is None or (at and found[2] > BATCH):
+                break
+            pieces.append(bytes(self._input[found[0] : found[1]]))
+            at, self._searched = found[2], 0
+        del self._input[:at]
+        if not pieces:
+            return None
+        return pieces if is_batch else pieces[0]
+
     def _find(self, start: int) -> tuple[int, int, int] | None:
-        """Where the next frame is; None: it is not whole, or too long."""
+        """Where the next frame is; None: it is not whole, or too long.
+
+        What is wrong behind other frames counts when these were delivered, and it is looked for again.
+        """
         try:
             found = find(self.framing, self._input, start, start + self._searched)
-        except LimitExceeded as error:
+        except Exception as error:
+            if start:
+                return None
+            if not isinstance(error, LimitExceeded):
+                raise
             self._end(LimitExceeded(f"{self!r}: {error}"))
             return None
         if found is None:
             self._searched = len(self._input) - start
         return found
 
-    def _deliver(self, piece: bytes) -> None:
+    def _deliver(self, piece: Any, framing: Any) -> None:
         self._note_input()
         try:
-            if self.framing is None:
+            if framing is None:
                 self.handle_data(piece)
+            elif isinstance(piece, list):
+                self.handle_frames(piece)
             else:
                 self.handle_frame(piece)
         except BaseException:

@@ -20,10 +20,30 @@ READ = 1  # what a step can wait for, as the engine has it
 WRITE = 2
 
 HANDLERS = (
-    *("handle_connect", "handle_data", "handle_frame", "handle_eof", "handle_full", "handle_drained"),
-    *("handle_timeout", "handle_drain", "handle_error", "handle_close", "get_buffer", "buffer_updated"),
+    *("handle_connect", "handle_data", "handle_frame", "handle_frames", "handle_eof", "handle_full"),
+    *(
+        "handle_drained",
+        "handle_timeout",
+        "handle_drain",
+        "handle_error",
+        "handle_close",
+        "get_buffer",
+        "buffer_updated",
+    ),
 )
 _COROUTINE = 0x80 | 0x200  # CO_COROUTINE and CO_ASYNC_GENERATOR, flags of a code object
+
+
+_loaded: list[Any] = []
+
+
+def tls_module() -> Any:
+    """The module `tls`, which is imported when it is needed first: `ssl` takes long."""
+    if not _loaded:
+        from . import tls
+
+        _loaded.append(tls)
+    return _loaded[0]
 
 
 class Stream(StreamChannel):
@@ -55,6 +75,7 @@ class Stream(StreamChannel):
     """Seconds for the whole connection."""
 
     _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
+    _tls: Any = None  # the SSLObject
     _race: Any = None  # the connects that are going on
     _proxy: Any = None  # the address of the proxy, where its header was read
     _pipe: Any = None
@@ -86,6 +107,11 @@ class Stream(StreamChannel):
     def handle_frame(self, frame: bytes) -> None:
         """A whole frame came, without what frames it."""
         self._discarded("handle_frame")
+
+    if TYPE_CHECKING:  # only a class that wants it defines it
+
+        def handle_frames(self, frames: list[bytes]) -> None:
+            """Whole frames came, in place of a call of `handle_frame` for each: one or more, of at most 64 KiB."""
 
     def handle_eof(self) -> None:
         """The peer has sent its last byte. Closes the stream; a class that answers later defines it."""
@@ -138,9 +164,7 @@ class Stream(StreamChannel):
             return default
         if self._session is None:
             return default
-        from .tls import extra_info
-
-        found = extra_info(getattr(self._session, "facts", sock), name)
+        found = tls_module().extra_info(getattr(self._session, "facts", self._tls), name)
         return default if found is None else found
 
     # Files and pipes
@@ -206,45 +230,47 @@ class Stream(StreamChannel):
 
     def _begin_tls(self, context: Any, server_side: bool, server_hostname: str | None, session: Any) -> None:
         """Puts TLS on the socket, and shakes hands."""
-        from .tls import in_words, wrap
-
         self._is_server_side = server_side
         self._is_tls_ready = False
         self._deadlines_started("handshake")
         try:
-            self._replace_socket(wrap(self.socket, context, server_side, server_hostname, session))
+            self._tls = tls_module().begin(self.socket, context, server_side, server_hostname, session)
         except (OSError, ValueError) as error:
-            self._end(in_words(error, self._peer(), True))
+            self._tls_failed(error, True)
             return
+        self._encrypted()
         self._set_step(self._handshake, READ)
         if not server_side:
             self._handshake(0)
 
     def _handshake(self, ready: int) -> None:
         """The handshake goes on, because the socket has become ready."""
-        from ssl import SSLWantReadError, SSLWantWriteError
-
-        from .tls import TLSError, in_words, session_of
-
-        sock = self.socket
+        tls = tls_module()
+        session = tls.session_of(self._tls)
         try:
-            sock.do_handshake()
-        except SSLWantReadError:
+            session.do_handshake()
+        except tls.ssl.SSLWantReadError:
             if self._step_wants != READ:
                 self._set_step(self._handshake, READ)
             return
-        except SSLWantWriteError:
+        except tls.ssl.SSLWantWriteError:
             self._set_step(self._handshake, WRITE)
             return
         except (OSError, ValueError) as error:
-            self._end(in_words(error, self._peer(), True))
+            self._tls_failed(error, True)
             return
         if self.unread:
-            self._end(TLSError(f"{self._peer()} has sent plain text behind the start of TLS"))
+            self._end(tls.TLSError(f"{self._peer()} has sent plain text behind the start of TLS"))
             return
-        self._session = session_of(sock)
+        self._session = session
         self._is_tls_ready = True
         self._ready()
+
+    def _tls_failed(self, error: BaseException, is_handshake: bool) -> None:
+        tls = tls_module()
+        if isinstance(error, tls.ssl.SSLError):
+            error = tls.in_words(error, self._peer(), is_handshake)
+        self._end(error)
 
     def _peer(self) -> str:
         peer = self.addr or self.get_extra_info("peername")
@@ -338,14 +364,11 @@ class Stream(StreamChannel):
 
     def _session_failed(self, error: BaseException) -> None:
         """The session has raised ``error``, in place of reading or writing."""
-        from .tls import in_words
-
-        self._end(in_words(error, self._peer(), False))
+        self._tls_failed(error, False)
 
     def _session_closing(self) -> None:
         """All output of a session was sent, and its end follows: that of the output, or of the connection too."""
-        from .tls import say_close
-
+        say_close = tls_module().say_close
         session = self._session
         if not self._is_end_said:
             self._is_end_said = True
@@ -361,6 +384,8 @@ class Stream(StreamChannel):
         if self._race is not None:
             self._race.cancel()
             self._race = None
+        if self._tls is not None:
+            self._tls = None
         if self._pipe is not None:
             self._pipe.gone(self)
         loop = self.loop

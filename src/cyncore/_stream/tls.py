@@ -2,8 +2,8 @@
 """TLS of a stream: the handshake, its end, and what its errors mean.
 
 OpenSSL works on the descriptor: it gives its buffers back when it has nothing to do, so an idle connection takes a
-quarter of what memory BIOs take. The stream reads and writes through the object below `ssl.SSLSocket`, which has the
-methods of a session (`_python/stream.py`).
+quarter of what memory BIOs take. The stream reads and writes through the object of `_ssl` that is below an SSLSocket or
+an SSLObject, which has the methods of a session (`_python/stream.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 READ: Final = 1
 WRITE: Final = 2
+_NO_RENEGOTIATION: Final = int(ssl.OP_NO_RENEGOTIATION)
 
 
 class TLSError(ssl.SSLError):
@@ -71,8 +72,26 @@ def in_words(error: BaseException, peer: Any, is_handshake: bool) -> BaseExcepti
 
 
 def refuse_renegotiation(context: ssl.SSLContext) -> None:
-    if not context.options & ssl.OP_NO_RENEGOTIATION:
+    if not super(ssl.SSLContext, context).options & _NO_RENEGOTIATION:  # without making an enum of it each time
         context.options |= ssl.OP_NO_RENEGOTIATION
+
+
+def begin(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLObject:
+    """Returns the TLS of the descriptor of ``sock``, which stays what it is. Renegotiation is refused.
+
+    An SSLSocket would take the descriptor away from ``sock``, and costs seven system calls and as much work in Python
+    as the rest of a connection. An SSLObject is made for memory BIOs by `ssl`, and serves as well for a descriptor.
+    """
+    refuse_renegotiation(context)
+    if server_side and (hostname or session is not None):
+        raise ValueError("server_hostname and session are for clients")
+    if not server_side and context.check_hostname and not hostname:
+        raise ValueError("check_hostname requires server_hostname")
+    inner: Any = context
+    made: Any = context.sslobject_class.__new__(context.sslobject_class)
+    name = None if hostname is None else inner._encode_hostname(hostname)
+    made._sslobj = inner._wrap_socket(sock, server_side, name, owner=made, session=session)
+    return made  # type: ignore[no-any-return]
 
 
 def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLSocket:
@@ -88,8 +107,8 @@ def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | 
     )
 
 
-def session_of(sock: ssl.SSLSocket) -> Any:
-    """What reads and writes: the object below the socket, which saves a call in Python each time."""
+def session_of(sock: ssl.SSLSocket | ssl.SSLObject) -> Any:
+    """What reads and writes: the object below it, which saves a call in Python each time."""
     return getattr(sock, "_sslobj", None) or sock
 
 
