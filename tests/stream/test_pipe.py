@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import random
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_the_end_of_each_way_is_passed_on_by_itself(loop: Loop, peers: Peers, wa
 
 
 def test_a_peer_that_takes_nothing_holds_its_sender_up(loop: Loop, peers: Peers, way: str) -> None:
-    first, near, _, _ = joined(loop, peers)
+    first, near, second, _ = joined(loop, peers)
     near.setblocking(False)
     total = stuck = 0
     while stuck < 20:
@@ -100,6 +101,7 @@ def test_a_peer_that_takes_nothing_holds_its_sender_up(loop: Loop, peers: Peers,
         loop.poll(0.005)
     assert total < 60_000_000
     first.abort()
+    second.abort()
     loop.poll(0)
     loop.poll(0)
 
@@ -241,6 +243,80 @@ def test_a_joined_stream_without_traffic_does_not_pass_the_write_deadline(loop: 
     assert second.connected
     first.abort()
     poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+def reset(sock: socket.socket) -> None:
+    """Closes it so that the other end is told of a failure."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def test_a_connection_that_fails_ends_both_and_only_its_own_stream_has_the_error(
+    loop: Loop, peers: Peers, way: str
+) -> None:
+    first, near, second, far = joined(loop, peers)
+    near.sendall(b"x")
+    assert receive(loop, far, 1) == b"x"
+    reset(near)
+    poll_until(loop, lambda: first.is_over)
+    assert receive(loop, far, 1) == b""
+    far.close()
+    poll_until(loop, lambda: second.is_over)
+    assert isinstance(first.seen[-1], ConnectionError)
+    assert second.seen[-1] == "close"
+
+
+def test_what_was_taken_before_a_failure_still_arrives(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    poll_until(loop, lambda: first.connected and second.connected)
+    near.setblocking(False)
+    sent = stuck = 0
+    while stuck < 20:  # more than the peer's end holds
+        try:
+            sent += near.send(bytes(100_000))
+            stuck = 0
+        except BlockingIOError:
+            stuck += 1
+        loop.poll(0.005)
+    waits = first._pipe.waits_for(second) or second.output_size
+    assert waits
+    first.abort()
+    far.setblocking(False)
+    got = 0
+    ended: list[bool] = []
+
+    def is_over() -> bool:
+        nonlocal got
+        with contextlib.suppress(BlockingIOError):
+            part = far.recv(1 << 20)
+            got += len(part)
+            if not part:
+                ended.append(True)
+                far.close()
+        return bool(ended)
+
+    poll_until(loop, is_over)
+    poll_until(loop, lambda: second.is_over)
+    assert got > 1_000_000
+    assert (first.seen[-1], second.seen[-1]) == ("close", "close")
+
+
+def test_a_reset_of_the_receiver_ends_a_sender_that_was_held_up(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    near.setblocking(False)
+    stuck = 0
+    while stuck < 20:
+        try:
+            near.send(bytes(1_000_000))
+            stuck = 0
+        except BlockingIOError:
+            stuck += 1
+        loop.poll(0.005)
+    reset(far)
+    poll_until(loop, lambda: second.is_over)
+    near.close()
+    poll_until(loop, lambda: first.is_over)
+    assert isinstance(second.seen[-1], ConnectionError)
 
 
 def test_close_of_a_joined_stream_sends_what_was_taken_for_the_other(loop: Loop, peers: Peers, way: str) -> None:

@@ -72,11 +72,12 @@ def give_back(ends: tuple[int, int]) -> None:
 class Way:
     """One direction: from the input of one stream to the output of the other."""
 
-    __slots__ = ("copied", "ended", "ends", "held", "is_over", "source", "taken", "target")
+    __slots__ = ("at_work", "copied", "ended", "ends", "held", "is_over", "source", "taken", "target")
 
     def __init__(self, source: Any, target: Any) -> None:
         self.source = source
         self.target = target
+        self.at_work = source  # whose socket is used: the one that an OSError is of
         self.ends: tuple[int, int] | None = None
         self.held = 0  # bytes in the pipe of the kernel
         self.copied = source.unread  # bytes that did not go through it
@@ -108,6 +109,7 @@ class Way:
 
     def _into(self) -> bool:
         """Takes from the source. Returns False if there is nothing now."""
+        self.at_work = self.source
         if self.ends is None:
             self.ends = take_pipe()
         try:
@@ -128,6 +130,7 @@ class Way:
 
     def _out(self) -> bool:
         """Gives to the target. Returns False if it takes no more now."""
+        self.at_work = self.target
         sent = 0
         try:
             if self.copied:
@@ -146,10 +149,14 @@ class Way:
             self.target._note_progress(False)
         return not self.waits
 
-    def close(self) -> None:
+    def drop(self) -> None:
+        """The target is gone, and so are the bytes that it has not taken."""
         if self.ends is not None:
-            close_pipe(self.ends)  # it may hold bytes
+            close_pipe(self.ends)
             self.ends = None
+        self.held = 0
+        self.copied = b""
+        self.ended = self.is_over = True
 
 
 class Pipe:
@@ -208,14 +215,15 @@ class Pipe:
             try:
                 way.move()
             except OSError as error:
-                self.end(error)
-            if self.is_over:
+                way.at_work._end(error)  # which calls `gone`
                 return
         if all(way.is_over for way in self.ways):
-            self.end(None)
+            self.end()
             return
         incoming, outgoing = self.ways
         for stream, way, back in ((self.streams[0], incoming, outgoing), (self.streams[1], outgoing, incoming)):
+            if stream._is_gone:
+                continue
             wants = 0 if way.ended or way.waits else READ
             if back.waits:
                 wants |= WRITE
@@ -237,27 +245,32 @@ class Pipe:
         """Are there bytes in the pipe that ``stream`` has not taken?"""
         return any(way.target is stream and way.waits for way in self.ways)
 
-    def end(self, error: BaseException | None) -> None:
-        """Both streams end, the first time that this is called."""
-        if self.is_over:
-            return
+    def end(self) -> None:
+        """Everything was passed on: what is left of the two closes."""
         self.is_over = True
-        for way in self.ways:
-            way.close()
         for stream in self.streams:
-            stream._end(error)
+            stream._pipe = None
+            if not stream._is_gone:
+                stream._set_step(None)
+                stream.close()
 
     def gone(self, stream: Any) -> None:
         """One of the two is gone: so is the other, after what it has to send."""
+        stream._pipe = None
+        if self.is_over:
+            return
+        if self.ways:
+            for way in self.ways:
+                way.ended = True
+                if way.target is stream:
+                    way.drop()
+            self.step(0)
+            return
+        self.is_over = True
         for each in self.streams:
             each._pipe = None
             for name in ("handle_data", "handle_eof", "handle_full", "handle_drained"):
                 each.__dict__.pop(name, None)
-        if self.ways or self.is_over:
-            self.end(None)
-            return
-        self.is_over = True
-        for each in self.streams:
             if each is not stream:
                 each._hold_input(False)
                 if each._step is not None and each in self.reached:
