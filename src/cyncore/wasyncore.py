@@ -35,6 +35,7 @@ from ._dispatcher import compact_traceback as compact_traceback
 from ._dispatcher import dispatcher as _dispatcher
 from ._rules import DISCONNECTED as _DISCONNECTED
 from ._rules import EXITS as _reraised_exceptions  # noqa: F401 - a name of the old module
+from ._rules import no_socket as _no_socket
 from .asyncore import ExitNow as ExitNow
 from .asyncore import _exception as _exception
 from .asyncore import read as read
@@ -188,6 +189,8 @@ class dispatcher(_dispatcher):
 def _sender_for(channel: dispatcher) -> _Sender:
     """What sends over the channel's socket; a new one where the channel has got another socket."""
     sock, sender = channel.socket, channel._cyncore_sender
+    if sock is None:
+        raise _no_socket(channel, sock, "send")
     if sender is None or sender.socket is not sock:
         sender = channel._cyncore_sender = _Sender.__new__(_Sender)
         sender.socket = sock

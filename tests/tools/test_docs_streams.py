@@ -37,6 +37,16 @@ def test_echo_server_serves_until_it_is_terminated() -> None:
         process.communicate()
 
 
+def test_lines_that_come_together_are_answered_together(loop: Loop, peers: Peers) -> None:
+    kind = names_of("import cyncore\n" + block(PAGE, "class LineEcho"))["LineEcho"]
+    ours, theirs = peers.pair()
+    stream = kind(ours, loop=loop)
+    theirs.sendall(b"one\ntwo\nthr")
+    assert receive(loop, theirs, 8) == b"one\ntwo\n"
+    stream.abort()
+    poll_until(loop, lambda: not loop.map)
+
+
 def test_proxy_passes_bytes_on(loop: Loop, peers: Peers) -> None:
     with socket.create_server(("127.0.0.1", 0)) as upstream:
         text = "import cyncore\n" + block(PAGE, "class Client")
