@@ -151,6 +151,44 @@ def test_what_came_before_write_eof_is_not_lost(
     poll_until(loop, lambda: not loop.map)
 
 
+class Counting(ssl.SSLContext):
+    """A context with a `wrap_socket` of its own, as truststore has one."""
+
+    wrapped = 0
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        Counting.wrapped += 1
+        return super().wrap_socket(*args, **options)
+
+
+@every_backend
+def test_a_context_that_wraps_sockets_in_its_own_way_is_asked_to(
+    loop: Loop, certificate: Path, client_tls: ssl.SSLContext, others: Any
+) -> None:
+    context = Counting(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=context)
+    before = Counting.wrapped
+    data = bytes(100_000)
+    result = others(lambda: exchange(server.address, client_tls, data))
+    poll_until(loop, lambda: result)
+    assert result == [data]
+    assert Counting.wrapped == before + 1
+    server.close()
+    poll_until(loop, lambda: Echo.ends)
+    assert Echo.ends == [None]
+
+
+def test_a_context_that_wraps_in_its_own_way_may_refuse(loop: Loop, peers: Peers) -> None:
+    context = Counting(ssl.PROTOCOL_TLS_CLIENT)
+    ours, _ = tcp_pair(peers)
+    stream = Recorder(ours, loop=loop)
+    poll_until(loop, lambda: stream.connected)
+    stream.start_tls(context)  # without a name, against which the certificate could be checked
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], ValueError)
+
+
 def test_alpn_is_negotiated(loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     server_tls.set_alpn_protocols(["one", "two"])
     client_tls.set_alpn_protocols(["two"])

@@ -385,6 +385,7 @@ class Stream(StreamChannel):
             self._race.cancel()
             self._race = None
         if self._tls is not None:
+            tls_module().end(self._tls)
             self._tls = None
         if self._pipe is not None:
             self._pipe.gone(self)

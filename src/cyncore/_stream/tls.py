@@ -8,11 +8,15 @@ an SSLObject, which has the methods of a session (`_python/stream.py`).
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from typing import Any, Final
 
 READ: Final = 1
 WRITE: Final = 2
+_WRAP_SOCKET: Final = ssl.SSLContext.wrap_socket
+_HAS_OBJECTS: Final = hasattr(ssl.SSLContext, "_wrap_socket")  # of CPython
 _NO_RENEGOTIATION: Final = int(ssl.OP_NO_RENEGOTIATION)
 
 
@@ -71,18 +75,34 @@ def in_words(error: BaseException, peer: Any, is_handshake: bool) -> BaseExcepti
     return made
 
 
+def is_plain(context: ssl.SSLContext) -> bool:
+    """Is the context what `ssl` makes of it? One with a `wrap_socket` of its own, as truststore has it, may not be."""
+    return type(context).wrap_socket is _WRAP_SOCKET and _HAS_OBJECTS
+
+
 def refuse_renegotiation(context: ssl.SSLContext) -> None:
-    if not super(ssl.SSLContext, context).options & _NO_RENEGOTIATION:  # without making an enum of it each time
+    # Asked of the base class, which makes no enum of it each time; one that is not plain may look elsewhere.
+    if not is_plain(context) or not super(ssl.SSLContext, context).options & _NO_RENEGOTIATION:
         context.options |= ssl.OP_NO_RENEGOTIATION
 
 
-def begin(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLObject:
+def begin(
+    sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any
+) -> ssl.SSLObject | ssl.SSLSocket:
     """Returns the TLS of the descriptor of ``sock``, which stays what it is. Renegotiation is refused.
 
     An SSLSocket would take the descriptor away from ``sock``, and costs seven system calls and as much work in Python
     as the rest of a connection. An SSLObject is made for memory BIOs by `ssl`, and serves as well for a descriptor.
+    A context that is not plain makes an SSLSocket all the same, on a descriptor of its own: `end` closes it.
     """
     refuse_renegotiation(context)
+    if not is_plain(context):
+        own = socket.socket(fileno=os.dup(sock.fileno()))
+        try:
+            return wrap(own, context, server_side, hostname, session)
+        except BaseException:
+            own.close()
+            raise
     if server_side and (hostname or session is not None):
         raise ValueError("server_hostname and session are for clients")
     if not server_side and context.check_hostname and not hostname:
@@ -92,6 +112,12 @@ def begin(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str |
     name = None if hostname is None else inner._encode_hostname(hostname)
     made._sslobj = inner._wrap_socket(sock, server_side, name, owner=made, session=session)
     return made  # type: ignore[no-any-return]
+
+
+def end(made: ssl.SSLObject | ssl.SSLSocket) -> None:
+    """Lets go of what `begin` has made."""
+    if isinstance(made, ssl.SSLSocket):
+        made.close()
 
 
 def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLSocket:
