@@ -67,44 +67,6 @@ def test_a_deadline_may_be_set_on_an_open_stream(loop: Loop, pair: tuple[socket.
     assert isinstance(stream.error, TimeoutError)
 
 
-def test_a_deadline_may_be_set_on_a_class_after_its_streams_were_opened(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
-) -> None:
-    made = type("Made", (Timed,), {})
-    first = made(pair[1], loop=loop)  # what the class says is read
-    loop.poll()
-    made.idle_deadline = 0.02  # type: ignore[attr-defined]
-    stream = made(pair[0], loop=loop)
-    while not stream.closing:
-        loop.poll(1)
-    loop.poll(0)
-    first.abort()
-    assert "idle" in str(stream.error)
-
-
-def test_a_deadline_may_be_set_on_a_class_between_opening_and_connecting(
-    loop: Loop, pair: tuple[socket.socket, socket.socket]
-) -> None:
-    made = type("Made", (Timed,), {})
-    stream = made(pair[0], loop=loop)
-    made.idle_deadline = 0.02  # type: ignore[attr-defined]
-    loop.call_later(5, stream.abort)
-    while not stream.closing:
-        loop.poll(1)
-    loop.poll(0)
-    assert "idle" in str(stream.error)
-
-
-def test_a_deadline_may_be_a_property(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
-    made = type("Made", (Timed,), {"idle_deadline": property(lambda self: 0.02)})
-    stream = made(pair[0], loop=loop)
-    loop.call_later(5, stream.abort)
-    while not stream.closing:
-        loop.poll(1)
-    loop.poll(0)
-    assert "idle" in str(stream.error)
-
-
 def test_a_deadline_begins_again_where_the_stream_is_kept(
     loop: Loop, pair: tuple[socket.socket, socket.socket]
 ) -> None:

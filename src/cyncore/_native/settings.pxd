@@ -32,7 +32,6 @@ cdef class Settings:
     cdef bint is_native               # its handlers may be in Cython: see `has_native_handlers`
     cdef bint has_batches             # it takes the frames of one read together
     cdef bint reads_specially         # one of the three
-    cdef bint has_deadlines           # the class sets one, or may
 
     cdef int read(self, object owner) except -1
     cdef int set_framing(self, object framing) except -1

@@ -22,19 +22,6 @@ cdef object Prefixed = _framing.Prefixed
 cdef object Exactly = _framing.Exactly
 
 
-cdef tuple DEADLINES = tuple(
-    f"{kind}_deadline" for kind in ("connect", "handshake", "first_byte", "idle", "write", "life")
-)
-
-
-cdef bint any_deadline(object kind) except -1:
-    """Asks the class, so that a property, which answers for each stream, counts as a deadline."""
-    for name in DEADLINES:
-        if getattr(kind, name, None) is not None:
-            return True
-    return False
-
-
 cdef class Settings:
 
     cdef int read(self, object owner) except -1:
@@ -46,7 +33,6 @@ cdef class Settings:
         self.has_buffer = getattr(owner, "get_buffer", None) is not None
         self.has_batches = not self.is_native and getattr(owner, "handle_frames", None) is not None
         self.reads_specially = self.has_buffer or self.is_native or self.has_batches
-        self.has_deadlines = any_deadline(type(owner))
         return self.set_framing(owner.framing)
 
     cdef int set_framing(self, object framing) except -1:

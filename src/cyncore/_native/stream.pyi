@@ -17,7 +17,6 @@ class StreamChannel(Channel):
     _session: Any
     _draining: bool
     _timed: bool
-    _deadlines: Any
     _input_at: float
     _output_at: float
     @property

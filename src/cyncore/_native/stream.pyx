@@ -14,7 +14,6 @@ from libc.errno cimport EPIPE
 from .channel cimport Channel
 from .csrc cimport CYN_READ, CYN_WRITE, FIONREAD, cyn_clock, cyn_ioctl, cyn_peer_find
 from .endpoint cimport watch
-from .internals cimport cyn_type_version
 from .plain_socket cimport is_plain
 from .registry cimport Registry
 from .settings cimport Settings, has_native_handlers, settings_of
@@ -35,7 +34,6 @@ from .stream_output cimport (
     LOST,
     NO_INPUT,
     OPENED,
-    OWN_DEADLINES,
     OWN_SETTINGS,
     READ_NEEDS_WRITE,
     READY,
@@ -58,14 +56,6 @@ cdef frozenset DEADLINES = frozenset(
     f"{kind}_deadline" for kind in ("connect", "handshake", "first_byte", "idle", "write", "life")
 )
 watch(SETTINGS | DEADLINES)
-
-
-cdef bint may_have_deadlines(StreamChannel stream):
-    """False if its class, which has not changed since `_open`, sets none, and neither does the stream."""
-    cdef unsigned version = stream.settings.version
-    if stream.settings.has_deadlines or stream.life & OWN_DEADLINES:
-        return True
-    return version == 0 or version != cyn_type_version(type(stream))
 
 
 cdef class StreamChannel(StreamInput):
@@ -140,7 +130,6 @@ cdef class StreamChannel(StreamInput):
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         cdef Settings own
         if name in DEADLINES:
-            self.life |= OWN_DEADLINES
             self._deadline_changed()
             return 0
         if name not in SETTINGS:
@@ -194,8 +183,7 @@ cdef class StreamChannel(StreamInput):
         if self.extra is not None:
             self.extra.step = None
         self.arm()
-        if may_have_deadlines(self):
-            self._deadlines_started("open")
+        self._deadlines_started("open")
         if not self.life & CLOSE_WANTED:
             try:
                 self.handle_connect()
@@ -289,14 +277,6 @@ cdef class StreamChannel(StreamInput):
         self.life = self.life | TIMED if value else self.life & ~TIMED
         if value:
             self.extras()
-
-    @property
-    def _deadlines(self):
-        return None if self.extra is None else self.extra.deadlines
-
-    @_deadlines.setter
-    def _deadlines(self, value):
-        self.extras().deadlines = value
 
     @property
     def _input_at(self):

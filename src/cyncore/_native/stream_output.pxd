@@ -32,7 +32,6 @@ cdef enum:
     CUT_NESTED = 1 << 20     # input came while a handler of a frame ran the loop
     LOST = 1 << 21           # output has failed: what has come is read, and then the stream ends
     DISCARDED = 1 << 22      # input came after close()
-    OWN_DEADLINES = 1 << 23  # a deadline was set on the stream itself
     NO_INPUT = STEPPING | INPUT_HELD | CLOSE_WANTED | GONE  # no handler for input is called
     NO_WRITING = EOF_WANTED | CLOSE_WANTED | GONE | LOST
 
@@ -53,7 +52,6 @@ cdef class Extra:
     cdef object failure               # the error that output has failed with
     cdef object linger                # the timer of a stream that waits for its peer to close
     cdef object crossing              # a deque: what other threads have written
-    cdef object deadlines             # its Deadlines
     cdef double input_at, output_at   # seconds of Loop.time
     cdef Py_ssize_t progress          # bytes sent since `output_at`
 

@@ -12,7 +12,6 @@ What both engines offer to the layers above them, besides the methods that docs/
 - `_lost(error)`: no more output can be sent. What has come before is read first, and then it is `_end(error)`.
 - `_output_waits`: does anything wait to be sent, parts included?
 - `_input_at`, `_output_at`: when input came, and when output began to wait or made progress; kept if `_timed`.
-- `_deadlines`: the `Deadlines` of the stream, or None.
 """
 
 from __future__ import annotations
@@ -80,7 +79,6 @@ class StreamChannel(Channel):
     _draining = False
     _input_held = False  # TLS begins when the output before it has left: no input is taken until then
     _timed = False
-    _deadlines: Any = None
     _input_at = 0.0
     _output_at = 0.0
     _progress = 0

@@ -44,7 +44,7 @@ class Deadlines:
         self.phase = ""  # "connect", "handshake" or "open"
         self.begun = 0.0  # when the phase began
         self.is_patient = False  # the timer was due, and input that waits in the kernel gets the chance to be read
-        self.life = 0.0  # set at the first start
+        self.life = stream.loop.time()
         self.first_byte = self.idle = self.write = 0.0
 
     def start(self, phase: str) -> None:
@@ -54,8 +54,6 @@ class Deadlines:
         stream = self.stream
         self.phase = phase
         self.begun = self.first_byte = self.idle = self.write = stream.loop.time()
-        if not self.life:
-            self.life = self.begun
         if phase == "open":
             stream._input_at = 0.0
             stream._timed = True

@@ -77,6 +77,7 @@ class Stream(StreamChannel):
     _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
     _tls: Any = None  # the SSLObject
     _race: Any = None  # the connects that are going on
+    _deadlines: Any = None
     _proxy: Any = None  # the address of the proxy, where its header was read
     _pipe: Any = None
     _peer_key: Any = None  # what the server counts it under
