@@ -45,6 +45,7 @@ CSRC = {
     "settings": [],
     "stream_output": ["timers", "sys"],
     "stream_input": ["timers", "sys"],
+    "deadlines": ["timers", "sys"],
     "stream": ["peer", "timers", "sys"],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.

@@ -105,3 +105,23 @@ def test_a_stream_is_idle_again_when_its_output_has_left(loop: Loop, pair: tuple
     stream.write(b"x")
     loop.run()
     assert "idle" in str(stream.error)
+
+
+def test_a_stream_that_sets_a_deadline_of_its_own_leaves_its_class_alone(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    made = type("Made", (Timed,), {})
+    first = made()
+    first.idle_deadline = 3600
+    first.__init__(pair[0], loop=loop)  # type: ignore[misc]
+    ours, theirs = socket.socketpair()
+    second = made(ours, loop=loop)
+    loop.poll()
+    assert loop.next_deadline() is not None
+    first.abort()
+    loop.poll()
+    assert second.connected
+    assert loop.next_deadline() is None
+    second.abort()
+    theirs.close()
+    loop.poll()

@@ -30,6 +30,8 @@ cdef class Calls:
     cdef int begin(self) except -1
     cdef Handle next(self)
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest)
+    cdef int put_timer(self, TimerHandle handle, double when, int64_t earliest) except -1
+    cdef int stop_timer(self, TimerHandle handle) except -1
     cdef TimerHandle due(self, int64_t now, uint64_t newer)
     cdef int forget(self, TimerHandle handle) except -1
     cdef int clear(self) except -1

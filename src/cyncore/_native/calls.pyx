@@ -76,8 +76,8 @@ cdef class TimerHandle(Handle):
 
     def cancel(self):
         """Cancels the call, and drops the callback and its arguments. Does nothing the second time. O(log n)."""
-        if self.calls is not None and cyn_timers_cancel(&self.calls.timers, &self.timer) > 0:
-            self.calls.forget(self)
+        if self.calls is not None:
+            self.calls.stop_timer(self)
         self.let_go()
 
     def when(self):
@@ -123,10 +123,15 @@ cdef class Calls:
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args, int64_t earliest):
         cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
-        if not isfinite(when) or when > LATEST:
-            raise _rules.bad_time(when)
         handle.callback = callback
         handle.args = args
+        self.put_timer(handle, when, earliest)
+        return handle
+
+    cdef int put_timer(self, TimerHandle handle, double when, int64_t earliest) except -1:
+        """Sets a timer that is not set."""
+        if not isfinite(when) or when > LATEST:
+            raise _rules.bad_time(when)
         handle.calls = self
         handle.at = when
         # The first nanosecond at which Loop.time() has reached `when`: rounding must not make a timer due early.
@@ -142,7 +147,13 @@ cdef class Calls:
             self.kept_count = len(self.kept) - 1  # which it was, unless the collector has emptied the list
         handle.kept_at = self.kept_count
         self.kept_count += 1
-        return handle
+        return 0
+
+    cdef int stop_timer(self, TimerHandle handle) except -1:
+        """Takes a timer out, if it is set. It may be set again."""
+        if cyn_timers_cancel(&self.timers, &handle.timer) > 0:
+            self.forget(handle)
+        return 0
 
     cdef TimerHandle due(self, int64_t now, uint64_t newer):
         """Takes out the next timer that is due, or returns None. Timers added after the mark `newer` are left out."""

@@ -101,6 +101,7 @@ cdef class Registry:
     cdef int map_remove(self, int fd) except -1
 
     cdef Handle queue(self, object callback, tuple args)
+    cdef int set_timer(self, TimerHandle handle, double when) except -1
     cdef TimerHandle add_timer(self, double when, object callback, tuple args)
     cdef int later(self, int64_t milliseconds, object callback, tuple args) except -1
 

@@ -393,6 +393,14 @@ cdef class Registry:
             self.set_alarm()
         return handle
 
+    cdef int set_timer(self, TimerHandle handle, double when) except -1:
+        """Sets a timer that its owner keeps, and that is not set."""
+        self.check_open("call_at")
+        self.calls.put_timer(handle, when, self.earliest)
+        if self.hosted and self.depth == 0:
+            self.set_alarm()
+        return 0
+
     cdef int later(self, int64_t milliseconds, object callback, tuple args) except -1:
         self.add_timer(cyn_clock() / 1e9 + milliseconds / 1e3, callback, args)
         return 0

@@ -19,6 +19,21 @@ cdef struct frame:  # counted from where the search began
     Py_ssize_t after       # where the next frame begins
 
 
+cdef enum:  # the deadlines
+    CONNECT_LIMIT
+    HANDSHAKE_LIMIT
+    FIRST_BYTE_LIMIT
+    IDLE_LIMIT
+    WRITE_LIMIT
+    LIFE_LIMIT
+    KINDS  # how many there are
+
+
+cdef class Limits:
+    cdef double seconds[6]
+    cdef unsigned kinds               # those that are set: one bit each
+
+
 cdef class Settings:
     cdef unsigned version             # of the class when they were read
     cdef Py_ssize_t high, low         # the water marks
@@ -32,12 +47,14 @@ cdef class Settings:
     cdef bint is_native               # its handlers may be in Cython: see `has_native_handlers`
     cdef bint has_batches             # it takes the frames of one read together
     cdef bint reads_specially         # one of the three
+    cdef Limits limits                # the deadlines of the class; None: each stream is asked
 
     cdef int read(self, object owner) except -1
     cdef int set_framing(self, object framing) except -1
 
 
 cdef Settings settings_of(object stream)
+cdef Limits limits_of_stream(object stream)
 cdef bint has_native_handlers(type kind) except -1
 cdef int find_frame(Settings settings, const char *data, Py_ssize_t size, Py_ssize_t searched, frame *found) noexcept
 cdef list find_frames(

@@ -22,6 +22,43 @@ cdef object Prefixed = _framing.Prefixed
 cdef object Exactly = _framing.Exactly
 
 
+cdef tuple DEADLINES = (
+    *("connect_deadline", "handshake_deadline", "first_byte_deadline"),
+    *("idle_deadline", "write_deadline", "life_deadline"),
+)
+cdef Limits NO_LIMITS = Limits.__new__(Limits)
+
+
+cdef class Limits:
+    """The deadlines of a class, or of one stream."""
+
+
+cdef Limits limits_of_stream(object stream):
+    """Asks the stream itself. TypeError for what is no number."""
+    return limits_from([getattr(stream, name) for name in DEADLINES])
+
+
+cdef Limits limits_of_class(type kind):
+    """Returns None where only a stream can tell, such as of a property."""
+    cdef list values = [getattr(kind, name, None) for name in DEADLINES]
+    for value in values:
+        if value is not None and type(value) is not int and type(value) is not float:
+            return None
+    return limits_from(values)
+
+
+cdef Limits limits_from(list values):
+    cdef Limits found = NO_LIMITS
+    cdef int kind
+    for kind in range(KINDS):
+        if values[kind] is not None:
+            if found is NO_LIMITS:
+                found = Limits.__new__(Limits)
+            found.seconds[kind] = values[kind]
+            found.kinds |= <unsigned> 1 << kind
+    return found
+
+
 cdef class Settings:
 
     cdef int read(self, object owner) except -1:
@@ -66,6 +103,7 @@ cdef Settings settings_of(object stream):
         found = Settings.__new__(Settings)
         found.is_native = has_native_handlers(kind)
         found.read(stream)
+        found.limits = limits_of_class(kind)
         stream._check_class()
         found.version = cyn_type_version(kind)  # looking attributes up has given the class a version
         traits.settings = found

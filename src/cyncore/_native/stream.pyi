@@ -16,9 +16,9 @@ class StreamChannel(Channel):
     server: Any
     _session: Any
     _draining: bool
-    _timed: bool
-    _input_at: float
-    _output_at: float
+    @property
+    def _deadlines(self) -> Any: ...
+    def _deadlines_started(self, phase: str) -> None: ...
     @property
     def loop(self) -> Any: ...
     @property

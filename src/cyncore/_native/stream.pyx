@@ -13,6 +13,7 @@ from libc.errno cimport EPIPE
 
 from .channel cimport Channel
 from .csrc cimport CYN_READ, CYN_WRITE, FIONREAD, cyn_clock, cyn_ioctl, cyn_peer_find
+from .deadlines cimport OPEN, deadline_changed, phase_named, start_deadlines
 from .endpoint cimport watch
 from .plain_socket cimport is_plain
 from .registry cimport Registry
@@ -130,8 +131,7 @@ cdef class StreamChannel(StreamInput):
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         cdef Settings own
         if name in DEADLINES:
-            self._deadline_changed()
-            return 0
+            return deadline_changed(self)
         if name not in SETTINGS:
             return Channel.attribute_changed(self, name, is_set)
         if name == "framing" and self.held is not None:
@@ -183,7 +183,7 @@ cdef class StreamChannel(StreamInput):
         if self.extra is not None:
             self.extra.step = None
         self.arm()
-        self._deadlines_started("open")
+        start_deadlines(self, OPEN)
         if not self.life & CLOSE_WANTED:
             try:
                 self.handle_connect()
@@ -268,31 +268,21 @@ cdef class StreamChannel(StreamInput):
     def _draining(self, value):
         self.life = self.life | DRAINING if value else self.life & ~DRAINING
 
-    @property
-    def _timed(self):
-        return self.life & TIMED != 0
+    def _deadlines_started(self, str phase not None):
+        """A phase of its life begins: "connect", "handshake" or "open"."""
+        start_deadlines(self, phase_named(phase))
 
-    @_timed.setter
-    def _timed(self, value):
-        self.life = self.life | TIMED if value else self.life & ~TIMED
-        if value:
-            self.extras()
+    @property
+    def _deadlines(self):
+        return None if self.extra is None else self.extra.deadlines
 
     @property
     def _input_at(self):
         return 0.0 if self.extra is None else self.extra.input_at
 
-    @_input_at.setter
-    def _input_at(self, double value):
-        self.extras().input_at = value
-
     @property
     def _output_at(self):
         return 0.0 if self.extra is None else self.extra.output_at
-
-    @_output_at.setter
-    def _output_at(self, double value):
-        self.extras().output_at = value
 
     def close(self):
         """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time.

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+from .calls cimport TimerHandle
 from .channel cimport Channel
 from .registry cimport Registry
 from .settings cimport Settings
@@ -32,6 +33,7 @@ cdef enum:
     CUT_NESTED = 1 << 20     # input came while a handler of a frame ran the loop
     LOST = 1 << 21           # output has failed: what has come is read, and then the stream ends
     DISCARDED = 1 << 22      # input came after close()
+    OWN_DEADLINES = 1 << 23  # it has set one of its deadlines itself
     NO_INPUT = STEPPING | INPUT_HELD | CLOSE_WANTED | GONE  # no handler for input is called
     NO_WRITING = EOF_WANTED | CLOSE_WANTED | GONE | LOST
 
@@ -51,6 +53,7 @@ cdef class Extra:
     cdef object retry                 # what the session must be given again, as it was
     cdef object failure               # the error that output has failed with
     cdef object linger                # the timer of a stream that waits for its peer to close
+    cdef TimerHandle deadlines        # a Deadlines
     cdef object crossing              # a deque: what other threads have written
     cdef double input_at, output_at   # seconds of Loop.time
     cdef Py_ssize_t progress          # bytes sent since `output_at`

@@ -88,6 +88,10 @@ cdef class StreamOutput(Channel):
             if extra.linger is not None:
                 extra.linger.cancel()
                 extra.linger = None
+            if extra.deadlines is not None:
+                if extra.deadlines.calls is not None:
+                    extra.deadlines.calls.stop_timer(extra.deadlines)
+                extra.deadlines = None
             extra.session = extra.session_read = extra.session_write = extra.session_pending = None
         if sock is not None:
             self._close_socket(sock)

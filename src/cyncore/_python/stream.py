@@ -11,7 +11,7 @@ What both engines offer to the layers above them, besides the methods that docs/
 - `_end(error)`: the connection is gone. `_fail(error)`: a handler of the program has raised.
 - `_lost(error)`: no more output can be sent. What has come before is read first, and then it is `_end(error)`.
 - `_output_waits`: does anything wait to be sent, parts included?
-- `_input_at`, `_output_at`: when input came, and when output began to wait or made progress; kept if `_timed`.
+- `_deadlines_started(phase)`: a phase of its life begins, for its deadlines. `_deadlines`: what watches them, or None.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from weakref import WeakSet
 from .._framing import check, find
 from .._rules import EXITS, LAST_READS, LINGER, LimitExceeded, check_bytes
 from .channel import Channel
+from .deadlines import Deadlines, has_deadlines
 from .maps import NOT_OURS, SEND_NOW
 from .poller import READ, WRITE
 
@@ -78,6 +79,7 @@ class StreamChannel(Channel):
     _busy = False
     _draining = False
     _input_held = False  # TLS begins when the output before it has left: no input is taken until then
+    _deadlines: Any = None
     _timed = False
     _input_at = 0.0
     _output_at = 0.0
@@ -101,8 +103,6 @@ class StreamChannel(Channel):
         def _session_closing(self) -> None: ...
         def _gone(self) -> None: ...
         def _check_class(self) -> None: ...
-        def _deadlines_started(self, phase: str) -> None: ...
-        def _deadline_changed(self) -> None: ...
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
         made = super().__new__(cls)
@@ -254,6 +254,23 @@ class StreamChannel(Channel):
                 self._caught(error)
         self._flush_later()
 
+    def _deadlines_started(self, phase: str) -> None:
+        """A phase of its life begins: "connect", "handshake" or "open"."""
+        if self._deadlines is None:
+            if not has_deadlines(self):
+                return
+            self._deadlines = Deadlines(self)
+        self._deadlines.start(phase)
+
+    def _deadline_changed(self) -> None:
+        """One of the attributes was set on the stream."""
+        if self.loop is None or self._has_gone:
+            return
+        if self._deadlines is not None:
+            self._deadlines.set()
+        elif self.connected:
+            self._deadlines_started("open")
+
     def _set_step(self, step: Any, wants: int = 0) -> None:
         self._step = step
         self._step_wants = wants
@@ -301,6 +318,9 @@ class StreamChannel(Channel):
         self._session = None
         for part in parts:
             part.close()
+        if self._deadlines is not None:
+            self._deadlines.cancel()
+            self._deadlines = None
         self._gone()
         if self._loop_kept is not None and not self._loop_kept.closed:
             self._loop_kept.call_soon(self._tell_close, error)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from .._engine import StreamChannel
 from .._report import ERROR, WARNING, report
 from .._rules import EXITS
-from .deadlines import Deadlines, has_deadlines
 from .start_tls import StartTls
 
 TYPE_CHECKING = False
@@ -77,7 +76,6 @@ class Stream(StreamChannel):
     _tls_wanted: Any = None  # of a client: the context, the name and the session of its TLS
     _tls: Any = None  # the SSLObject
     _race: Any = None  # the connects that are going on
-    _deadlines: Any = None
     _proxy: Any = None  # the address of the proxy, where its header was read
     _pipe: Any = None
     _peer_key: Any = None  # what the server counts it under
@@ -332,25 +330,6 @@ class Stream(StreamChannel):
         except BaseException as error:
             self._fail(error)
 
-    # Deadlines
-
-    def _deadlines_started(self, phase: str) -> None:
-        """A phase of its life begins: "connect", "handshake" or "open"."""
-        if self._deadlines is None:
-            if not has_deadlines(self):
-                return
-            self._deadlines = Deadlines(self)
-        self._deadlines.start(phase)
-
-    def _deadline_changed(self) -> None:
-        """One of the attributes was set on the stream."""
-        if self.loop is None or self._is_gone:
-            return
-        if self._deadlines is not None:
-            self._deadlines.set()
-        elif self.connected:
-            self._deadlines_started("open")
-
     # For the engine
 
     def _fail(self, error: BaseException) -> None:
@@ -379,9 +358,6 @@ class Stream(StreamChannel):
 
     def _gone(self) -> None:
         """The connection is closed; `handle_close` follows."""
-        if self._deadlines is not None:
-            self._deadlines.cancel()
-            self._deadlines = None
         if self._race is not None:
             self._race.cancel()
             self._race = None
