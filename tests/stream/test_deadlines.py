@@ -125,3 +125,21 @@ def test_a_stream_that_sets_a_deadline_of_its_own_leaves_its_class_alone(
     second.abort()
     theirs.close()
     loop.poll()
+
+
+def test_what_is_changed_in_a_class_counts_for_later_connections(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    made: type[Timed] = type("Made", (Timed,), {"life_deadline": 0.05})
+    first = made(pair[0], loop=loop)
+    loop.poll()
+    made.life_deadline = 3600
+    ours, theirs = socket.socketpair()
+    second = made(ours, loop=loop)
+    while not first.error:
+        loop.poll()
+    assert second.connected
+    assert (loop.next_deadline() or 0) > loop.time() + 1000
+    second.abort()
+    theirs.close()
+    loop.poll()

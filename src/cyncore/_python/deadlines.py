@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 else:
     Any = object
 
+KINDS = ("connect", "handshake", "first_byte", "idle", "write", "life")
+
 
 def has_deadlines(stream: Any) -> bool:
     """Does the stream, or its class, set any?"""
@@ -36,7 +38,7 @@ def has_output(stream: Any) -> bool:
 class Deadlines:
     """Those of one stream. An attribute named after a kind says when that deadline began, by `Loop.time`."""
 
-    __slots__ = ("begun", "first_byte", "idle", "is_patient", "life", "phase", "stream", "timer", "write")
+    __slots__ = ("begun", "first_byte", "idle", "is_patient", "life", "limits", "phase", "stream", "timer", "write")
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -46,6 +48,16 @@ class Deadlines:
         self.is_patient = False  # the timer was due, and input that waits in the kernel gets the chance to be read
         self.life = stream.loop.time()
         self.first_byte = self.idle = self.write = 0.0
+        self.read()
+
+    def read(self) -> None:
+        """Reads the attributes: those of the class as they are now, and those that the stream has itself."""
+        self.limits = {kind: getattr(self.stream, f"{kind}_deadline") for kind in KINDS}
+
+    def changed(self) -> None:
+        """The stream has set one of them."""
+        self.read()
+        self.set()
 
     def start(self, phase: str) -> None:
         """The stream begins to connect ("connect"), to shake hands ("handshake"), or is ready ("open")."""
@@ -72,23 +84,23 @@ class Deadlines:
         """When which deadline passes, as far as is known now."""
         stream = self.stream
         found = []
-        seconds = stream.life_deadline
+        seconds = self.limits["life"]
         if seconds is not None:
             found.append((self.life + seconds, "life"))
         if self.phase != "open":
-            seconds = stream.connect_deadline if self.phase == "connect" else stream.handshake_deadline
+            seconds = self.limits[self.phase]
             if seconds is not None:
                 found.append((self.begun + seconds, self.phase))
             return found
-        seconds = stream.first_byte_deadline
+        seconds = self.limits["first_byte"]
         if seconds is not None and stream._input_at <= 0.0:
             found.append((self.first_byte + seconds, "first_byte"))
-        seconds = stream.idle_deadline
+        seconds = self.limits["idle"]
         if seconds is not None:
             if has_output(stream):  # the peer is being served: whether it takes what waits is for "write" to say
                 self.idle = stream.loop.time()
             found.append((max(self.idle, stream._input_at) + seconds, "idle"))
-        seconds = stream.write_deadline
+        seconds = self.limits["write"]
         if seconds is not None:
             begin = max(self.write, stream._output_at) if has_output(stream) else stream.loop.time()
             found.append((begin + seconds, "write"))

@@ -267,7 +267,7 @@ class StreamChannel(Channel):
         if self.loop is None or self._has_gone:
             return
         if self._deadlines is not None:
-            self._deadlines.set()
+            self._deadlines.changed()
         elif self.connected:
             self._deadlines_started("open")
 
