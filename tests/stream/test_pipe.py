@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import random
 import socket
+import ssl
 import struct
 from typing import Any
 
@@ -14,7 +15,11 @@ import pytest
 
 import cyncore._stream.pipe
 from cyncore import Loop, Stream
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
+from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder, receive, tcp_pair
 
@@ -90,16 +95,7 @@ def test_the_end_of_each_way_is_passed_on_by_itself(loop: Loop, peers: Peers, wa
 
 def test_a_peer_that_takes_nothing_holds_its_sender_up(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, _ = joined(loop, peers)
-    near.setblocking(False)
-    total = stuck = 0
-    while stuck < 20:
-        try:
-            total += near.send(bytes(1_000_000))
-            stuck = 0
-        except BlockingIOError:
-            stuck += 1
-        loop.poll(0.005)
-    assert total < 60_000_000
+    assert fill(loop, near) < 60_000_000
     first.abort()
     second.abort()
     loop.poll(0)
@@ -245,6 +241,20 @@ def test_a_joined_stream_without_traffic_does_not_pass_the_write_deadline(loop: 
     poll_until(loop, lambda: first.is_over and second.is_over)
 
 
+def fill(loop: Loop, sock: socket.socket) -> int:
+    """Sends as much as the way to the other end holds, while nobody takes it. Returns how many bytes that was."""
+    sock.setblocking(False)
+    sent = stuck = 0
+    while stuck < 20:
+        try:
+            sent += sock.send(bytes(100_000))
+            stuck = 0
+        except BlockingIOError:
+            stuck += 1
+        loop.poll(0.005)
+    return sent
+
+
 def reset(sock: socket.socket) -> None:
     """Closes it so that the other end is told of a failure."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -269,15 +279,7 @@ def test_a_connection_that_fails_ends_both_and_only_its_own_stream_has_the_error
 def test_what_was_taken_before_a_failure_still_arrives(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, far = joined(loop, peers)
     poll_until(loop, lambda: first.connected and second.connected)
-    near.setblocking(False)
-    sent = stuck = 0
-    while stuck < 20:  # more than the peer's end holds
-        try:
-            sent += near.send(bytes(100_000))
-            stuck = 0
-        except BlockingIOError:
-            stuck += 1
-        loop.poll(0.005)
+    fill(loop, near)  # more than the peer's end holds
     waits = first._pipe.waits_for(second) or second.output_size
     assert waits
     first.abort()
@@ -303,15 +305,7 @@ def test_what_was_taken_before_a_failure_still_arrives(loop: Loop, peers: Peers,
 
 def test_a_reset_of_the_receiver_ends_a_sender_that_was_held_up(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, far = joined(loop, peers)
-    near.setblocking(False)
-    stuck = 0
-    while stuck < 20:
-        try:
-            near.send(bytes(1_000_000))
-            stuck = 0
-        except BlockingIOError:
-            stuck += 1
-        loop.poll(0.005)
+    fill(loop, near)
     reset(far)
     poll_until(loop, lambda: second.is_over)
     near.close()
@@ -331,4 +325,199 @@ def test_close_of_a_joined_stream_sends_what_was_taken_for_the_other(loop: Loop,
     near.close()
     assert receive(loop, far, 100) == b"last"
     far.close()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+ENDS = [
+    "near far near-end far-end",
+    "near near-end far far-end",
+    "near far far-end near-end",
+    "far far-end near near-end",
+]
+
+
+@pytest.mark.parametrize("order", ENDS)
+def test_what_is_sent_before_each_end_arrives_in_every_order(loop: Loop, peers: Peers, way: str, order: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    sockets = {"near": (near, far), "far": (far, near)}
+    for step in order.split():
+        name, _, ends = step.partition("-")
+        source, target = sockets[name]
+        if ends:
+            source.shutdown(socket.SHUT_WR)
+            assert receive(loop, target, 1) == b""
+        else:
+            source.setblocking(True)
+            source.sendall(step.encode())
+            assert receive(loop, target, len(step)) == step.encode()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+    assert (first.seen[-1], second.seen[-1]) == ("close", "close")
+
+
+def test_three_pipes_in_a_row_pass_everything_on(loop: Loop, peers: Peers, way: str) -> None:
+    ends = [tcp_pair(peers) for _ in range(4)]
+    near, far = ends[0][1], ends[3][1]
+    sockets = [ends[0][0], *ends[1], *ends[2], ends[3][0]]
+    streams = [Recorder(sock, loop=loop) for sock in sockets]
+    for one, other in zip(streams[::2], streams[1::2], strict=True):
+        one.pipe(other)
+    data = random.Random(2).randbytes(3_000_000)
+    near.setblocking(False)
+    sent, got = 0, b""
+    while len(got) < len(data):
+        with contextlib.suppress(BlockingIOError):
+            sent += near.send(data[sent:])
+        got += receive(loop, far, min(100_000, len(data) - len(got)))
+    assert got == data
+    near.shutdown(socket.SHUT_WR)
+    assert receive(loop, far, 1) == b""
+    far.setblocking(True)
+    far.sendall(b"answer")
+    far.close()
+    assert receive(loop, near, 100) == b"answer"
+    poll_until(loop, lambda: all(stream.is_over for stream in streams))
+    assert [stream.seen[-1] for stream in streams] == ["close"] * 6
+
+
+class Through(Recorder):
+    """A server's stream that is joined with one to `upstream`; the last of them is `made`."""
+
+    upstream: Any
+    made: list[Any]
+
+    def handle_connect(self) -> None:
+        super().handle_connect()
+        self.made += [self, self.loop.connect(self.upstream, Recorder)]
+        self.pipe(self.made[-1])
+
+
+def test_tls_on_one_side_is_taken_off(
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any
+) -> None:
+    class Echo(Stream):
+        def handle_data(self, data: bytes) -> None:
+            self.write(data)
+
+    echo = loop.listen(("127.0.0.1", 0), Echo)
+    Through.upstream, Through.made = echo.address, []
+    server = loop.listen(("127.0.0.1", 0), Through, tls=server_tls)
+    data = random.Random(3).randbytes(40_000)
+
+    def exchange() -> bytes:
+        got = b""
+        plain = socket.create_connection(server.address, 10)
+        with client_tls.wrap_socket(plain, server_hostname="localhost") as sock:
+            for begin in range(0, 10 * len(data), len(data)):
+                sock.sendall(data)
+                while len(got) < begin + len(data):
+                    got += sock.recv(65536)
+            sock.unwrap()
+        return got
+
+    result = others(exchange)
+    poll_until(loop, lambda: result)
+    assert result == [data * 10]
+    poll_until(loop, lambda: all(stream.is_over for stream in Through.made))
+    assert [stream.seen[-1] for stream in Through.made] == ["close", "close"]
+    echo.close()
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_tls_that_is_cut_is_the_error_of_its_own_stream(
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        Through.upstream, Through.made = upstream.getsockname(), []
+        server = loop.listen(("127.0.0.1", 0), Through, tls=server_tls)
+
+        def cut() -> bytes:
+            plain = socket.create_connection(server.address, 10)
+            with client_tls.wrap_socket(plain, server_hostname="localhost") as sock:
+                sock.sendall(b"request")
+                connection, _ = upstream.accept()
+                with connection:
+                    connection.settimeout(10)
+                    got = connection.recv(7, socket.MSG_WAITALL)
+                    socket.socket.shutdown(sock, socket.SHUT_WR)  # without close_notify
+                    return got + connection.recv(100)
+
+        result = others(cut)
+        poll_until(loop, lambda: result and all(stream.is_over for stream in Through.made))
+    assert result == [b"request"]
+    assert isinstance(Through.made[0].seen[-1], cyncore.TruncatedError)
+    assert Through.made[1].seen[-1] == "close"
+    server.close()
+
+
+def test_a_joined_stream_that_is_silent_passes_the_idle_deadline(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    first.idle_deadline = 0.02
+    assert receive(loop, far, 1) == b""
+    poll_until(loop, lambda: first.is_over)
+    assert "idle" in str(first.seen[-1])
+    assert receive(loop, near, 1) == b""
+    far.close()
+    poll_until(loop, lambda: second.is_over)
+    assert second.seen[-1] == "close"
+
+
+def test_a_sender_that_is_held_up_is_not_idle(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, _ = joined(loop, peers)
+    fill(loop, near)
+    second.idle_deadline = 0.01
+    passed: list[bool] = []
+    loop.call_later(0.05, passed.append, True)
+    poll_until(loop, lambda: passed)
+    assert second.connected
+    first.abort()
+    second.abort()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_joined_stream_that_is_paused_passes_nothing_on(loop: Loop, peers: Peers, way: str, is_early: bool) -> None:
+    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
+    if is_early:
+        first.pause_reading()
+    first.pipe(second)
+    far.sendall(b"this way is open")
+    assert receive(loop, near, 16) == b"this way is open"
+    first.pause_reading()
+    near.setblocking(True)
+    near.sendall(b"this one is not")
+    far.setblocking(True)
+    far.sendall(b"still")
+    assert receive(loop, near, 5) == b"still"
+    for _ in range(3):
+        loop.poll(0)
+    far.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        far.recv(1)
+    assert not first.reading
+    first.resume_reading()
+    assert receive(loop, far, 15) == b"this one is not"
+    first.abort()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+def test_a_paused_stream_stays_so_when_its_receiver_has_room_again(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    fill(loop, near)
+    first.pause_reading()
+    far.setblocking(False)
+    silent = 0
+    while silent < 20:
+        loop.poll(0.005)
+        try:
+            far.recv(1 << 20)
+            silent = 0
+        except BlockingIOError:
+            silent += 1
+    assert not first.reading
+    first.resume_reading()
+    assert receive(loop, far, 1_000) == bytes(1_000)  # what had no room in the proxy
+    first.abort()
+    second.abort()
     poll_until(loop, lambda: first.is_over and second.is_over)

@@ -11,6 +11,9 @@ from __future__ import annotations
 import os
 import sys
 from errno import EAGAIN, EINTR, EMFILE, ENFILE, EWOULDBLOCK
+from functools import partial
+
+from .._engine import StreamChannel, is_paused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +98,7 @@ class Way:
         for _ in range(4):
             if self.waits and not self._out():
                 return
-            if self.ended or not self._into():
+            if self.ended or is_paused(self.source) or not self._into():
                 break
         if self.waits:
             self._out()
@@ -166,10 +169,14 @@ class Pipe:
         self.streams = (one, other)
         self.ways: tuple[Way, ...] = ()
         self.reached: set[Any] = set()
+        self.paused: set[Any] = set()  # those that the program has paused
+        self.held_up: set[Any] = set()  # those whose bytes are copied to one that has no room
         self.is_over = False
 
     def open(self) -> None:
         for stream in self.streams:
+            if is_paused(stream):
+                self.paused.add(stream)
             stream._pipe = self
             stream._hold_input()
             stream._queue_part(Mark(self))
@@ -203,11 +210,29 @@ class Pipe:
             source.framing = None
             source.handle_data = target.write
             source.handle_eof = target.write_eof
-            target.handle_full = source.pause_reading
-            target.handle_drained = source.resume_reading
+            target.handle_full = partial(self.hold_up, source, True)
+            target.handle_drained = partial(self.hold_up, source, False)
         for source in self.streams:
             source._set_step(None)
             source._cut_soon()
+
+    def pause(self, stream: Any, on: bool) -> None:
+        """The program pauses the input of ``stream``, or has it go on."""
+        (self.paused.add if on else self.paused.discard)(stream)
+        self.reading_changed(stream)
+
+    def hold_up(self, stream: Any, on: bool) -> None:
+        """What ``stream`` receives has no room, or has it again."""
+        (self.held_up.add if on else self.held_up.discard)(stream)
+        self.reading_changed(stream)
+
+    def reading_changed(self, stream: Any) -> None:
+        if stream in self.paused or stream in self.held_up:
+            StreamChannel.pause_reading(stream)
+        else:
+            StreamChannel.resume_reading(stream)
+        if self.ways:
+            self.step(0)
 
     def step(self, ready: int) -> None:
         """Something is ready on one of the two."""
@@ -224,7 +249,7 @@ class Pipe:
         for stream, way, back in ((self.streams[0], incoming, outgoing), (self.streams[1], outgoing, incoming)):
             if stream._is_gone:
                 continue
-            wants = 0 if way.ended or way.waits else READ
+            wants = 0 if way.ended or way.waits or is_paused(stream) else READ
             if back.waits:
                 wants |= WRITE
             if stream._step != self.step or stream._step_wants != wants:

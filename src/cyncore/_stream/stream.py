@@ -168,6 +168,20 @@ class Stream(StreamChannel):
 
     # Files and pipes
 
+    def pause_reading(self) -> None:
+        """Stops the input until `resume_reading`. Does nothing the second time."""
+        if self._pipe is None:
+            super().pause_reading()
+        else:
+            self._pipe.pause(self, True)
+
+    def resume_reading(self) -> None:
+        """Goes on with the input, first with what was received before. Does nothing if reading is not paused."""
+        if self._pipe is None:
+            super().resume_reading()
+        else:
+            self._pipe.pause(self, False)
+
     def close(self) -> None:
         """Stops reading, and closes the connection when everything queued is sent. Does nothing the second time.
 
