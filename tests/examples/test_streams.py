@@ -3,75 +3,30 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.examples import EXAMPLES, PATIENCE, Server, tool, tool_environment
-
-READY = r"^ready (?P<host>[0-9.]+):(?P<port>\d+)$"
-
-
-@contextmanager
-def serving(script: str, *args: object) -> Iterator[Server]:
-    """An example that runs, and that SIGTERM must end in order."""
-    words = [sys.executable, str(EXAMPLES / script), "--port", "0", *map(str, args)]
-    server = Server(
-        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE), READY
-    )
-    try:
-        yield server
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(PATIENCE) == 0
-    finally:
-        server.end()
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("keys")
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
-def fetch(url: str, *options: str) -> tuple[int, bytes]:
-    """The status and the body that curl gets."""
-    done = subprocess.run(
-        [tool("curl"), "-s", "-w", "%{stderr}%{http_code}", "--path-as-is", "--max-time", "20", *options, url],
-        capture_output=True,
-        env=tool_environment(),
-    )
-    return int(done.stderr.decode()[-3:]), done.stdout
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.examples import EXAMPLES, PATIENCE, fetch, serving_stream
 
 
 def test_the_echo_gives_back_every_byte() -> None:
     data = bytes(range(256)) * 4000
-    with serving("stream_echo.py") as server, socket.create_connection(server.address, PATIENCE) as sock:
+    with serving_stream("stream_echo.py") as server, socket.create_connection(server.address, PATIENCE) as sock:
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
         with sock.makefile("rb") as file:
             assert file.read() == data
 
 
-def test_the_tls_echo_gives_back_what_it_is_sent(keys: tuple[Path, Path]) -> None:
-    context = ssl.create_default_context(cafile=str(keys[0]))
-    with serving("tls_echo.py", "--cert", keys[0], "--key", keys[1]) as server:
+def test_the_tls_echo_gives_back_what_it_is_sent(certificate: Path) -> None:
+    context = ssl.create_default_context(cafile=str(certificate))
+    with serving_stream("tls_echo.py", "--cert", certificate, "--key", certificate) as server:
         plain = socket.create_connection(server.address, PATIENCE)
         with context.wrap_socket(plain, server_hostname="localhost") as sock:
             sock.sendall(b"hello")
@@ -79,8 +34,8 @@ def test_the_tls_echo_gives_back_what_it_is_sent(keys: tuple[Path, Path]) -> Non
             sock.unwrap()
 
 
-def test_the_tls_echo_says_why_a_connection_failed(keys: tuple[Path, Path]) -> None:
-    with serving("tls_echo.py", "--cert", keys[0], "--key", keys[1]) as server:
+def test_the_tls_echo_says_why_a_connection_failed(certificate: Path) -> None:
+    with serving_stream("tls_echo.py", "--cert", certificate, "--key", certificate) as server:
         sock = socket.create_connection(server.address, PATIENCE)
         sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
         server.await_error_line("an HTTP request in plain text")
@@ -88,7 +43,7 @@ def test_the_tls_echo_says_why_a_connection_failed(keys: tuple[Path, Path]) -> N
 
 
 def test_a_line_in_the_chat_reaches_everybody_else() -> None:
-    with serving("chat.py") as server:
+    with serving_stream("chat.py") as server:
         guests = [socket.create_connection(server.address, PATIENCE) for _ in range(3)]
         files = [guest.makefile("rb") for guest in guests]
         names = ["{}:{}".format(*guest.getsockname()).encode() for guest in guests]
@@ -104,7 +59,7 @@ def test_a_line_in_the_chat_reaches_everybody_else() -> None:
 
 def test_a_guest_that_does_not_read_is_sent_away_and_the_others_stay() -> None:
     line = b"x" * 999 + b"\n"
-    with serving("chat.py") as server:
+    with serving_stream("chat.py") as server:
         talker, reader, sleeper = (socket.create_connection(server.address, PATIENCE) for _ in range(3))
         sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with talker, reader, sleeper, reader.makefile("rb") as heard:
@@ -122,7 +77,7 @@ def test_a_guest_that_does_not_read_is_sent_away_and_the_others_stay() -> None:
 
 def test_a_line_of_the_chat_that_does_not_end_costs_its_guest_alone() -> None:
     with (
-        serving("chat.py") as server,
+        serving_stream("chat.py") as server,
         socket.create_connection(server.address, PATIENCE) as endless,
         socket.create_connection(server.address, PATIENCE) as other,
         other.makefile("rb") as heard,
@@ -141,7 +96,7 @@ def test_a_line_of_the_chat_that_does_not_end_costs_its_guest_alone() -> None:
 
 
 def test_the_line_client_prints_the_answers() -> None:
-    with serving("stream_echo.py") as server:
+    with serving_stream("stream_echo.py") as server:
         words = [sys.executable, str(EXAMPLES / "line_client.py"), "--port", str(server.address[1])]
         done = subprocess.run([*words, "one", "two"], capture_output=True, text=True, timeout=PATIENCE)
         assert (done.returncode, done.stdout, done.stderr) == (0, "one\ntwo\n", "")
@@ -158,82 +113,13 @@ def test_the_line_client_says_why_it_failed() -> None:
     assert "Connection refused" in done.stderr
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "root"
-    (folder / "below").mkdir(parents=True)
-    (folder / "page.html").write_text("<p>page</p>")
-    (folder / "below" / "big").write_bytes(bytes(range(256)) * 20_000)
-    (folder / ".secret").write_text("secret")
-    (folder / ".git").mkdir()
-    (folder / ".git" / "config").write_text("secret")
-    (tmp_path / "outside").write_text("secret")
-    os.symlink(tmp_path / "outside", folder / "link")
-    os.symlink(tmp_path, folder / "folder")
-    return folder
-
-
-def test_files_are_served_whole(root: Path) -> None:
-    with serving("files.py", "--root", root) as server:
-        url = "http://{}:{}".format(*server.address)
-        assert fetch(f"{url}/page.html") == (200, b"<p>page</p>")
-        assert fetch(f"{url}/below/big?version=2") == (200, (root / "below" / "big").read_bytes())
-        assert fetch(f"{url}/page.html", "--head")[0] == 200
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["/", "/none", "/.secret", "/.git/config", "/link", "/folder/outside", "/../outside", "/%2e%2e/outside", "/below"],
-)
-def test_files_that_are_not_for_strangers_are_not_found(root: Path, path: str) -> None:
-    with serving("files.py", "--root", root) as server:
-        assert fetch("http://{}:{}".format(*server.address) + path)[0] == 404
-
-
-def test_files_go_over_https(root: Path, keys: tuple[Path, Path]) -> None:
-    with serving("files.py", "--root", root, "--cert", keys[0], "--key", keys[1]) as server:
-        url = f"https://localhost:{server.address[1]}/below/big"
-        got = fetch(url, "--cacert", str(keys[0]), "--resolve", "localhost:{1}:{0}".format(*server.address))
-        assert got == (200, (root / "below" / "big").read_bytes())
-
-
-def test_files_refuse_what_is_no_request_for_a_file(root: Path) -> None:
-    with serving("files.py", "--root", root) as server:
-        assert fetch("http://{}:{}/page.html".format(*server.address), "--data", "x")[0] == 405
-        with socket.create_connection(server.address, PATIENCE) as sock, sock.makefile("rb") as file:
-            sock.sendall(b"nonsense\r\n\r\n")
-            assert file.readline() == b"HTTP/1.1 400 Bad Request\r\n"
-
-
-def test_two_requests_share_a_connection(root: Path) -> None:
-    with serving("files.py", "--root", root) as server, socket.create_connection(server.address, PATIENCE) as sock:
-        sock.sendall(b"GET /page.html HTTP/1.1\r\n\r\nGET /page.html HTTP/1.1\r\nConnection: close\r\n\r\n")
-        with sock.makefile("rb") as file:
-            assert file.read().count(b"<p>page</p>") == 2
-
-
-def test_many_requests_at_once_are_answered_in_order_with_few_files_open(root: Path) -> None:
-    big = (root / "below" / "big").read_bytes()
-    requests = b"GET /below/big HTTP/1.1\r\n\r\n" * 99 + b"GET /below/big HTTP/1.1\r\nConnection: close\r\n\r\n"
-    with serving("files.py", "--root", root) as server, socket.create_connection(server.address, PATIENCE) as sock:
-        before = server.descriptors()
-        sock.sendall(requests)
-        most = 0
-        with sock.makefile("rb") as file:
-            for _ in range(100):
-                for _ in iter(file.readline, b"\r\n"):
-                    pass
-                most = max(most, server.descriptors())
-                assert file.read(len(big)) == big
-            assert file.read() == b""
-        assert most <= before + 10  # its connection, and the file and folders of one request
-
-
-def test_the_proxy_joins_a_client_with_its_target(root: Path) -> None:
-    with serving("files.py", "--root", root) as target, serving("proxy.py") as proxy:
-        url = "http://{}:{}/below/big".format(*target.address)
+def test_the_proxy_joins_a_client_with_its_target(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 20_000
+    (tmp_path / "big").write_bytes(data)
+    with serving_stream("files.py", "--root", tmp_path) as target, serving_stream("proxy.py") as proxy:
+        url = "http://{}:{}/big".format(*target.address)
         options = "--proxytunnel", "--proxy", "http://{}:{}".format(*proxy.address)
-        assert fetch(url, *options) == (200, (root / "below" / "big").read_bytes())
+        assert fetch(url, *options) == (200, data)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +133,7 @@ def test_the_proxy_joins_a_client_with_its_target(root: Path) -> None:
     ],
 )
 def test_the_proxy_says_what_is_wrong(request_line: bytes, status: bytes) -> None:
-    with serving("proxy.py") as server, socket.create_connection(server.address, PATIENCE) as sock:
+    with serving_stream("proxy.py") as server, socket.create_connection(server.address, PATIENCE) as sock:
         sock.sendall(request_line + b"\r\n\r\n")
         with sock.makefile("rb") as file:
             assert file.readline().split(b" ")[1] == status

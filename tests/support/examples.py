@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 30.0  # seconds after which a test says that what it waits for does not come
+READY = r"^ready (?P<host>[0-9.]+):(?P<port>\d+)$"  # what an example of streams prints
 
 
 def command(script: str, *args: object) -> list[str]:
@@ -119,6 +120,31 @@ def serving_http(
 ) -> contextlib.AbstractContextManager[Server]:
     pattern = r"^Serving .* at http://\[?(?P<host>[^\]/]+?)\]?:(?P<port>\d+)/ \(Ctrl-C to stop\)$"
     return serving(script, "--port", 0, *args, folder, pattern=pattern)
+
+
+@contextlib.contextmanager
+def serving_stream(script: str, *args: object, before: Iterable[str] = ()) -> Iterator[Server]:
+    """An example that runs, and that SIGTERM must end in order. ``before``: words of the command before it."""
+    words = [*before, sys.executable, str(EXAMPLES / script), "--port", "0", *map(str, args)]
+    server = Server(
+        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE), READY
+    )
+    try:
+        yield server
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
+    finally:
+        server.end()
+
+
+def fetch(url: str, *options: str) -> tuple[int, bytes]:
+    """The status and the body that curl gets."""
+    done = subprocess.run(
+        [tool("curl"), "-s", "-w", "%{stderr}%{http_code}", "--path-as-is", "--max-time", "20", *options, url],
+        capture_output=True,
+        env=tool_environment(),
+    )
+    return int(done.stderr.decode()[-3:]), done.stdout
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
