@@ -19,6 +19,7 @@ SPARE = 50  # descriptors for everything that is not a guest
 class Guest(Stream):
     framing = Lines(limit=1000)
     idle_deadline = 600
+    write_deadline = 60  # for who stops reading in a room where little is said
     max_output = 1_000_000
 
     def __init__(self, room: set[Guest]) -> None:
@@ -51,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7001, help="0: any")
+    parser.add_argument("--idle", type=float, default=600, help="seconds after which the silent are sent away")
     options = parser.parse_args()
+    Guest.idle_deadline = options.idle
     allow_descriptors(GUESTS + SPARE)
     room: set[Guest] = set()
     with Loop() as loop:

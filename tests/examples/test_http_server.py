@@ -23,6 +23,7 @@ from tests.support.examples import (
     EXAMPLES,
     PATIENCE,
     Server,
+    allowing_descriptors,
     command,
     require_ipv6,
     serving_http,
@@ -702,15 +703,8 @@ end
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
     """Lets this process's children have 1,000 connections."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4096
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        if hard != resource.RLIM_INFINITY and hard < wanted:
-            pytest.skip(f"only {hard} descriptors are allowed")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with allowing_descriptors(4096):
+        yield
 
 
 @pytest.mark.load

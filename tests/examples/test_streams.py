@@ -42,59 +42,6 @@ def test_the_tls_echo_says_why_a_connection_failed(certificate: Path) -> None:
         sock.close()
 
 
-def test_a_line_in_the_chat_reaches_everybody_else() -> None:
-    with serving_stream("chat.py") as server:
-        guests = [socket.create_connection(server.address, PATIENCE) for _ in range(3)]
-        files = [guest.makefile("rb") for guest in guests]
-        names = ["{}:{}".format(*guest.getsockname()).encode() for guest in guests]
-        for number, file in enumerate(files):
-            assert file.readline() == b"you are %b, one of %d\n" % (names[number], number + 1)
-        guests[1].sendall(b"hello\r\n")
-        assert files[0].readline() == files[2].readline() == names[1] + b": hello\n"
-        guests[0].sendall(b"hi\n")
-        assert files[1].readline() == files[2].readline() == names[0] + b": hi\n"
-        for each in (*guests, *files):
-            each.close()
-
-
-def test_a_guest_that_does_not_read_is_sent_away_and_the_others_stay() -> None:
-    line = b"x" * 999 + b"\n"
-    with serving_stream("chat.py") as server:
-        talker, reader, sleeper = (socket.create_connection(server.address, PATIENCE) for _ in range(3))
-        sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        with talker, reader, sleeper, reader.makefile("rb") as heard:
-            reader.settimeout(PATIENCE)
-            for greeted in (heard, talker.makefile("rb"), sleeper.makefile("rb")):
-                greeted.readline()
-            before = server.descriptors()
-            while server.descriptors() >= before:
-                talker.sendall(line * 100)
-                for _ in range(100):
-                    assert heard.readline().endswith(line)
-            talker.sendall(b"still here\n")
-            assert heard.readline().endswith(b": still here\n")
-
-
-def test_a_line_of_the_chat_that_does_not_end_costs_its_guest_alone() -> None:
-    with (
-        serving_stream("chat.py") as server,
-        socket.create_connection(server.address, PATIENCE) as endless,
-        socket.create_connection(server.address, PATIENCE) as other,
-        other.makefile("rb") as heard,
-    ):
-        heard.readline()
-        endless.sendall(b"x" * 5000)
-        with endless.makefile("rb") as told:
-            told.readline()
-            try:
-                assert told.read() == b""
-            except ConnectionResetError:
-                pass
-        with socket.create_connection(server.address, PATIENCE) as third:
-            third.sendall(b"hello\n")
-            assert heard.readline().endswith(b": hello\n")
-
-
 def test_the_line_client_prints_the_answers() -> None:
     with serving_stream("stream_echo.py") as server:
         words = [sys.executable, str(EXAMPLES / "line_client.py"), "--port", str(server.address[1])]

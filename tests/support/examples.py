@@ -147,6 +147,21 @@ def fetch(url: str, *options: str) -> tuple[int, bytes]:
     return int(done.stderr.decode()[-3:]), done.stdout
 
 
+@contextlib.contextmanager
+def allowing_descriptors(wanted: int) -> Iterator[None]:
+    """This process and its children may have so many; where that is not allowed, the test is skipped."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            pytest.skip(f"only {hard} descriptors are allowed")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def until(condition: Callable[[], bool], what: str) -> None:
     """Ask until it is true; give up after PATIENCE."""
     deadline = time.monotonic() + PATIENCE
