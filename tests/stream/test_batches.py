@@ -84,9 +84,9 @@ def test_what_comes_behind_the_frames_in_hand_is_unread(loop: Loop, peers: Peers
     stream, theirs = connected(peers, loop, Looking)
     theirs.sendall(b"one\ntwo\nthr")
     loop.poll(0.05)
-    theirs.sendall(b"ee\nfo")
+    theirs.sendall(b"ee\nfou")
     poll_until(loop, lambda: len(rests) == 2)
-    assert rests == [b"thr", b"fo"]
+    assert rests == [b"thr", b"fou"]
     stream.abort()
 
 

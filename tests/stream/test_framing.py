@@ -200,9 +200,9 @@ def test_what_comes_behind_the_frame_in_hand_is_unread(loop: Loop, peers: Peers)
     poll_until(loop, lambda: b"thr!" in stream.seen)
     assert rests[2] in (b"thr", b"thr!\n")  # the plain-Python engine reads nothing meanwhile
     assert rests[:2] + rests[3:] == [b"two\nthr", b"thr", b""]
-    theirs.sendall(b"fo")
+    theirs.sendall(b"fou")
     loop.poll(0.05)
-    theirs.sendall(b"ur\nfive\nsix\n")
+    theirs.sendall(b"r\nfive\nsix\n")
     poll_until(loop, lambda: b"six" in stream.seen)
     assert rests[4:] == [b"five\nsix\n", b"six\n", b""]
     stream.abort()
