@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from cyncore import Loop, Stream
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder, receive
@@ -254,3 +257,61 @@ def test_local_address_that_makes_no_sense_ends_the_stream(loop: Loop) -> None:
     stream = loop.connect(("name.invalid", 9), Client, local_address=5)  # type: ignore[arg-type]
     poll_until(loop, lambda: stream.is_over)
     assert isinstance(stream.seen[0], TypeError)
+
+
+def test_a_path_where_nobody_listens_is_named(loop: Loop, tmp_path: Path) -> None:
+    client = loop.connect(str(tmp_path / "none"), Client)
+    poll_until(loop, lambda: client.is_over)
+    assert isinstance(client.seen[-1], FileNotFoundError)
+    assert str(tmp_path / "none") in str(client.seen[-1])
+
+
+def test_a_name_that_is_found_after_the_connect_was_aborted_is_forgotten(loop: Loop) -> None:
+    held, found = threading.Event(), threading.Event()
+
+    def resolver(host: str, port: int) -> list[Any]:
+        held.wait(5)
+        return infos(("127.0.0.1", port))
+
+    loop.resolver = resolver
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    client = loop.connect(("service.example", server.address[1]), Client)
+    client.abort()
+    held.set()
+    loop.resolver = lambda host, port: found.set() or []  # type: ignore[func-returns-value]
+    other = loop.connect(("other.example", 1), Client)
+    poll_until(loop, lambda: client.is_over and other.is_over and found.is_set())
+    for _ in range(3):
+        loop.poll(0.01)
+    assert client.seen == ["close"]
+    assert server.connections == 0
+    server.close()
+
+
+def test_an_address_to_connect_from_that_is_not_ours_is_told(loop: Loop) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    client = loop.connect(server.address, Client, local_address=("192.0.2.1", 0))
+    poll_until(loop, lambda: client.is_over)
+    assert isinstance(client.seen[-1], OSError)
+    server.close()
+
+
+def test_an_address_that_fails_at_once_is_followed_by_the_next(loop: Loop) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo)
+    port = server.address[1]
+    loop.resolver = lambda host, _: infos(("255.255.255.255", port), ("127.0.0.1", port))
+    client = loop.connect(("service.example", port), Client)
+    client.write(b"x")
+    poll_until(loop, lambda: client.is_over)
+    assert client.got == b"x"
+    server.close()
+
+
+def test_the_default_context_trusts_no_certificate_of_its_own(loop: Loop, server_tls: ssl.SSLContext) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
+    for _ in range(2):
+        client = loop.connect(server.address, Client, tls=True, server_hostname="localhost")
+        poll_until(loop, lambda client=client: client.is_over)  # type: ignore[misc]
+        assert "the certificate of the peer is refused" in str(client.seen[-1])
+    server.close()
+    poll_until(loop, lambda: not loop.map)

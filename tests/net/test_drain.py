@@ -146,3 +146,22 @@ def test_exit_of_handle_drain_leaves_the_loop(loop: Loop, peers: Peers) -> None:
         loop.drain(60)
     stream.abort()
     loop.poll(0)
+
+
+def test_a_loop_that_drains_already_goes_on_with_that(loop: Loop, peers: Peers) -> None:
+    ours, _ = peers.pair()
+    told: list[str] = []
+
+    class Kept(cyncore.Stream):
+        def handle_drain(self) -> None:
+            told.append("drain")
+
+        def handle_close(self, error: BaseException | None) -> None:
+            told.append("close")
+
+    Kept(ours, loop=loop)
+    loop.poll(0)
+    loop.drain(0.02)
+    loop.drain(1000)
+    loop.run()
+    assert told == ["drain", "close"]

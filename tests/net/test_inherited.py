@@ -7,9 +7,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+import cyncore
+import cyncore._net.inherited
+from cyncore import Loop
+from tests.support.peers import Peers, poll_until
+from tests.support.streams import receive
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="descriptors are passed on POSIX only")
 
@@ -101,3 +108,72 @@ def test_what_was_passed_to_another_process_is_not_taken(listeners: list[socket.
 
 def test_names_that_are_too_few_name_nothing(listeners: list[socket.socket]) -> None:
     assert told("web", listeners, "web")[0] == "systemd has passed no socket by the name of 'web'"
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Has a descriptor of this process be the one that was passed."""
+
+    def put(number: int) -> None:
+        monkeypatch.setattr(cyncore._net.inherited, "FIRST", number)
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        monkeypatch.setenv("LISTEN_FDS", "1")
+
+    return put
+
+
+class Greeting(cyncore.Stream):
+    def handle_connect(self) -> None:
+        self.write(b"hello")
+
+
+def test_a_unix_socket_may_be_passed(loop: Loop, peers: Peers, tmp_path: Path, passed: Callable[[int], None]) -> None:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "socket"))
+    passed(sock.detach())
+    server = loop.listen(cyncore.inherited(), Greeting)
+    client = socket.socket(socket.AF_UNIX)
+    peers.keep(client)
+    client.connect(str(tmp_path / "socket"))
+    assert receive(loop, client, 5) == b"hello"
+    server.close()
+    client.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_sockets_without_names_are_unknown_and_taken_once(loop: Loop, passed: Callable[[int], None]) -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    number = sock.detach()
+    passed(number)
+    given = cyncore.inherited("unknown")
+    assert repr(given) == f"<inherited('unknown') descriptors [{number}]>"
+    server = loop.listen(given, Greeting)
+    with pytest.raises(RuntimeError, match="taken already"):
+        loop.listen(given, Greeting)
+    with pytest.raises(LookupError):
+        cyncore.inherited("unknown")
+    server.close()
+
+
+def test_a_socket_of_datagrams_is_refused_and_closed(loop: Loop, passed: Callable[[int], None]) -> None:
+    number = socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach()
+    passed(number)
+    with pytest.raises(OSError, match=f"inherited descriptor {number} is no stream socket"):
+        loop.listen(cyncore.inherited(), Greeting)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_what_is_no_socket_is_refused_by_its_number(loop: Loop, passed: Callable[[int], None]) -> None:
+    number = os.open(os.devnull, os.O_RDONLY)
+    passed(number)
+    with pytest.raises(OSError, match=f"inherited descriptor {number}"):
+        loop.listen(cyncore.inherited(), Greeting)
+    os.close(number)
+
+
+def test_a_count_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch, passed: Callable[[int], None]) -> None:
+    passed(3)
+    monkeypatch.setenv("LISTEN_FDS", "two")
+    with pytest.raises(ValueError, match="'two'"):
+        cyncore.inherited()

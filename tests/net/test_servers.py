@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from cyncore import Loop, Stream
+from tests.support.examples import require_ipv6
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder, receive
@@ -354,3 +356,90 @@ def test_socket_file_that_somebody_has_removed_is_no_trouble(
     os.unlink(path)
     server.close()
     assert caplog.records == []
+
+
+def test_a_socket_that_cannot_listen_is_closed(loop: Loop) -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    with pytest.raises(OSError, match="not supported"):
+        loop.listen(sock, Echo)
+    assert sock.fileno() == -1
+    assert not loop.map
+
+
+def test_one_address_of_several_that_is_in_use_frees_the_others(loop: Loop) -> None:
+    require_ipv6()
+    with socket.socket() as free, socket.socket(socket.AF_INET6) as taken:
+        free.bind(("0.0.0.0", 0))
+        port = free.getsockname()[1]
+        taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        taken.bind(("::", port))
+        taken.listen()
+        free.close()
+        with pytest.raises(OSError, match=rf"\[::\]:{port}"):
+            loop.listen((None, port), Echo)  # all that it had opened is closed: see `nothing_left`
+    assert not loop.map
+
+
+def test_all_addresses_are_those_of_the_families_that_there_are(serving: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old(socket.socket):
+        def __init__(self, family: int = -1, *arguments: Any, **more: Any) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *arguments, **more)
+
+    found = [
+        (family, socket.SOCK_STREAM, 0, "", target)
+        for family, target in [(socket.AF_INET, ("0.0.0.0", 0)), (socket.AF_INET6, ("::", 0, 0, 0))]
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **more: found)
+    monkeypatch.setattr(socket, "socket", Old)
+    server = serving.listen((None, 0), Echo)
+    assert [address[0] for address in server.addresses] == ["0.0.0.0"]
+
+
+def test_a_path_that_cannot_be_is_refused_and_leaves_nothing(loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="null"):
+        loop.listen(f"{tmp_path}/a\0b", Echo)
+
+
+@pytest.mark.parametrize("where", ["factory", "handle_connect"])
+def test_an_exit_while_a_connection_is_accepted_leaves_the_loop(serving: Loop, peers: Peers, where: str) -> None:
+    class Leaving(Stream):
+        def __init__(self) -> None:
+            if where == "factory":
+                raise SystemExit(3)
+
+        def handle_connect(self) -> None:
+            raise SystemExit(3)
+
+    server = serving.listen(("127.0.0.1", 0), Leaving)
+    dial(peers, server.address)
+    with pytest.raises(SystemExit):
+        serving.run()
+
+
+def test_a_connection_that_ends_makes_room_for_one_of_the_same_peer(serving: Loop, peers: Peers) -> None:
+    server = serving.listen(("127.0.0.1", 0), Echo, max_connections_per_peer=2)
+    first, second = dial(peers, server.address), dial(peers, server.address)
+    poll_until(serving, lambda: server.connections == 2)
+    first.close()
+    poll_until(serving, lambda: server.connections == 1)
+    third = dial(peers, server.address)
+    for sock in (second, third):
+        sock.sendall(b"x")
+        assert receive(serving, sock, 1) == b"x"
+    assert receive(serving, dial(peers, server.address), 1) == b""
+
+
+def test_a_server_that_closes_leaves_the_file_of_the_one_that_has_replaced_it(
+    serving: Loop, peers: Peers, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    first = serving.listen(path, Echo)
+    os.rename(path, tmp_path / "kept")  # or else the new file may have the same inode
+    serving.listen(path, Echo)
+    first.close()
+    sock = dial(peers, path, socket.AF_UNIX)
+    sock.sendall(b"x")
+    assert receive(serving, sock, 1) == b"x"

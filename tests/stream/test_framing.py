@@ -271,3 +271,24 @@ def test_a_framing_that_is_none_is_refused_when_a_stream_opens(loop: Loop, peers
     with pytest.raises(TypeError, match="framing must be"):
         stream.framing = "lines"
     stream.abort()
+
+
+@pytest.mark.parametrize("place", [(0, 99, 99), (2, 1, 3), (0, 0, 0), (1, 5, 2)])
+def test_a_framing_of_the_programs_own_that_finds_nonsense_ends_its_stream(
+    loop: Loop, peers: Peers, place: tuple[int, int, int]
+) -> None:
+    class Lost:
+        def find(self, data: bytearray, start: int, searched: int) -> tuple[int, int, int]:
+            return place
+
+    stream, theirs = connected(peers, loop, framed(Lost()))
+    theirs.sendall(b"bytes")
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], ValueError)
+    assert "cannot be" in str(stream.seen[-1])
+
+
+def test_a_framing_shows_what_it_was_made_of() -> None:
+    made = [Lines(b"\0", 5), Prefixed(2, "little", 7), Exactly(3)]
+    shown = ["cyncore.Lines(b'\\x00', limit=5)", "cyncore.Prefixed(2, 'little', limit=7)", "cyncore.Exactly(3)"]
+    assert [repr(framing) for framing in made] == shown

@@ -72,7 +72,7 @@ def _take_environment() -> list[tuple[str, int]]:
     numbers = range(FIRST, FIRST + int(count))
     for number in numbers:
         os.set_inheritable(number, False)
-    known = names.split(":")
+    known = names.split(":") if names else []  # without that variable, one socket has the name "unknown" as well
     if len(known) != len(numbers):
         known = ["unknown"] * len(numbers)
     return list(zip(known, numbers, strict=True))
