@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import os
 import random
 import socket
 import ssl
@@ -521,3 +523,106 @@ def test_a_paused_stream_stays_so_when_its_receiver_has_room_again(loop: Loop, p
     first.abort()
     second.abort()
     poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+@pytest.fixture
+def spare(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The kernel pipes that are kept: none yet."""
+    kept: list[tuple[int, int]] = cyncore._stream.pipe._spare
+    while kept:
+        cyncore._stream.pipe.close_pipe(kept.pop())
+    return kept
+
+
+def exchange(loop: Loop, peers: Peers, size: int = 300_000) -> None:
+    """Sends so much through a pipe of two streams, and compares what arrives."""
+    first, near, second, far = joined(loop, peers)
+    data = random.Random(size).randbytes(size)
+    near.setblocking(False)
+    sent, got = 0, b""
+    while len(got) < size:
+        with contextlib.suppress(BlockingIOError):
+            sent += near.send(data[sent:])
+        got += receive(loop, far, min(50_000, size - len(got)))
+    assert got == data
+    first.abort()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+@pytest.mark.skipif(not cyncore._stream.pipe.CAN_SPLICE, reason="the bytes do not go through the kernel")
+class TestKernelPipes:
+    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+    def test_bytes_are_copied_where_no_descriptor_is_left(
+        self, loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch, spare: list[Any], number: int
+    ) -> None:
+        def refused() -> Any:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "pipe", refused)
+        exchange(loop, peers)
+        assert spare == []
+
+    def test_another_failure_ends_both(
+        self, loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch, spare: list[Any]
+    ) -> None:
+        first, near, second, far = joined(loop, peers)
+        poll_until(loop, lambda: first.connected and second.connected)
+
+        def refused() -> Any:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(cyncore._stream.pipe, "take_pipe", refused)
+        near.sendall(b"x")
+        assert receive(loop, far, 1) == b""
+        far.close()
+        poll_until(loop, lambda: first.is_over and second.is_over)
+        assert {type(stream.seen[-1]) for stream in (first, second)} == {OSError, str}
+
+    def test_a_pipe_may_hold_little(
+        self, loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch, spare: list[Any]
+    ) -> None:
+        import fcntl
+
+        def refused(*arguments: Any) -> int:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(fcntl, "fcntl", refused)
+        exchange(loop, peers)
+
+    def test_pipes_are_kept_up_to_a_number(
+        self, loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch, spare: list[Any]
+    ) -> None:
+        exchange(loop, peers)
+        assert spare
+        monkeypatch.setattr(cyncore._stream.pipe, "SPARE", 0)
+        for _ in range(3):
+            exchange(loop, peers)
+        assert not spare
+
+    def test_a_child_does_not_share_the_pipes_of_its_parent(self, spare: list[Any]) -> None:
+        ends = cyncore._stream.pipe.take_pipe()
+        assert ends is not None
+        cyncore._stream.pipe.give_back(ends)
+        mine = os.fstat(ends[0]).st_ino
+        child = os.fork()
+        if child == 0:
+            taken = cyncore._stream.pipe.take_pipe()
+            os._exit(0 if taken is not None and os.fstat(taken[0]).st_ino != mine else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert spare == [ends]
+
+
+def test_a_pipe_that_has_not_begun_may_be_aborted(loop: Loop, peers: Peers, way: str) -> None:
+    (one, _), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
+    first.write(bytes(20_000_000))  # the pipe begins behind it
+    first.pipe(second)
+    far.sendall(b"waits")
+    for _ in range(5):
+        loop.poll(0.005)
+    first.abort()
+    far.setblocking(False)
+    assert receive(loop, far, 1) == b""
+    far.close()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+    assert (first.seen[-1], second.seen[-1]) == ("close", "close")

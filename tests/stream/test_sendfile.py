@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
+import struct
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cyncore import Loop
+from cyncore import Loop, TLSError
+from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
+from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
+from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import connected, receive
+from tests.support.streams import Recorder, connected, receive, tcp_pair
 
 
 @pytest.fixture
@@ -134,3 +142,69 @@ def test_the_name_of_a_file_is_refused(loop: Loop, peers: Peers, file: Path) -> 
         stream.sendfile(str(file))
     stream.abort()
     poll_until(loop, lambda: stream.is_over)
+
+
+def test_a_file_after_write_eof_is_an_error(loop: Loop, peers: Peers, file: Path) -> None:
+    stream, _ = connected(peers, loop)
+    stream.write_eof()
+    with file.open("rb") as opened, pytest.raises(RuntimeError, match="write_eof"):
+        stream.sendfile(opened)
+    stream.abort()
+
+
+@pytest.mark.parametrize("behind", [b"", b"bytes that wait before the file" * 100_000])
+def test_a_peer_that_is_lost_before_the_end_of_a_file_ends_the_stream(
+    loop: Loop, peers: Peers, file: Path, behind: bytes
+) -> None:
+    ours, theirs = tcp_pair(peers)
+    stream = Recorder(ours, loop=loop)
+    stream.write(behind)
+    with file.open("rb") as opened:
+        for _ in range(5):
+            stream.sendfile(opened)
+    poll_until(loop, lambda: stream.connected)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], ConnectionError)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_file_goes_over_tls_as_fast_as_it_is_taken(
+    loop: Loop, file: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, others: Any, is_lost: bool
+) -> None:
+    streams: list[Any] = []
+    may_read = threading.Event()
+
+    class Sending(Recorder):
+        def handle_connect(self) -> None:
+            super().handle_connect()
+            streams.append(self)
+            with file.open("rb") as opened:
+                self.sendfile(opened)
+            self.close()
+
+    def take() -> bytes:
+        got = b""
+        plain = socket.create_connection(server.address, 10)
+        with client_tls.wrap_socket(plain, server_hostname="localhost") as sock:
+            may_read.wait(10)
+            if is_lost:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return b""
+            while part := sock.recv(65536):
+                got += part
+        return got
+
+    server = loop.listen(("127.0.0.1", 0), Sending, tls=server_tls)
+    result = others(take)
+    poll_until(loop, lambda: streams)
+    for _ in range(5):
+        loop.poll(0.01)  # until the sockets are full
+    may_read.set()
+    poll_until(loop, lambda: result and streams[0].is_over)
+    if is_lost:
+        assert isinstance(streams[0].seen[-1], (ConnectionError, TLSError))
+    else:
+        assert result == [file.read_bytes()]
+    server.close()

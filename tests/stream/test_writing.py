@@ -191,3 +191,44 @@ def test_one_system_call_sends_what_a_tick_has_written(loop: Loop, peers: Peers)
     theirs.settimeout(5)
     assert theirs.recv(100) == b"one two three four"
     stream.abort()
+
+
+class Marked(Recorder):
+    high_water = 1000
+
+    def __init__(self, sock: Any = None, *, loop: Any = None) -> None:
+        super().__init__(sock, loop=loop)
+        self.write(bytes(5_000_000))
+
+
+@every_backend
+def test_a_stream_that_was_full_before_it_had_a_loop_is_told_so(loop: Loop) -> None:
+    made: list[Marked] = []
+
+    def factory() -> Marked:
+        made.append(Marked())
+        return made[-1]
+
+    server = loop.listen(("127.0.0.1", 0), factory)
+    with socket.create_connection(server.address, 5) as sock:
+        poll_until(loop, lambda: made and "full" in made[0].seen)
+        assert len(receive(loop, sock, 5_000_000)) == 5_000_000
+        poll_until(loop, lambda: "drained" in made[0].seen)
+    assert made[0].seen[:3] == ["connect", "full", "drained"]
+    poll_until(loop, lambda: made[0].is_over)
+    server.close()
+
+
+@every_backend
+def test_what_a_thread_has_written_leaves_before_what_is_written_after_it(loop: Loop, peers: Peers) -> None:
+    class Joining(Recorder):
+        def handle_data(self, data: bytes) -> None:
+            thread = threading.Thread(target=self.write, args=(b"thread, ",))
+            thread.start()
+            thread.join()
+            self.write(b"loop")
+
+    stream, theirs = connected(peers, loop, Joining)
+    theirs.sendall(b"x")
+    assert receive(loop, theirs, 12) == b"thread, loop"
+    stream.abort()

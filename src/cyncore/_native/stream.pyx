@@ -30,6 +30,7 @@ from .stream_output cimport (
     EOF_RECEIVED,
     EOF_SENT,
     EOF_TOLD,
+    FULL,
     GONE,
     INPUT_HELD,
     LOST,
@@ -189,6 +190,8 @@ cdef class StreamChannel(StreamInput):
                 self.handle_connect()
             except BaseException as error:
                 self.caught(error)
+        if self.life & (FULL | GONE) == FULL and self.loop is not None:  # since before there was a loop, perhaps
+            self.loop.queue(self._tell_full, ())
         if self.life & (READY | GONE | STEPPING) == READY:
             self.flush_later()
             self.deliver_pending()

@@ -252,6 +252,8 @@ class StreamChannel(Channel):
                 self.handle_connect()
             except BaseException as error:
                 self._caught(error)
+        if self._full:  # since before there was a loop, perhaps
+            self._loop_kept.call_soon(self._tell_full)
         self._flush_later()
 
     def _deadlines_started(self, phase: str) -> None:

@@ -199,7 +199,12 @@ class Stream(StreamChannel):
         """
         from .file_part import FilePart
 
-        self._queue_part(FilePart(file, offset, count))
+        part = FilePart(file, offset, count)
+        try:
+            self._queue_part(part)
+        except BaseException:
+            part.close()
+            raise
 
     def pipe(self, other: Stream) -> None:
         """Joins two streams: what one receives, the other sends, and the end of each is passed on.
