@@ -4,28 +4,25 @@
     python examples/resp_server.py [--host HOST] [--port PORT]
 
 It shows how a server is written that has much to do for each packet: split what one read brought into all the commands
-that are in it, and answer them with one send. A client that does not read its answers is not read from either, so
-for a connection no more is held than a command and `OUTPUT_LIMIT` bytes. What is stored has no such limit.
+that are in it, and answer them with one write. A client that does not read its answers is not read from either, so
+for a connection no more is held than a command, and what `high_water` and `OUTPUT_LIMIT` allow. What is stored has no
+such limit.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-import cyncore
+from cyncore import Loop, Stream
 
-READ = 64 * 1024
 LINE_LIMIT = 64 * 1024  # of a command on a line of its own
 VALUE_LIMIT = 1024 * 1024
 WORD_LIMIT = 1024  # of a command
 COMMAND_LIMIT = 4 * VALUE_LIMIT  # of all its words together
 OUTPUT_LIMIT = 1024 * 1024  # bytes of answers that are made ahead of what the client takes, and one more answer
-PATIENCE = 5.0  # seconds that a client has to hang up when it was told why
 LONGEST_EXPIRY = 10**9  # seconds
 INTEGERS = range(-(2**63), 2**63)
 
@@ -306,70 +303,32 @@ class Session:
 # ---------------------------------------------------------------------------------------------------------- Connections
 
 
-class Connection(cyncore.dispatcher_with_send):
-    def __init__(self, sock: socket.socket, loop: cyncore.Loop, store: Store) -> None:
-        super().__init__(sock, loop.map)
-        self.loop = loop
+class Connection(Stream):
+    def __init__(self, store: Store) -> None:
         self.session = Session(store)
-        self.farewell: cyncore.TimerHandle | None = None
 
-    def handle_read(self) -> None:
-        data = self.recv(READ)
-        if data:
-            self.serve(data)
-
-    def handle_write(self) -> None:
-        self.initiate_send()
-        if not self.out_buffer:
-            self.go_on()
-
-    def handle_close(self) -> None:
-        if self.farewell is not None:
-            self.farewell.cancel()
-        self.close()
-
-    def serve(self, data: bytes) -> None:
+    def handle_data(self, data: bytes) -> None:
         session = self.session
-        self.send(b"".join(session.feed(data)))
-        if self.out_buffer:
-            self.pause_reading()  # until the client has taken it: see `handle_write`
-        elif session.stopped:
+        self.write(b"".join(session.feed(data)))
+        if session.stopped:
             self.pause_reading()
             self.loop.call_soon(self.go_on)  # the other clients come first
-        elif session.ended and self.farewell is None:
-            self.hang_up()
+        elif session.ended:
+            self.close()
+
+    def handle_full(self) -> None:
+        self.pause_reading()
+
+    def handle_drained(self) -> None:
+        """The client has taken its answers, nearly all."""
+        self.resume_reading()
+        if self.session.stopped:
+            self.handle_data(b"")
 
     def go_on(self) -> None:
-        """The client has taken all its answers."""
-        if self.connected:
-            self.resume_reading()
-            self.serve(b"")
-
-    def hang_up(self) -> None:
-        """A socket that is closed with bytes unread resets the connection, and the client may lose the last answer. So
-        what the client still sends is read, for a while."""
-        self.farewell = self.loop.call_later(PATIENCE, self.close)
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.handle_close()
-
-
-class Server(cyncore.dispatcher):
-    def __init__(self, loop: cyncore.Loop, host: str, port: int) -> None:
-        super().__init__(map=loop.map)
-        self.loop = loop
-        self.store = Store(loop.call_later)
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        self.create_socket(family, kind)
-        self.set_reuse_addr()
-        self.bind(address)
-        self.listen(1024)
-
-    def handle_accepted(self, sock: socket.socket, addr: object) -> None:
-        with contextlib.suppress(OSError):  # gone already: its first event says so
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Connection(sock, self.loop, self.store)
+        """Takes the commands that were left, unless `handle_drained` will do so."""
+        if self.output_size <= self.high_water and not self.closing:
+            self.handle_drained()
 
 
 def main() -> None:
@@ -377,20 +336,15 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=6379, help="0: any that is free (default: %(default)s)")
     options = parser.parse_args()
-    with cyncore.Loop() as loop:
+    with Loop() as loop:
+        store = Store(loop.call_later)
         try:
-            server = Server(loop, options.host, options.port)
+            server = loop.listen((options.host, options.port), lambda: Connection(store))
         except OSError as error:
             sys.exit(f"resp_server: cannot listen on {options.host} port {options.port}: {error.strerror}")
-        try:
-            host, port = server.socket.getsockname()[:2]
-            print(f"Answering at {host}:{port} (Ctrl-C to stop)", flush=True)
-            loop.run()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            for channel in list(loop.map.values()):
-                channel.close()
+        loop.drain_on_signals(5)
+        print("ready {}:{}".format(*server.address), flush=True)
+        loop.run()
 
 
 if __name__ == "__main__":

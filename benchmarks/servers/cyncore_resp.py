@@ -1,10 +1,11 @@
 """RESP on cyncore: examples/resp_server.py."""
 
 from benchmarks.servers.example import load
-from benchmarks.servers.listening import announce
+from benchmarks.servers.listening import BACKLOG, announce
 from cyncore import Loop
 
-server = load("resp_server")
+program = load("resp_server")
 loop = Loop()
-announce(server.Server(loop, "127.0.0.1", 0).socket.getsockname()[1])
+store = program.Store(loop.call_later)
+announce(loop.listen(("127.0.0.1", 0), lambda: program.Connection(store), backlog=BACKLOG).address[1])
 loop.run()
