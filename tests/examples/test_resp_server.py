@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.examples import EXAMPLES, PATIENCE, Server, serving_streams, tool, tool_environment, until
+from tests.support.examples import EXAMPLES, PATIENCE, Server, serving_stream, tool, tool_environment, until
 
 
 def load() -> ModuleType:
@@ -273,7 +273,7 @@ def test_what_is_set_or_deleted_again_does_not_expire_as_before(again: tuple[byt
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving_streams("resp_server.py") as server:
+    with serving_stream("resp_server.py") as server:
         yield server
 
 
@@ -357,7 +357,7 @@ def test_a_key_expires_while_the_server_runs(sock: socket.socket) -> None:
 
 
 def test_clients_that_leave_cost_nothing() -> None:
-    with serving_streams("resp_server.py") as server:
+    with serving_stream("resp_server.py") as server:
         before = server.descriptors()
         for sent in (b"", b"*2\r\n$4\r\n", command(b"SET", b"k", bytes(100_000)) + command(b"GET", b"k") * 500):
             for _ in range(3):
