@@ -185,6 +185,8 @@ class Pipe:
         """What was written to ``stream`` before has left."""
         if self.is_over:
             return  # the other one is gone: this one closes
+        if stream.closing:
+            return  # the program has closed it meanwhile: it ends now, and then so does the other
         self.reached.add(stream)
         stream._set_step(self.wait, 0)
         if len(self.reached) < 2:
