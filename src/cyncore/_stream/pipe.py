@@ -174,12 +174,19 @@ class Pipe:
         self.is_over = False
 
     def open(self) -> None:
-        for stream in self.streams:
-            if is_paused(stream):
-                self.paused.add(stream)
-            stream._pipe = self
-            stream._hold_input()
-            stream._queue_part(Mark(self))
+        try:
+            for stream in self.streams:
+                if is_paused(stream):
+                    self.paused.add(stream)
+                stream._pipe = self
+                stream._hold_input()
+                stream._queue_part(Mark(self))
+        except RuntimeError:  # one has ended its output with `write_eof`: both are as they were
+            self.is_over = True
+            for stream in self.streams:
+                stream._pipe = None
+                stream._hold_input(False)
+            raise
 
     def begin(self, stream: Any) -> None:
         """What was written to ``stream`` before has left."""

@@ -210,7 +210,8 @@ class Stream(StreamChannel):
         """Joins two streams: what one receives, the other sends, and the end of each is passed on.
 
         It begins when both are connected, and what was written to them before has left. The handlers for input are not
-        called any more. If one stream ends, so does the other.
+        called any more. If one stream ends, so does the other. RuntimeError if one is joined already, or after
+        `write_eof`. TypeError if ``other`` is no other stream.
         """
         if other is self or not hasattr(other, "_queue_part"):
             raise TypeError(f"{self!r}: pipe() joins it with another cyncore.Stream, not {other!r}")
