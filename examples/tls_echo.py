@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An echo server over TLS.
+"""The echo server of stream_echo.py over TLS.
 
 Make a certificate, and try it:
 
@@ -14,24 +14,15 @@ import argparse
 import logging
 import ssl
 
-from cyncore import Loop, Stream
+import stream_echo
+
+from cyncore import Loop
 
 log = logging.getLogger(__name__)
 
 
-class Echo(Stream):
+class Echo(stream_echo.Echo):
     handshake_deadline = 10
-    idle_deadline = 300
-    write_deadline = 60
-
-    def handle_data(self, data: bytes) -> None:
-        self.write(data)
-
-    def handle_full(self) -> None:  # the peer sends faster than it reads
-        self.pause_reading()
-
-    def handle_drained(self) -> None:
-        self.resume_reading()
 
     def handle_close(self, error: BaseException | None) -> None:
         if error is not None:

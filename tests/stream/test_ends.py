@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import logging
 import socket
-import struct
 import threading
 import weakref
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from cyncore import ExitNow, Loop, Stream
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, connected, receive, tcp_pair
+from tests.support.streams import Recorder, connected, receive, reset, tcp_pair
 
 
 @every_backend
@@ -113,8 +112,7 @@ def test_a_reset_is_the_error_of_the_connection(loop: Loop, peers: Peers) -> Non
     ours, theirs = tcp_pair(peers)
     stream = Recorder(ours, loop=loop)
     poll_until(loop, lambda: stream.connected)
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    theirs.close()
+    reset(theirs)
     poll_until(loop, lambda: stream.is_over)
     assert isinstance(stream.seen[-1], ConnectionResetError)
 
@@ -124,8 +122,7 @@ def test_a_paused_stream_is_told_of_a_reset_when_it_goes_on(loop: Loop, peers: P
     stream = Recorder(ours, loop=loop)
     poll_until(loop, lambda: stream.connected)
     stream.pause_reading()
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    theirs.close()
+    reset(theirs)
     loop.poll(0.01)
     assert stream.connected
     stream.resume_reading()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import struct
 from typing import Any
 
 import pytest
@@ -14,21 +13,7 @@ import pytest
 from cyncore import Lines, Loop
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, connected, receive, tcp_pair
-
-
-def reset(sock: socket.socket) -> None:
-    """Closes it so that the other end is told of a failure."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-def over_tcp(loop: Loop, peers: Peers, kind: Any = Recorder) -> tuple[Any, socket.socket]:
-    """A stream that is ready, and the socket at its other end, which can be reset."""
-    ours, theirs = tcp_pair(peers)
-    stream = kind(ours, loop=loop)
-    poll_until(loop, lambda: stream.connected)
-    return stream, theirs
+from tests.support.streams import Recorder, connected, over_tcp, receive, reset
 
 
 @every_backend
@@ -71,7 +56,7 @@ def test_an_error_of_a_frame_that_was_held_ends_the_stream(
 
 @every_backend
 def test_a_closing_stream_whose_peer_is_lost_is_told_why(loop: Loop, peers: Peers) -> None:
-    stream, theirs = over_tcp(loop, peers)
+    stream, theirs = over_tcp(peers, loop)
     stream.write(bytes(20_000_000))
     stream.close()
     for _ in range(3):
@@ -86,7 +71,7 @@ def test_a_closing_stream_whose_peer_is_lost_is_told_why(loop: Loop, peers: Peer
 
 @every_backend
 def test_write_eof_to_a_peer_that_was_lost_ends_the_stream(loop: Loop, peers: Peers) -> None:
-    stream, theirs = over_tcp(loop, peers)
+    stream, theirs = over_tcp(peers, loop)
     stream.pause_reading()  # so that nothing looks at the connection
     loop.poll(0)
     reset(theirs)

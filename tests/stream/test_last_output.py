@@ -4,31 +4,13 @@
 from __future__ import annotations
 
 import functools
-import socket
-import struct
-from typing import Any
 
 import pytest
 
 from cyncore import Lines, Loop
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, receive, tcp_pair
-
-
-def over_tcp(peers: Peers, loop: Loop, kind: Any = Recorder) -> tuple[Any, socket.socket]:
-    """A stream that is ready, and the socket at its other end, which is connected over TCP."""
-    ours, theirs = tcp_pair(peers)
-    stream = kind(ours, loop=loop)
-    poll_until(loop, lambda: stream.connected)
-    theirs.settimeout(5)
-    return stream, theirs
-
-
-def reset(sock: socket.socket) -> None:
-    """Closes a connection at once, as a process that has crashed."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
+from tests.support.streams import Recorder, over_tcp, receive, reset
 
 
 @every_backend

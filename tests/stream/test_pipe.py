@@ -10,7 +10,6 @@ import os
 import random
 import socket
 import ssl
-import struct
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, receive, tcp_pair
+from tests.support.streams import Recorder, receive, reset, tcp_pair
 
 
 @pytest.fixture(params=["splice", "copy"])
@@ -255,12 +254,6 @@ def fill(loop: Loop, sock: socket.socket) -> int:
             stuck += 1
         loop.poll(0.005)
     return sent
-
-
-def reset(sock: socket.socket) -> None:
-    """Closes it so that the other end is told of a failure."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 def test_a_connection_that_fails_ends_both_and_only_its_own_stream_has_the_error(

@@ -35,22 +35,15 @@ def lined(peers: Peers, loop: Loop, act: Callable[[Any], None], kind: type[Lined
 
 
 @every_backend
-def test_the_end_is_told_after_frames_although_a_handler_runs_the_loop(loop: Loop, peers: Peers) -> None:
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_the_end_is_told_after_frames_although_a_handler_runs_the_loop(
+    loop: Loop, peers: Peers, hangs_up: bool
+) -> None:
     def run_the_loop(stream: Any) -> None:
-        theirs.shutdown(socket.SHUT_WR)
-        for _ in range(5):
-            loop.poll(0.01)
-
-    stream, theirs = lined(peers, loop, run_the_loop)
-    theirs.sendall(b"one\ntwo\nthree\n")
-    poll_until(loop, lambda: stream.is_over)
-    assert stream.seen == ["connect", b"one", b"two", b"three", "eof", "close"]
-
-
-@every_backend
-def test_a_hang_up_is_told_after_frames_although_a_handler_runs_the_loop(loop: Loop, peers: Peers) -> None:
-    def run_the_loop(stream: Any) -> None:
-        theirs.close()
+        if hangs_up:
+            theirs.close()
+        else:
+            theirs.shutdown(socket.SHUT_WR)
         for _ in range(5):
             loop.poll(0.01)
 

@@ -20,7 +20,7 @@ from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, connected, receive, tcp_pair
+from tests.support.streams import Recorder, connected, receive, reset, tcp_pair
 
 
 @pytest.fixture
@@ -163,8 +163,7 @@ def test_a_peer_that_is_lost_before_the_end_of_a_file_ends_the_stream(
         for _ in range(5):
             stream.sendfile(opened)
     poll_until(loop, lambda: stream.connected)
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    theirs.close()
+    reset(theirs)
     poll_until(loop, lambda: stream.is_over)
     assert isinstance(stream.seen[-1], ConnectionError)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
 from cyncore import Loop, Stream
@@ -62,6 +63,21 @@ def tcp_pair(peers: Peers) -> tuple[socket.socket, socket.socket]:
         ours, _ = listener.accept()
     peers.keep(ours, theirs)
     return ours, theirs
+
+
+def over_tcp(peers: Peers, loop: Loop, kind: Any = Recorder) -> tuple[Any, socket.socket]:
+    """A stream that is ready, and the socket at its other end, which is connected over TCP."""
+    ours, theirs = tcp_pair(peers)
+    stream = kind(ours, loop=loop)
+    poll_until(loop, lambda: stream.connected)
+    theirs.settimeout(5)
+    return stream, theirs
+
+
+def reset(sock: socket.socket) -> None:
+    """Closes a connection over TCP at once, as a process that has crashed: the other end is told of a failure."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def receive(loop: Loop, sock: socket.socket, count: int) -> bytes:
