@@ -13,6 +13,7 @@ import pytest
 
 from cyncore import Loop, Stream
 from tests.support.certificates import certificate_fixture as certificate_fixture
+from tests.support.certificates import client_tls_fixture as client_tls_fixture
 from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
@@ -313,5 +314,39 @@ def test_the_default_context_trusts_no_certificate_of_its_own(loop: Loop, server
         client = loop.connect(server.address, Client, tls=True, server_hostname="localhost")
         poll_until(loop, lambda client=client: client.is_over)  # type: ignore[misc]
         assert "the certificate of the peer is refused" in str(client.seen[-1])
+    server.close()
+    poll_until(loop, lambda: not loop.map)
+
+
+def test_a_loop_may_be_closed_while_a_name_is_looked_for() -> None:
+    begun, held, found = threading.Event(), threading.Event(), threading.Event()
+
+    def resolver(host: str, port: int) -> list[Any]:
+        begun.set()
+        held.wait(10)
+        found.set()
+        return []
+
+    with Loop() as loop:
+        loop.resolver = resolver
+        loop.connect(("service.example", 80), Client)
+        poll_until(loop, begun.is_set)
+    held.set()
+    assert found.wait(10)  # the thread ends without a word: see `filterwarnings` and `nothing_left`
+
+
+def test_facts_of_tls_have_the_names_of_asyncio(
+    loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)
+    client = loop.connect(server.address, Client, tls=client_tls, server_hostname="localhost")
+    poll_until(loop, lambda: client.connected)
+    assert client.get_extra_info("sslcontext") is client_tls
+    assert client.get_extra_info("cipher")[1].startswith("TLS")
+    assert client.get_extra_info("peercert")["subject"] == ((("commonName", "localhost"),),)
+    assert client.get_extra_info("compression", "none") == "none"
+    assert client.get_extra_info("alpn", "none") == "none"
+    assert client.get_extra_info("anything else", 5) == 5
+    client.close()
     server.close()
     poll_until(loop, lambda: not loop.map)

@@ -443,3 +443,21 @@ def test_a_server_that_closes_leaves_the_file_of_the_one_that_has_replaced_it(
     sock = dial(peers, path, socket.AF_UNIX)
     sock.sendall(b"x")
     assert receive(serving, sock, 1) == b"x"
+
+
+def test_a_stale_file_that_somebody_else_removes_is_no_trouble(
+    serving: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(path)
+    probe = socket.socket.connect_ex
+
+    def removed_meanwhile(sock: socket.socket, address: Any) -> int:
+        error = probe(sock, address)
+        os.unlink(path)
+        return error
+
+    monkeypatch.setattr(socket.socket, "connect_ex", removed_meanwhile)
+    server = serving.listen(path, Echo)
+    assert server.address == path

@@ -91,6 +91,18 @@ def test_a_paused_stream_whose_peer_hangs_up_is_told_when_it_writes(loop: Loop, 
     assert isinstance(stream.seen[-1], BrokenPipeError)
 
 
+@every_backend
+def test_a_paused_stream_whose_peer_takes_nothing_is_told_when_it_hangs_up(loop: Loop, peers: Peers) -> None:
+    stream, theirs = connected(peers, loop)
+    stream.pause_reading()
+    stream.write(bytes(5_000_000))
+    loop.poll(0)
+    assert stream.output_size
+    theirs.close()
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], OSError)
+
+
 class OtherSocket(socket.socket):
     """One that the engine does not read itself, as that of TLS is none."""
 

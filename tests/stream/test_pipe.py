@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import ssl
+import threading
 from typing import Any
 
 import pytest
@@ -619,3 +620,50 @@ def test_a_pipe_that_has_not_begun_may_be_aborted(loop: Loop, peers: Peers, way:
     far.close()
     poll_until(loop, lambda: first.is_over and second.is_over)
     assert (first.seen[-1], second.seen[-1]) == ("close", "close")
+
+
+def test_a_stream_that_closes_already_takes_the_other_with_it(loop: Loop, peers: Peers) -> None:
+    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
+    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
+    poll_until(loop, lambda: first.connected and second.connected)
+    first.write(b"goodbye")
+    first.close()
+    first.pipe(second)
+    assert receive(loop, near, 8) == b"goodbye"
+    assert receive(loop, far, 1) == b""
+    poll_until(loop, lambda: first.is_over and second.is_over)
+    assert (first.seen[-1], second.seen[-1]) == ("close", "close")
+
+
+def test_a_way_that_is_held_up_does_not_hold_up_the_other(loop: Loop, peers: Peers, way: str) -> None:
+    first, near, second, far = joined(loop, peers)
+    fill(loop, near)
+    for _ in range(3):
+        far.setblocking(True)
+        far.sendall(b"answer")
+        assert receive(loop, near, 6) == b"answer"
+    first.abort()
+    second.abort()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+
+
+def test_a_hang_up_while_the_other_stream_connects_waits_without_spinning(loop: Loop, peers: Peers, way: str) -> None:
+    held = threading.Event()
+
+    def resolver(host: str, port: int) -> list[Any]:
+        held.wait(10)
+        return []
+
+    loop.resolver = resolver
+    ours, theirs = tcp_pair(peers)
+    first = Recorder(ours, loop=loop)
+    second = loop.connect(("service.example", 80), Recorder)
+    first.pipe(second)
+    poll_until(loop, lambda: first.connected)
+    reset(theirs)
+    for _ in range(3):
+        loop.poll(0)
+    assert [loop.poll(0.01) for _ in range(3)] == [0, 0, 0]
+    held.set()
+    poll_until(loop, lambda: first.is_over and second.is_over)
+    assert isinstance(second.seen[-1], OSError)
