@@ -22,6 +22,7 @@ from urllib.parse import unquote_to_bytes
 from cyncore import Lines, Loop, Stream
 
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*")  # RFC 9110, section 5
 REFUSALS = {
     errno.EACCES: "403 Forbidden",
     errno.EPERM: "403 Forbidden",
@@ -109,6 +110,9 @@ class Browser(Stream):
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if len(words) != 3 or not words[1].startswith("/") or not words[2].startswith("HTTP/1."):
             self.answer("400 Bad Request")
+            return
+        if not all(FIELD.fullmatch(line) for line in lines):
+            self.answer("400 Bad Request")  # what follows it may be read otherwise by what stands before this server
             return
         method, target, version = words
         if method not in ("GET", "HEAD"):

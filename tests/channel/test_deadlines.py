@@ -67,6 +67,14 @@ def run_until(loop: Loop, is_done: Callable[[], object]) -> None:
         loop.poll(0.01)
 
 
+def keep_sending(loop: Loop, peer: socket.socket, data: bytes) -> None:
+    """Has the peer send ``data`` again and again, for longer than a deadline of 0.3 seconds."""
+    begin = loop.time()
+    while loop.time() < begin + 0.5:
+        peer.send(data)
+        loop.poll(0.01)
+
+
 @pytest.mark.parametrize("kind", ["first_byte", "idle", "life"])
 def test_a_silent_peer_is_closed(loop: Loop, pair: tuple[socket.socket, socket.socket], kind: str) -> None:
     channel = Timed(pair[0], loop)
@@ -78,10 +86,7 @@ def test_a_silent_peer_is_closed(loop: Loop, pair: tuple[socket.socket, socket.s
 def test_input_pushes_the_idle_deadline_back(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
     channel = Timed(pair[0], loop)
     channel.set_deadlines(idle=0.3)
-    begin = loop.time()
-    while loop.time() < begin + 0.5:
-        pair[1].send(b"x")
-        loop.poll(0.01)
+    keep_sending(loop, pair[1], b"x")
     assert channel.kinds == []
     channel.close()
 
@@ -157,10 +162,7 @@ def test_single_bytes_of_a_line_win_no_time(loop: Loop, pair: tuple[socket.socke
 def test_whole_lines_push_the_idle_deadline_back(loop: Loop, pair: tuple[socket.socket, socket.socket]) -> None:
     channel = Lines(pair[0], loop)
     channel.set_deadlines(idle=0.3)
-    begin = loop.time()
-    while loop.time() < begin + 0.5:
-        pair[1].send(b"x\n")
-        loop.poll(0.01)
+    keep_sending(loop, pair[1], b"x\n")
     assert channel.kinds == []
     assert channel.lines
     channel.close()
@@ -175,10 +177,7 @@ def test_pieces_found_by_a_get_terminator_of_the_program_s_count(
 
     channel = Own(pair[0], loop)
     channel.set_deadlines(idle=0.3)
-    begin = loop.time()
-    while loop.time() < begin + 0.5:
-        pair[1].send(b"x\n")
-        loop.poll(0.01)
+    keep_sending(loop, pair[1], b"x\n")
     assert channel.kinds == []
     channel.close()
 
@@ -187,10 +186,7 @@ def test_a_chat_without_a_terminator_counts_bytes(loop: Loop, pair: tuple[socket
     channel = Lines(pair[0], loop)
     channel.set_terminator(None)
     channel.set_deadlines(idle=0.3)
-    begin = loop.time()
-    while loop.time() < begin + 0.5:
-        pair[1].send(b"x")
-        loop.poll(0.01)
+    keep_sending(loop, pair[1], b"x")
     assert channel.kinds == []
     channel.close()
 

@@ -271,6 +271,8 @@ def test_a_file_in_whose_place_a_link_is_put_is_never_followed(tmp_path: Path) -
     [
         *(b"nonsense", b"GET", b"GET  /page.html HTTP/1.1", b"GET page.html HTTP/1.1", b"GET /page.html"),
         *(b"GET /page.html HTTP/2.0", b"GET /page.html HTTP/1.1 ", b"GET\t/page.html\tHTTP/1.1", b"\0", b"\xff\xfe"),
+        *(b"GET /page.html HTTP/1.1\r\nno field", b"GET /page.html HTTP/1.1\r\nA: b\r\n folded: c"),
+        *(b"GET /page.html HTTP/1.1\r\nA: \0", b"GET /page.html HTTP/1.1\r\nA : b"),
         *(b"GET /page.html HTTP/1.1\r\nContent-Length: 5", b"GET /page.html HTTP/1.1\r\nTransfer-Encoding: chunked"),
     ],
 )

@@ -8,7 +8,6 @@ import fcntl
 import os
 import socket
 import ssl
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +21,8 @@ from tests.support.certificates import client_tls_fixture as client_tls_fixture
 from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, connected, receive, tcp_pair
-
-
-def reset(sock: socket.socket) -> None:
-    """Closes it so that the other end is told of a failure."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-def over_tcp(loop: Loop, peers: Peers, kind: Any = Recorder) -> tuple[Any, socket.socket]:
-    ours, theirs = tcp_pair(peers)
-    stream = kind(ours, loop=loop)
-    poll_until(loop, lambda: stream.connected)
-    return stream, theirs
-
+from tests.support.pipes import joined
+from tests.support.streams import Recorder, connected, over_tcp, receive, reset
 
 # Handlers
 
@@ -191,7 +177,7 @@ def test_copied_file_that_becomes_shorter_ends_the_stream(
 def test_peer_that_is_lost_while_a_file_is_sent_is_the_error_and_gives_descriptors_back(
     loop: Loop, peers: Peers, file: Path
 ) -> None:
-    stream, theirs = over_tcp(loop, peers)
+    stream, theirs = over_tcp(peers, loop)
     with file.open("rb") as opened:
         for _ in range(10):  # more than the kernel holds, so that some wait in their turn
             stream.sendfile(opened)
@@ -243,7 +229,7 @@ def test_both_ends_that_closed_while_reading_was_paused_are_told_after_the_input
         def handle_eof(self) -> None:
             self.seen.append("eof")
 
-    stream, theirs = over_tcp(loop, peers, HalfOpen)
+    stream, theirs = over_tcp(peers, loop, HalfOpen)
     stream.pause_reading()
     stream.write_eof()
     theirs.sendall(b"last")
@@ -259,7 +245,7 @@ def test_both_ends_that_closed_while_reading_was_paused_are_told_after_the_input
 
 @every_backend
 def test_closing_stream_whose_peer_is_lost_has_the_error(loop: Loop, peers: Peers) -> None:
-    stream, theirs = over_tcp(loop, peers)
+    stream, theirs = over_tcp(peers, loop)
     stream.write(bytes(20_000_000))
     loop.poll(0)
     stream.close()
@@ -318,9 +304,7 @@ def test_pipe_serves_where_the_system_allows_no_larger_one(
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(fcntl, "fcntl", refuse)
-    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
-    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
-    first.pipe(second)
+    first, near, second, far = joined(loop, peers)
     near.setblocking(False)
     sent = near.send(bytes(300_000))
     assert len(receive(loop, far, sent)) == sent

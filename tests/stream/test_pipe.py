@@ -23,21 +23,9 @@ from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
+from tests.support.pipes import blocked, joined
+from tests.support.pipes import way_fixture as way_fixture
 from tests.support.streams import Recorder, receive, reset, tcp_pair
-
-
-@pytest.fixture(params=["splice", "copy"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "copy":
-        monkeypatch.setattr(cyncore._stream.pipe, "CAN_SPLICE", False)
-    return str(request.param)
-
-
-def joined(loop: Loop, peers: Peers) -> tuple[Any, socket.socket, Any, socket.socket]:
-    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
-    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
-    first.pipe(second)
-    return first, near, second, far
 
 
 @every_backend
@@ -97,7 +85,7 @@ def test_the_end_of_each_way_is_passed_on_by_itself(loop: Loop, peers: Peers, wa
 
 def test_a_peer_that_takes_nothing_holds_its_sender_up(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, _ = joined(loop, peers)
-    assert fill(loop, near) < 60_000_000
+    assert blocked(loop, near) < 60_000_000
     first.abort()
     second.abort()
     loop.poll(0)
@@ -243,20 +231,6 @@ def test_a_joined_stream_without_traffic_does_not_pass_the_write_deadline(loop: 
     poll_until(loop, lambda: first.is_over and second.is_over)
 
 
-def fill(loop: Loop, sock: socket.socket) -> int:
-    """Sends as much as the way to the other end holds, while nobody takes it. Returns how many bytes that was."""
-    sock.setblocking(False)
-    sent = stuck = 0
-    while stuck < 20:
-        try:
-            sent += sock.send(bytes(100_000))
-            stuck = 0
-        except BlockingIOError:
-            stuck += 1
-        loop.poll(0.005)
-    return sent
-
-
 def test_a_connection_that_fails_ends_both_and_only_its_own_stream_has_the_error(
     loop: Loop, peers: Peers, way: str
 ) -> None:
@@ -275,7 +249,7 @@ def test_a_connection_that_fails_ends_both_and_only_its_own_stream_has_the_error
 def test_what_was_taken_before_a_failure_still_arrives(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, far = joined(loop, peers)
     poll_until(loop, lambda: first.connected and second.connected)
-    fill(loop, near)  # more than the peer's end holds
+    blocked(loop, near)  # more than the peer's end holds
     waits = first._pipe.waits_for(second) or second.output_size
     assert waits
     first.abort()
@@ -301,7 +275,7 @@ def test_what_was_taken_before_a_failure_still_arrives(loop: Loop, peers: Peers,
 
 def test_a_reset_of_the_receiver_ends_a_sender_that_was_held_up(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, far = joined(loop, peers)
-    fill(loop, near)
+    blocked(loop, near)
     reset(far)
     poll_until(loop, lambda: second.is_over)
     near.close()
@@ -460,7 +434,7 @@ def test_a_joined_stream_that_is_silent_passes_the_idle_deadline(loop: Loop, pee
 
 def test_a_sender_that_is_held_up_is_not_idle(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, _ = joined(loop, peers)
-    fill(loop, near)
+    blocked(loop, near)
     second.idle_deadline = 0.01
     passed: list[bool] = []
     loop.call_later(0.05, passed.append, True)
@@ -500,7 +474,7 @@ def test_a_joined_stream_that_is_paused_passes_nothing_on(loop: Loop, peers: Pee
 
 def test_a_paused_stream_stays_so_when_its_receiver_has_room_again(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, far = joined(loop, peers)
-    fill(loop, near)
+    blocked(loop, near)
     first.pause_reading()
     far.setblocking(False)
     silent = 0
@@ -637,7 +611,7 @@ def test_a_stream_that_closes_already_takes_the_other_with_it(loop: Loop, peers:
 
 def test_a_way_that_is_held_up_does_not_hold_up_the_other(loop: Loop, peers: Peers, way: str) -> None:
     first, near, second, far = joined(loop, peers)
-    fill(loop, near)
+    blocked(loop, near)
     for _ in range(3):
         far.setblocking(True)
         far.sendall(b"answer")

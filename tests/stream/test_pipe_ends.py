@@ -17,40 +17,19 @@ from tests.support.certificates import client_tls_fixture as client_tls_fixture
 from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, poll_until
+from tests.support.pipes import blocked, joined
+from tests.support.pipes import way_fixture as way_fixture
 from tests.support.streams import Recorder, receive, tcp_pair
 
 
-@pytest.fixture(params=["splice", "copy"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "copy":
-        monkeypatch.setattr(cyncore._stream.pipe, "CAN_SPLICE", False)
-    return str(request.param)
-
-
-def joined(loop: Loop, peers: Peers) -> tuple[Any, socket.socket, Any, socket.socket]:
-    """Two joined streams, each with the socket at its other end, after a byte went both ways."""
-    (one, near), (other, far) = tcp_pair(peers), tcp_pair(peers)
-    first, second = Recorder(one, loop=loop), Recorder(other, loop=loop)
-    first.pipe(second)
+def exchanged(loop: Loop, peers: Peers) -> tuple[Any, socket.socket, Any, socket.socket]:
+    """The same, after a byte went both ways."""
+    first, near, second, far = joined(loop, peers)
     for source, target in ((near, far), (far, near)):
         source.setblocking(True)
         source.sendall(b"0")
         assert receive(loop, target, 1) == b"0"
     return first, near, second, far
-
-
-def blocked(loop: Loop, sock: socket.socket) -> int:
-    """Sends until nothing more is taken, though the loop serves. Returns how many bytes were."""
-    sock.setblocking(False)
-    total = stuck = 0
-    while stuck < 20:
-        try:
-            total += sock.send(bytes(1_000_000))
-            stuck = 0
-        except BlockingIOError:
-            stuck += 1
-        loop.poll(0.005)
-    return total
 
 
 def receive_all(loop: Loop, sock: socket.socket) -> int:
@@ -73,7 +52,7 @@ def receive_all(loop: Loop, sock: socket.socket) -> int:
 
 
 def test_the_end_of_one_way_leaves_the_other_open(loop: Loop, peers: Peers, way: str) -> None:
-    first, near, second, far = joined(loop, peers)
+    first, near, second, far = exchanged(loop, peers)
     near.shutdown(socket.SHUT_WR)
     assert receive(loop, far, 1) == b""
     for _ in range(3):
@@ -141,7 +120,7 @@ def test_ends_are_passed_on_where_there_is_tls(
 
 
 def test_a_life_deadline_ends_joined_streams_though_bytes_move(loop: Loop, peers: Peers, way: str) -> None:
-    first, near, second, far = joined(loop, peers)
+    first, near, second, far = exchanged(loop, peers)
     first.life_deadline = 0.05
     near.setblocking(False)
     far.setblocking(False)
@@ -185,7 +164,7 @@ def test_handle_timeout_may_keep_joined_streams(loop: Loop, peers: Peers, way: s
 @pytest.mark.parametrize("ender", ["first", "second"])
 @pytest.mark.parametrize("call", ["close", "abort"])
 def test_the_program_may_end_either_stream(loop: Loop, peers: Peers, way: str, ender: str, call: str) -> None:
-    first, near, second, far = joined(loop, peers)
+    first, near, second, far = exchanged(loop, peers)
     getattr({"first": first, "second": second}[ender], call)()
     assert receive(loop, near, 1) == b""
     assert receive(loop, far, 1) == b""
@@ -233,7 +212,7 @@ def test_joining_with_a_stream_that_closes_closes_both(loop: Loop, peers: Peers)
 
 
 def test_an_aborted_receiver_ends_the_sender_that_it_held_up(loop: Loop, peers: Peers, way: str) -> None:
-    first, near, second, _ = joined(loop, peers)
+    first, near, second, _ = exchanged(loop, peers)
     blocked(loop, near)
     second.abort()
     poll_until(loop, lambda: second.is_over)
@@ -243,7 +222,7 @@ def test_an_aborted_receiver_ends_the_sender_that_it_held_up(loop: Loop, peers: 
 
 
 def test_a_closed_receiver_gets_what_was_taken_for_it_first(loop: Loop, peers: Peers, way: str) -> None:
-    first, near, second, far = joined(loop, peers)
+    first, near, second, far = exchanged(loop, peers)
     blocked(loop, near)
     second.close()
     assert not second.is_over
@@ -280,7 +259,7 @@ def test_without_descriptors_for_a_kernel_pipe_bytes_are_copied(
     loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cyncore._stream.pipe, "take_pipe", lambda: None)
-    first, near, second, far = joined(loop, peers)
+    first, near, second, far = exchanged(loop, peers)
     near.setblocking(True)
     near.sendall(b"question")
     assert receive(loop, far, 8) == b"question"
