@@ -17,7 +17,8 @@ class Wire:
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_side: bool = False) -> None:
         self.sock = sock
         self.sock.setblocking(False)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.to_send = b""
         self.is_over = False  # the other end has closed the connection
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

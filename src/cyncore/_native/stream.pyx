@@ -420,7 +420,7 @@ cdef class StreamChannel(StreamInput):
                 self.flags |= HELD
                 return self.arm()
             self.tell_eof()
-        if error is None and self.head is not None:
+        if error is None and self.head is not None and not self._end_waits:
             error = BrokenPipeError(EPIPE, os.strerror(EPIPE))
         return self.end(error)
 
@@ -438,10 +438,11 @@ cdef class StreamChannel(StreamInput):
         peer may then lose what was sent to it last. So where input has come since `close`, or waits now, only the
         output is ended, and input is discarded until the peer closes too.
         """
-        if self.extra is not None and self.extra.linger is not None:
+        if self.extra is not None and self.extra.linger is not None and not self._end_waits:
             return
-        if self.extra is not None and self.extra.session is not None:
-            self._session_closing()
+        if self.extra is not None and self.extra.session is not None and not self._session_closing():
+            self._linger_on()
+            return
         if not self.life & (EOF_RECEIVED | GONE):
             self.discard_some()
         if self.life & GONE:
@@ -454,14 +455,19 @@ cdef class StreamChannel(StreamInput):
         except OSError as error:
             self.end(error)
             return
-        self.extras().linger = self.loop.call_later(LINGER, self._end, None)
+        self._linger_on()
         self.arm()
+
+    def _linger_on(self):
+        """The peer has so long from now, whatever it waits for."""
+        if self.extras().linger is None:
+            self.extra.linger = self.loop.call_later(LINGER, self._end, None)
 
     def _send_eof(self):
         if self._session is not None:
             self.hold_session()
-            if not self.life & GONE:
-                self._session_closing()
+            if not self.life & GONE and not self._session_closing():
+                self.life &= ~EOF_SENT
             return
         try:
             self.sock.shutdown(_socket.SHUT_WR)

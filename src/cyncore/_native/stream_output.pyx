@@ -235,6 +235,9 @@ cdef class StreamOutput(Channel):
         self.take_crossing()
         self.put_output(part, 0, False)
 
+    def _queue_end(self, part):
+        self.put_output(part, 0, False)
+
     cdef int put_output(self, object data, Py_ssize_t size, bint in_tick) except -1:
         """Queues output. `in_tick`: this thread is known to be in a tick of the loop."""
         if self.head is None:

@@ -100,7 +100,8 @@ class StreamChannel(Channel):
         def buffer_updated(self, count: int) -> None: ...
         def _fail(self, error: BaseException) -> None: ...
         def _session_failed(self, error: BaseException) -> None: ...
-        def _session_closing(self) -> None: ...
+        def _session_closing(self) -> bool: ...
+        _end_waits: bool
         def _gone(self) -> None: ...
         def _check_class(self) -> None: ...
 
@@ -439,7 +440,7 @@ class StreamChannel(Channel):
                 self._loop._slots[self._fileno].hold()
                 return
             self._tell_eof()
-        if error is None and self._output_queue:
+        if error is None and self._output_queue and not self._end_waits:
             error = BrokenPipeError(EPIPE, os.strerror(EPIPE))
         self._end(error)
 
@@ -682,7 +683,8 @@ class StreamChannel(Channel):
 
     def _end_if_over(self) -> None:
         if self._eof_told and self._eof_sent and not self._has_gone:
-            self._end(BrokenPipeError(EPIPE, os.strerror(EPIPE)) if self._output_queue else None)
+            is_cut = self._output_queue and not self._end_waits
+            self._end(BrokenPipeError(EPIPE, os.strerror(EPIPE)) if is_cut else None)
 
     # Writing
 
@@ -735,6 +737,9 @@ class StreamChannel(Channel):
         if self.closing or self._error is not None:
             part.close()
             return
+        self._queue_end(part)
+
+    def _queue_end(self, part: Any) -> None:
         if not self._output_queue and self._timed:
             self._output_at = self._loop_kept.time()
         self._output_queue.append(part)
@@ -815,10 +820,11 @@ class StreamChannel(Channel):
         peer may then lose what was sent to it last. So where input has come since `close`, or waits now, only the
         output is ended, and input is discarded until the peer closes too.
         """
-        if self._linger is not None or self._has_gone:
+        if self._has_gone or (self._linger is not None and not self._end_waits):
             return
-        if self._session is not None:
-            self._session_closing()
+        if self._session is not None and not self._session_closing():
+            self._linger_on()
+            return
         if not self._eof_received:
             self._discard()
         if self._has_gone:
@@ -833,13 +839,18 @@ class StreamChannel(Channel):
         except OSError as error:
             self._end(error)
             return
-        self._linger = self._loop_kept.call_later(LINGER, self._end, None)
+        self._linger_on()
+
+    def _linger_on(self) -> None:
+        """The peer has so long from now, whatever it waits for."""
+        if self._linger is None:
+            self._linger = self._loop_kept.call_later(LINGER, self._end, None)
 
     def _send_eof(self) -> None:
         if self._session is not None:
             self._hold_session()
-            if not self._has_gone:
-                self._session_closing()
+            if not self._has_gone and not self._session_closing():
+                self._eof_sent = False
             return
         try:
             self.socket.shutdown(socket.SHUT_WR)

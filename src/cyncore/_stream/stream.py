@@ -81,7 +81,8 @@ class Stream(StreamChannel):
     _peer_key: Any = None  # what the server counts it under
     _is_server_side = False
     _is_tls_ready = False
-    _is_end_said = False  # close_notify was sent, by `write_eof`
+    _is_end_said = False  # close_notify was sent
+    _end_waits = False  # there was no room for it
 
     def __init__(self, sock: Any = None, *, loop: Any = None) -> None:
         if sock is None:
@@ -366,15 +367,17 @@ class Stream(StreamChannel):
         """The session has raised ``error``, in place of reading or writing."""
         self._tls_failed(error, False)
 
-    def _session_closing(self) -> None:
-        """All output of a session was sent, and its end follows: that of the output, or of the connection too."""
-        say_close = tls_module().say_close
-        session = self._session
-        if not self._is_end_said:
-            self._is_end_said = True
-            say_close(session)
-        while self.closing and (session := getattr(session, "outer", None)) is not None:
-            say_close(session)
+    def _session_closing(self) -> bool:
+        """All output of a session was sent, and its end follows: that of the output, or of the connection too.
+
+        Returns False where the socket has no room for it. It is queued then.
+        """
+        end = tls_module().CloseNotify()
+        if end.send(self):
+            return True
+        self._end_waits = True
+        self._queue_end(end)
+        return False
 
     def _gone(self) -> None:
         """The connection is closed; `handle_close` follows."""

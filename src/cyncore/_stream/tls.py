@@ -138,12 +138,37 @@ def session_of(sock: ssl.SSLSocket | ssl.SSLObject) -> Any:
     return getattr(sock, "_sslobj", None) or sock
 
 
-def say_close(session: Any) -> None:
-    """Sends close_notify, as far as there is room for it. The peer's answer is not waited for."""
+def say_close(session: Any) -> bool:
+    """Sends close_notify, and does not wait for the peer's. Returns False if there is no room: call it again then."""
     try:
         (session.unwrap if hasattr(session, "unwrap") else session.shutdown)()  # SSLSocket's shutdown is another
+    except ssl.SSLWantWriteError:
+        return False
     except (OSError, ValueError):  # want-read: it was sent, and the peer has not answered; else the peer has gone
         pass
+    return True
+
+
+class CloseNotify:
+    """The part of a stream's output that says close_notify, when there is room."""
+
+    __slots__ = ()
+
+    def send(self, stream: Any) -> bool:
+        """Returns True when it was said: by all sessions that are nested if the connection ends, else by one."""
+        session = stream._session
+        if not stream._is_end_said:
+            if not say_close(session):
+                return False
+            stream._is_end_said = True
+        while stream.closing and (session := getattr(session, "outer", None)) is not None:
+            if not say_close(session):
+                return False
+        stream._end_waits = False
+        return True
+
+    def close(self) -> None:
+        """The connection is gone."""
 
 
 def extra_info(sock: Any, name: str) -> Any:
