@@ -84,6 +84,12 @@ LINGER = 2.0
 LATEST = 9.2e9
 """The latest time of a timer, in seconds of `Loop.time`: 64 bits of nanoseconds hold 292 years."""
 
+TIMERS_SHARE = 0.005
+"""Seconds after which a tick leaves the timers that are still due to the next one, and looks for events."""
+
+TIMERS_AT_ONCE = 16
+"""Timers that a tick runs before it looks at the clock again."""
+
 LAST_DESCRIPTOR = 2**31 - 1
 """A descriptor is an int of C."""
 

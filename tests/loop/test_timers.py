@@ -227,6 +227,32 @@ def test_a_timer_that_adds_overdue_timers_starves_nobody(loop: Loop, peers: Peer
     assert all(turn < 100 for turn in turns)
 
 
+@every_backend
+def test_timers_that_are_due_together_do_not_hold_events_up(loop: Loop, peers: Peers) -> None:
+    class Noting(Recorder):
+        def handle_read(self) -> None:
+            Recorder.handle_read(self)
+            turns.append(len(made))
+
+    def compute(number: int) -> None:
+        made.append(number)
+        begin = loop.time()
+        while loop.time() < begin + 0.001:
+            pass
+
+    made: list[int] = []
+    turns: list[int] = []
+    _, far = peers.channel(Noting, loop.map)
+    loop.poll(0)
+    far.send(b"x")
+    for number in range(100):
+        loop.call_at(0, compute, number)
+    poll_until(loop, lambda: len(made) == 100)
+    assert turns
+    assert turns[0] < 100
+    assert made == list(range(100))
+
+
 def test_ten_thousand_timers(loop: Loop) -> None:
     made: list[int] = []
     order = random.Random(2)

@@ -57,6 +57,9 @@ cdef enum:
 cdef unsigned POLL_FIRST_EVERY = 16   # every so many ticks, one polls without blocking first in any case
 
 cdef Py_ssize_t FEW = 256             # asking so many channels takes less time than releasing the GIL
+cdef int TIMERS_AT_ONCE = _rules.TIMERS_AT_ONCE
+cdef int64_t TIMERS_SHARE = <int64_t> (_rules.TIMERS_SHARE * 1e9)
+
 cdef int64_t WANTED = 20_000          # ns; if it takes longer to get the GIL back after a wait, another thread had it
 
 socket_map = {}
@@ -488,6 +491,7 @@ cdef class Loop(Dispatch):
         cdef Handle handle
         cdef int64_t now
         cdef bint first = True
+        cdef int made = 0
         cdef uint64_t newer = cyn_timers_mark(&self.calls.timers)  # timers that a call adds wait for the next tick
         self.runs += 1
         if are_queued(self.calls):
@@ -510,6 +514,9 @@ cdef class Loop(Dispatch):
                         break
                     self.run_call(handle)
                     first = False
+                    made += 1
+                    if made % TIMERS_AT_ONCE == 0 and cyn_clock() - now > TIMERS_SHARE:
+                        break  # events have waited long enough; the next tick goes on
             finally:
                 self.earliest = 0
         return 0

@@ -28,6 +28,8 @@ from .._rules import (
     SLOW_CALL,
     SLOW_HANDLERS,
     SLOW_IN_DEBUG_MODE,
+    TIMERS_AT_ONCE,
+    TIMERS_SHARE,
     backend_name,
     check_map,
     closed_loop,
@@ -402,12 +404,15 @@ class Loop(Registry):
     def _run_due(self, stops: int) -> None:
         if self._calls.empty():
             return
-        calls, mark, now = self._calls, self._calls.begin(), self.time()
+        calls, mark, now, timers = self._calls, self._calls.begin(), self.time(), 0
         earliest, calls.earliest = calls.earliest, now
         try:
             while self._stops == stops and (handle := calls.take(mark, now)) is not None:
                 self._predicates_stale = True
                 self._run_call(handle)
+                timers += isinstance(handle, TimerHandle)
+                if timers and timers % TIMERS_AT_ONCE == 0 and self.time() - now > TIMERS_SHARE:
+                    break  # events have waited long enough; the next tick goes on
         finally:
             calls.earliest = earliest
 
