@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Send back whatever comes: the smallest server that asyncore can be used for.
 
-python -m cyncore examples/echo_server.py [PORT]
+python -m cyncore examples/echo_server.py [--host HOST] [--port PORT]
 """
 
+import argparse
 import asyncore
-import contextlib
+import signal
 import socket
 import sys
 
@@ -24,18 +25,27 @@ class Echo(asyncore.dispatcher_with_send):
 
 
 class Server(asyncore.dispatcher):
-    def __init__(self, port):
+    def __init__(self, host, port):
         super().__init__()
         self.create_socket(socket.AF_INET, socket.SOCK_STREAM)
         self.set_reuse_addr()
-        self.bind(("127.0.0.1", port))
+        self.bind((host, port))
         self.listen(128)
 
     def handle_accepted(self, sock, addr):
         Echo(sock)
 
 
-server = Server(int(sys.argv[1]) if len(sys.argv) > 1 else 7000)
-print("Echoing at {}:{} (Ctrl-C to stop)".format(*server.socket.getsockname()), flush=True)
-with contextlib.suppress(KeyboardInterrupt):
+parser = argparse.ArgumentParser()
+parser.add_argument("--host", default="127.0.0.1")
+parser.add_argument("--port", type=int, default=7000, help="0: any")
+options = parser.parse_args()
+server = Server(options.host, options.port)
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())  # SystemExit leaves the loop, as Ctrl-C does
+print("ready {}:{}".format(*server.socket.getsockname()), flush=True)
+try:
     asyncore.loop(use_poll=True)
+except KeyboardInterrupt:
+    pass
+finally:
+    asyncore.close_all()

@@ -24,6 +24,7 @@ import http
 import mimetypes
 import os
 import re
+import signal
 import socket
 import stat
 import sys
@@ -389,6 +390,8 @@ class Connection(asyncore.dispatcher):
     nor a slow reader makes us hold more than a few requests and one chunk, and a client that closed its sending side
     gets everything it asked for before we see that it did."""
 
+    stopping = False  # no connection is kept after its answer
+
     def __init__(self, sock: socket.socket, client: str, site: Site, log: bool) -> None:
         super().__init__(sock)
         self.client = client
@@ -447,7 +450,7 @@ class Connection(asyncore.dispatcher):
                 self.skip = SKIP_LIMIT
                 self.begin(page(refusal.status), None)
             else:
-                self.keep = request.keep_alive
+                self.keep = request.keep_alive and not self.stopping
                 self.skip = request.body_size
                 self.begin(self.site.answer(request), request)
             self.push()
@@ -529,6 +532,41 @@ class Connection(asyncore.dispatcher):
             self.close()
 
 
+class Stop(asyncore.dispatcher):
+    """Ends the work in order at SIGTERM: answers under way are finished. A second one is not waited for.
+
+    asyncore knows nothing of signals, and the handler of one may interrupt anything. But Python writes the numbers of
+    signals to a socket, which wakes the loop.
+    """
+
+    def __init__(self, server: Server) -> None:
+        ours, self.bell = socket.socketpair()
+        super().__init__(ours)
+        self.server = server
+        self.bell.setblocking(False)
+        signal.set_wakeup_fd(self.bell.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, forget_signal)
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read(self) -> None:
+        if signal.SIGTERM in self.recv(100):
+            self.server.close()
+            self.close()
+            Connection.stopping = True
+            for channel in list(asyncore.socket_map.values()):
+                if isinstance(channel, Connection):
+                    channel.keep = False
+                    if not channel.output:
+                        channel.close()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        self.bell.close()
+        super().close()
+
+
 class Server(asyncore.dispatcher):
     def __init__(self, site: Site, host: str, port: int, log: bool) -> None:
         super().__init__()
@@ -553,6 +591,10 @@ class Server(asyncore.dispatcher):
         Connection(sock, addr[0], self.site, self.log_requests)
 
 
+def forget_signal(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+
+
 def port_number(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65535:
@@ -573,6 +615,7 @@ def main(kind: type[Server] = Server) -> None:
         server = kind(Site(options.folder), options.host, options.port, options.verbose)
     except OSError as error:
         sys.exit(f"http_server: cannot listen on {options.host} port {options.port}: {error.strerror}")
+    Stop(server)
     print(f"Serving {options.folder} at {server.url()} (Ctrl-C to stop)", flush=True)
     try:
         asyncore.loop(use_poll=True)

@@ -555,6 +555,33 @@ def test_silent_without_v_and_clean_end(folder: Path, script: str) -> None:
         assert server.out().count("\n") == 1
 
 
+def test_sigterm_lets_an_answer_under_way_come_to_its_end(folder: Path, script: str) -> None:
+    with serving_http(folder, script=script) as server, Client(server) as client, Client(server) as idle:
+        idle.ask("/text.txt")
+        client.send(b"GET /big.bin HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert client.file.read(1) == b"H"  # the answer has begun, and does not fit into what the kernel holds
+        server.process.terminate()
+        assert idle.at_end()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(server.address, PATIENCE)
+        rest = client.file.read()
+        assert rest[rest.index(b"\r\n\r\n") + 4 :] == BIG
+        assert server.process.wait(PATIENCE) == 0
+        server.end()
+        assert server.errors == b""
+
+
+def test_a_second_sigterm_ends_the_server_at_once(folder: Path, script: str) -> None:
+    with serving_http(folder, script=script) as server, Client(server) as client, Client(server) as idle:
+        idle.ask("/text.txt")
+        client.send(b"GET /big.bin HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert client.file.read(1) == b"H"
+        server.process.terminate()
+        assert idle.at_end()  # the first one was seen
+        server.process.terminate()
+        assert server.process.wait(PATIENCE) == -signal.SIGTERM
+
+
 def test_port_in_use_and_bad_arguments(server: Server, folder: Path, script: str) -> None:
     for args, code, text in (
         (["--port", server.address[1], folder], 1, "cannot listen on 127.0.0.1 port"),

@@ -10,14 +10,12 @@ import subprocess
 import sys
 import threading
 
-from tests.support.examples import EXAMPLES, PATIENCE, serving, until
-
-ADDRESS = r"^Echoing at (?P<host>[0-9.]+):(?P<port>\d+) \(Ctrl-C to stop\)$"
+from tests.support.examples import EXAMPLES, PATIENCE, READY, serving, until
 
 
 def test_echo_gives_back_every_byte() -> None:
     data = random.Random(5).randbytes(5_000_000)
-    with serving("echo_server.py", 0, pattern=ADDRESS) as server:
+    with serving("echo_server.py", "--port", 0, pattern=READY) as server:
         with socket.create_connection(server.address, PATIENCE) as sock:
 
             def send() -> None:
@@ -39,6 +37,17 @@ def test_echo_gives_back_every_byte() -> None:
         server.end()
         assert server.errors == b""
         assert server.out().count("\n") == 1
+
+
+def test_sigterm_ends_the_echo_server() -> None:
+    with serving("echo_server.py", "--port", 0, pattern=READY) as server:
+        with socket.create_connection(server.address, PATIENCE) as sock:
+            sock.sendall(b"hello")
+            assert sock.recv(5) == b"hello"
+            assert server.terminate() == 0
+            assert sock.recv(5) == b""
+        server.end()
+        assert server.errors == b""
 
 
 def test_timers() -> None:

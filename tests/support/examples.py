@@ -92,6 +92,11 @@ class Server:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(PATIENCE)
 
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
