@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -143,3 +144,29 @@ def test_what_is_changed_in_a_class_counts_for_later_connections(
     second.abort()
     theirs.close()
     loop.poll()
+
+
+def test_input_counts_from_when_it_came_and_not_from_when_the_loop_began_to_wait(
+    loop: Loop, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    class Noting(Timed):
+        idle_deadline = 30.0
+
+        def handle_data(self, data: bytes) -> None:
+            self.close()
+
+    sent_at = [0.0]
+
+    def send() -> None:
+        sent_at[0] = loop.time()
+        pair[1].send(b"x")
+
+    stream = Noting(pair[0], loop=loop)
+    other = threading.Timer(0.05, send)
+    other.start()
+    while not stream.closing:
+        loop.run_map(count=1)
+    noted_at = stream._input_at
+    loop.run()
+    other.join()
+    assert noted_at >= sent_at[0] > 0.0

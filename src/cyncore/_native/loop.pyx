@@ -738,6 +738,7 @@ cdef class Loop(Dispatch):
         finally:
             self.waiting = False
             self.awoke = True
+            self.now = 0  # else what comes now would count as if it had come before the wait
         if pauses and cyn_clock() - woken > WANTED:
             self.pieces = 1
             self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
