@@ -22,7 +22,8 @@ DECLARED, MODULE = PACKAGE / "capi.pxd", PACKAGE / "capi.py"
 CHAIN = ("watcher.Watcher", "endpoint.Endpoint", "channel.Channel")  # from the base up
 CHAIN += ("stream_output.StreamOutput", "stream_input.StreamInput", "stream.StreamChannel")
 OFFERED = ("handle_bytes", "handle_frame_bytes", "write_bytes")
-SIZES = {"unsigned": (4, 4), "int": (4, 4), "bint": (4, 4), "cyn_peer": (28, 4)}  # bytes, and alignment
+# bytes, and alignment
+SIZES = {"unsigned": (4, 4), "int": (4, 4), "bint": (4, 4), "uint16_t": (2, 2), "cyn_peer": (28, 4)}
 
 METHOD = re.compile(r"    cdef [\w ]*?\b(\w+)\(.*")
 MEMBER = re.compile(r"    cdef (?:public |readonly )?(\w+) (\w+(?:, \w+)*)(?: +#.*)?")

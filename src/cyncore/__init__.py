@@ -32,6 +32,8 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
     Channel                 the base of all of these
     socket_map              the channels that no other map was given for, by descriptor
     Loop                    serves a map of channels, timers and calls of other threads
+    LoopStats, ChannelInfo, Histogram
+                            what Loop.stats and Loop.channels return
     Handle, TimerHandle     a queued call and a timer, which cancel() takes back
     ExitNow                 leaves the loop when a handler raises it
     inherited()             the sockets that systemd passed, for Loop.listen
@@ -65,13 +67,16 @@ from ._version import __version__
 __all__ = [
     "BACKENDS",
     "Channel",
+    "ChannelInfo",
     "Exactly",
     "ExitNow",
     "Handle",
+    "Histogram",
     "InstallError",
     "LimitExceeded",
     "Lines",
     "Loop",
+    "LoopStats",
     "Prefixed",
     "Server",
     "Stream",
@@ -97,6 +102,9 @@ if TYPE_CHECKING:
     from ._framing import Exactly as Exactly
     from ._framing import Lines as Lines
     from ._framing import Prefixed as Prefixed
+    from ._inspection import ChannelInfo as ChannelInfo
+    from ._inspection import Histogram as Histogram
+    from ._inspection import LoopStats as LoopStats
     from ._install.error import InstallError as InstallError
     from ._install.names import install as install
     from ._net.inherited import inherited as inherited
@@ -107,9 +115,12 @@ if TYPE_CHECKING:
 else:
     # What is imported when it is first asked for, so that nobody else pays for it: a name, and the module that has it.
     _LATER = {
+        "ChannelInfo": "_inspection",
         "Exactly": "_framing",
+        "Histogram": "_inspection",
         "InstallError": "_install.error",
         "Lines": "_framing",
+        "LoopStats": "_inspection",
         "Prefixed": "_framing",
         "Server": "_net.server",
         "Stream": "_stream.stream",

@@ -75,6 +75,12 @@ LOG_INTERVAL = 1.0
 CHUNK = 65536
 """Bytes that `dispatcher_with_send` offers to one send(2): about what a socket buffer takes at once."""
 
+TIMED_EVERY = 128
+"""Of so many ticks one has handlers timed, and one of so many calls is timed, for the histogram of `Loop.stats`."""
+
+TIMED_EVENTS = 4
+"""Events of such a tick whose handlers are timed."""
+
 LAST_READS = 256
 """Reads after which a stream whose output has failed is given up, although the kernel still holds input."""
 

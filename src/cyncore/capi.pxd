@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_6df443e2 as NativeStream
+from cyncore.capi cimport Layout_a3b84186 as NativeStream
 
 
-cdef class Layout_6df443e2:
+cdef class Layout_a3b84186:
     cdef object _object
-    cdef void *_pointers[16]
-    cdef int _ints[18]
+    cdef void *_pointers[15]
+    cdef int _ints[22]
     cdef void _0(self)
     cdef void _1(self)
     cdef void _2(self)
@@ -68,8 +68,8 @@ cdef class Layout_6df443e2:
     cdef void _57(self)
     cdef void _58(self)
     cdef void _59(self)
+    cdef void _60(self)
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
-    cdef void _61(self)
     cdef void _62(self)
     cdef void _63(self)
     cdef void _64(self)
@@ -86,9 +86,9 @@ cdef class Layout_6df443e2:
     cdef void _75(self)
     cdef void _76(self)
     cdef void _77(self)
+    cdef void _78(self)
     cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
-    cdef void _80(self)
     cdef void _81(self)
     cdef void _82(self)
     cdef void _83(self)
@@ -111,3 +111,4 @@ cdef class Layout_6df443e2:
     cdef void _100(self)
     cdef void _101(self)
     cdef void _102(self)
+    cdef void _103(self)

@@ -12,7 +12,7 @@ from ._version import __version__
 VERSION = 1
 """The version of the interface: one more when a source that was right before must be changed."""
 
-LAYOUT = "Layout_6df443e2"
+LAYOUT = "Layout_a3b84186"
 
 if not native:
     raise ImportError(

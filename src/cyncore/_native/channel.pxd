@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 from .endpoint cimport Endpoint
+from .registry cimport Registry
 
 
 cdef class Channel(Endpoint):
-    cdef unsigned backoff             # the last pause of a listener that ran out of descriptors, in ms
-
     cdef int on_accept(self) except -1
     cdef int on_data(self) except -1
     cdef int on_room(self) except -1
@@ -20,6 +19,19 @@ cdef class Channel(Endpoint):
 
 
 cdef int note_time(Channel channel, str name) except -1
+
+
+cdef inline void count_received(Channel channel, Registry loop, Py_ssize_t size) noexcept:
+    """Counts bytes that the channel of that loop has received."""
+    channel.received_size += size
+    channel.active = loop.figures.stamp
+
+
+cdef inline void count_sent(Channel channel, Py_ssize_t size) noexcept:
+    """Counts bytes that the channel has sent. It may be in no loop."""
+    channel.sent_size += size
+    if channel.loop is not None:
+        channel.active = channel.loop.figures.stamp
 
 
 cdef class BufferedChannel(Channel):

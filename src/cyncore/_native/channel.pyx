@@ -178,6 +178,8 @@ cdef class Channel(Endpoint):
             raise
         if pair is not None:
             self.backoff = 0
+            if self.loop is not None:
+                self.loop.figures.accepts += 1
         return pair
 
     cdef object accept_some(self):
@@ -216,6 +218,7 @@ cdef class Channel(Endpoint):
                 while True:
                     got = cyn_recv(fd, self.loop.scratch, <size_t> size, MSG_DONTWAIT)
                     if got > 0:
+                        count_received(self, self.loop, got)
                         data = PyBytes_FromStringAndSize(self.loop.scratch, got)
                         if self.flags & (MUTED | TIMED):
                             took_input(self)
@@ -246,6 +249,8 @@ cdef class Channel(Endpoint):
         if not data:
             self.handle_close()
             return b""
+        if self.loop is not None:
+            count_received(self, self.loop, len(data))
         return data
 
     cdef int unmute(self) except -1:
@@ -273,6 +278,7 @@ cdef class Channel(Endpoint):
                 if PyBytes_CheckExact(data):
                     sent = cyn_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
                     if sent >= 0:
+                        count_sent(self, sent)
                         return sent
                     error = errno
                 else:
@@ -281,6 +287,7 @@ cdef class Channel(Endpoint):
                     error = errno
                     PyBuffer_Release(&view)
                 if sent >= 0:
+                    count_sent(self, sent)
                     return sent
                 if error in DISCONNECTED:
                     if not self.flags & LEAVING:
@@ -290,7 +297,10 @@ cdef class Channel(Endpoint):
                     raise OSError(error, os.strerror(error))
                 # A socket with a time-out waits for room, which its own method does.
         try:
-            return self.method_of_socket("send")(data)
+            count = self.method_of_socket("send")(data)
+            if type(count) is int:
+                count_sent(self, count)
+            return count
         except OSError as failure:
             if failure.errno == EAGAIN:
                 return 0
@@ -378,6 +388,9 @@ cdef class BufferedChannel(Channel):
 
     cdef bint has_output(self) except -1:
         return self.flags & OUTPUT != 0
+
+    cdef Py_ssize_t output_waiting(self) except -1:
+        return 0 if self.out is None else len(self.out)
 
     cdef int output_changed(self) except -1:
         return 0

@@ -37,7 +37,7 @@ from collections import deque
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from .channel cimport BufferedChannel
+from .channel cimport BufferedChannel, count_sent
 from .chat_input cimport (
     DEFAULT_SIZE,
     GATHER_PUSHES,
@@ -126,6 +126,7 @@ cdef int _queue_rest(ChatOutput self, object item, Py_ssize_t sent, int error) e
     """Queues what the socket did not take of an item. `sent`: the bytes that it took; -1: it failed with `error`."""
     put_last(self.fifo, item)
     if sent >= 0:
+        count_sent(self, sent)
         self.fifo.sent(sent)
         return self.output_changed()
     self.is_sending = True
@@ -275,7 +276,10 @@ cdef class ChatOutput(ChatInput):
             self.make_queue()
         if wait == NO_WAIT and _needs_no_queue(self, size):
             sent = cyn_send(fileno_of(self.sock), PyBytes_AS_STRING(item), <size_t> size, MSG_DONTWAIT | MSG_NOSIGNAL)
-            return 0 if sent == size else _queue_rest(self, item, sent, errno)
+            if sent == size:
+                count_sent(self, sent)
+                return 0
+            return _queue_rest(self, item, sent, errno)
         put_last(self.fifo, item)
         if self.overrides & OWN_INITIATE and item is not None:
             return _send_by_initiate(self)
@@ -352,6 +356,7 @@ cdef class ChatOutput(ChatInput):
         sent = self.fifo.offer(fd, most, &offered)
         if sent < 0:
             return self.send_failed(errno)
+        count_sent(self, sent)
         self.fifo.sent(sent)
         return sent == offered
 
@@ -481,6 +486,12 @@ cdef class ChatOutput(ChatInput):
             fifo.channel = <void *> self
             fifo.owner_pointer = &self.fifo_at
         return 0
+
+    cdef Py_ssize_t output_waiting(self) except -1:
+        cdef Py_ssize_t size = self.cross_thread_size
+        if self.fifo is not None:
+            size += self.fifo.count_waiting()
+        return size
 
     cdef int make_queue(self) except -1:
         return self.set_queue(Fifo.__new__(Fifo))

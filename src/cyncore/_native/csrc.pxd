@@ -69,6 +69,33 @@ cdef extern from "cyn_timers.h" nogil:
     void cyn_timers_free(cyn_timers *ts)
     int64_t cyn_clock()
 
+cdef extern from "cyn_figures.h" nogil:
+    enum:
+        CYN_TIMES_FIRST
+        CYN_TIMES
+        CYN_STAMP
+
+    struct cyn_times:
+        uint64_t *counts
+        uint64_t total
+        uint64_t most
+
+    struct cyn_figures:
+        uint64_t events
+        uint64_t calls
+        uint64_t sweeps
+        uint64_t accepts
+        uint64_t errors
+        uint64_t received
+        uint64_t sent
+        int64_t begun
+        int64_t since
+        uint32_t stamp
+        cyn_times lag
+        cyn_times handlers
+
+    void cyn_times_note(cyn_times *times, int64_t ns)
+
 cdef extern from "cyn_peer.h" nogil:
     enum:
         CYN_PEER_TEXT

@@ -26,6 +26,7 @@ from .csrc cimport (
     cyn_poll,
     cyn_poller_owner,
     cyn_poller_wanted,
+    cyn_times_note,
     pollfd,
 )
 from .predicates cimport Predicates
@@ -54,7 +55,9 @@ from .._report import WARNING, report
 cdef enum:  # as in `_spin`, which says what they are
     LOOK_EVERY = 32
     ROUND = 1024
+    TIMED_EVERY = 128  # as in `_rules`
 cdef int CANDIDATES = _spin.CANDIDATES
+cdef int TIMED_EVENTS = _rules.TIMED_EVENTS
 
 
 cdef inline bint reads_directly(Watcher watcher) except -1:
@@ -95,10 +98,11 @@ cdef class Dispatch(Predicates):
     cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1:
         """Does what `dispatch_batch` does, while slow handlers are timed, or in a tick that is looked at."""
         cdef int at = 0, looked_at = 0, delivered = 0
+        cdef int timed = count if self.slow_after else min(count, TIMED_EVENTS) if number % TIMED_EVERY == 0 else 0
         if number % LOOK_EVERY == 0 and (self.suspects or number % ROUND == 0):
             looked_at = self.choose(events, count, number)
         try:
-            while (at < looked_at or (at < count and self.slow_after)) and number == self.waits:
+            while (at < looked_at or at < timed) and number == self.waits:
                 if self.stopping and at:
                     break
                 at += 1
@@ -157,6 +161,7 @@ cdef class Dispatch(Predicates):
         end = cyn_clock()
         if number != self.waits:  # it has run the loop, which has served others: neither slow nor without effect
             return delivered
+        cyn_times_note(&self.figures.handlers, end - begin)
         if 0 < self.slow_after <= end - begin:
             report(WARNING, _rules.SLOW_HANDLERS, watcher, fd, (end - begin) / 1e9)
         if not is_looked_at or not delivered or watcher.loop is not self:
@@ -210,6 +215,7 @@ cdef class Dispatch(Predicates):
                     in_handler = False
                     watcher.failed(error)
         finally:
+            self.figures.events += delivered
             if at < count:
                 self.keep_failures(events, at, count)
         return delivered

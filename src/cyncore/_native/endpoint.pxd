@@ -7,6 +7,7 @@ cdef class Endpoint(Watcher):
     cdef object map                   # `_map`
     cdef object address               # `addr`, after it was read or assigned
     cdef cyn_peer peer                # what `addr` is made of when it is first read; family 0: there is nothing
+    cdef unsigned active              # when bytes moved last: a stamp, see cyn_figures.h; 0: none have
 
     cdef int attribute_changed(self, object name, bint is_set) except -1
     cdef object its_map(self)

@@ -3,10 +3,10 @@ from libc.stdint cimport int64_t
 
 from .calls cimport Handle
 from .csrc cimport cyn_event
-from .dispatch cimport Dispatch
+from .inspection cimport Inspection
 
 
-cdef class Loop(Dispatch):
+cdef class Loop(Inspection):
     cdef unsigned blocks         # how many waits have released the GIL
     cdef int64_t pause_until     # ns; the sweep pauses until then, for other threads
     cdef int pieces              # pieces of the sweep until its next pause

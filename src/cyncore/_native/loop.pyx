@@ -23,8 +23,18 @@ from libc.stdlib cimport free, malloc
 
 from .calls cimport Calls, Handle, are_queued, has_timers
 from .channel cimport Channel
-from .csrc cimport CYN_READ, cyn_clock, cyn_event, cyn_poller_wanted, cyn_timers_mark, cyn_wake_fd
-from .dispatch cimport BATCH, Dispatch
+from .csrc cimport (
+    CYN_READ,
+    CYN_STAMP,
+    cyn_clock,
+    cyn_event,
+    cyn_poller_wanted,
+    cyn_timers_mark,
+    cyn_times_note,
+    cyn_wake_fd,
+)
+from .dispatch cimport BATCH
+from .inspection cimport Inspection
 from .internals cimport cyn_dict_version, cyn_has_threads
 from .predicates cimport PAUSE, PIECE, PIECES, SWEEP_SHARE
 from .registry cimport (
@@ -53,6 +63,9 @@ cdef extern from "Python.h":
 cdef enum:
     WHILE_CHANNELS = 1  # a tick waits only while the map has channels
     WHILE_ANYTHING = 2  # a tick waits only while the map has channels, or a call or a timer is left
+
+cdef enum:
+    TIMED_EVERY = 128  # as in `_rules`
 
 cdef unsigned POLL_FIRST_EVERY = 16   # every so many ticks, one polls without blocking first in any case
 
@@ -142,7 +155,7 @@ cdef inline Channel next_gathered(Loop loop):
     return channel
 
 
-cdef class Loop(Dispatch):
+cdef class Loop(Inspection):
     """An event loop over a map of channels.
 
     ``map``: the dict (fd -> channel) to serve; None: one of its own. ``backend``: the name of a poller from `BACKENDS`;
@@ -325,6 +338,9 @@ cdef class Loop(Dispatch):
         return once
 
     cdef int leave(self, object turn) except -1:
+        if self.figures.since and self.depth == 0:
+            cyn_times_note(&self.figures.lag, cyn_clock() - self.figures.since)
+            self.figures.since = 0
         turn.release()
         if self.depth == 0:
             self.stopping = False
@@ -506,6 +522,8 @@ cdef class Loop(Dispatch):
         if has_timers(self.calls):
             now = tick_time(self)
             self.now = 0
+            if self.figures.since == 0:
+                self.figures.since = now
             self.earliest = now  # a timer that a call adds for the past comes after those that are due
             try:
                 while first or not self.stopping:
@@ -524,17 +542,20 @@ cdef class Loop(Dispatch):
     cdef int run_call(self, Handle handle) except -1:
         cdef int64_t begin = 0, end
         cdef unsigned long waits = self.waits
-        if self.slow_after:
+        self.figures.calls += 1
+        if self.slow_after or self.figures.calls % TIMED_EVERY == 1:
             begin = cyn_clock()
         try:
             handle.run()
         except EXITS:
             raise
         except BaseException as error:  # a callback that fails does not end the loop
+            self.figures.errors += 1
             self.handle_exception(error, handle)
-        if begin:
+        if begin and waits == self.waits:
             end = cyn_clock()
-            if 0 < self.slow_after <= end - begin and waits == self.waits:
+            cyn_times_note(&self.figures.handlers, end - begin)
+            if 0 < self.slow_after <= end - begin:
                 report(WARNING, _rules.SLOW_CALL, handle, (end - begin) / 1e9)
         return 0
 
@@ -580,6 +601,9 @@ cdef class Loop(Dispatch):
             self.waits += 1
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
+            if count > 0:
+                self.figures.since = tick_time(self)
+                self.figures.stamp = <unsigned> (self.figures.since >> CYN_STAMP)
             if number & self.closely:
                 delivered = self.dispatch_batch(events, count, number)
             else:
@@ -738,7 +762,7 @@ cdef class Loop(Dispatch):
         finally:
             self.waiting = False
             self.awoke = True
-            self.now = 0  # else what comes now would count as if it had come before the wait
+            self.now = 0  # what comes now has not come before the wait
         if pauses and cyn_clock() - woken > WANTED:
             self.pieces = 1
             self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE

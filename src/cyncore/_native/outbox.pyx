@@ -13,7 +13,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from .channel cimport BufferedChannel, Channel
+from .channel cimport BufferedChannel, Channel, count_sent
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .internals cimport cyn_type_version
 from .plain_socket cimport fileno_of
@@ -141,6 +141,8 @@ cdef class OutboxChannel(BufferedChannel):
         if fd >= 0:
             sent = cyn_send(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
             error = errno
+            if sent > 0:
+                count_sent(self, sent)
         if sent == PyBytes_GET_SIZE(data):
             return
         if sent < 0 and (error == EAGAIN or error == EINTR):

@@ -22,7 +22,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from .channel cimport Channel
-from .csrc cimport cyn_clock, cyn_poller_refused
+from .csrc cimport cyn_clock, cyn_poller_refused, cyn_times_note
 from .internals cimport cyn_dict_version
 from .registry cimport Registry, failure, is_map_changed, tick_time
 from .traits cimport Traits, revision
@@ -74,6 +74,9 @@ cdef class Predicates(Registry):
         if self.runs != self.prepared_runs:
             self.prepared_runs = self.runs
             now = tick_time(self)
+            if self.figures.since:
+                cyn_times_note(&self.figures.lag, now - self.figures.since)
+                self.figures.since = 0
             if now >= self.audit_at:
                 self.audit_at = now + AUDIT_EVERY
                 audit = AUDIT_COUNT
@@ -235,6 +238,8 @@ cdef class Predicates(Registry):
         start = cyn_clock()
         try:
             self.sweep_piece(start, most)
+            if self.sweep_left <= 0:
+                self.figures.sweeps += 1
         finally:
             self.sweeping -= 1
             if self.sweeping == 0:

@@ -3,7 +3,7 @@ from cpython.dict cimport PyDict_CheckExact, PyDict_Size
 from libc.stdint cimport int64_t
 
 from .calls cimport Calls, Handle, TimerHandle
-from .csrc cimport cyn_clock, cyn_event, cyn_poller, cyn_wake
+from .csrc cimport cyn_clock, cyn_event, cyn_figures, cyn_poller, cyn_wake
 from .internals cimport cyn_dict_version
 
 cdef enum:
@@ -45,6 +45,7 @@ cdef class Registry:
     cdef bint is_closed, is_open, waiting, wake_pending
     cdef int64_t slow_after           # ns; what runs for so long is logged. 0: nothing is
     cdef bint hosted                  # another loop waits for `fileno()`
+    cdef cyn_figures figures          # what `Loop.stats` tells
 
     # The watchers, by descriptor. They are plain objects here: this module does not know the class.
     cdef list owners                  # fd -> its watcher, or None

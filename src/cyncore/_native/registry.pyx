@@ -165,6 +165,7 @@ cdef class Registry:
         self.again = ASK_AGAIN
         self.map_changed = True
         self.is_closed = True  # until `serve` has given it a map
+        self.figures.begun = cyn_clock()
 
     def __dealloc__(self):
         global _last

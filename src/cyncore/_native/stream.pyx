@@ -11,7 +11,7 @@ import socket as _socket
 
 from libc.errno cimport EPIPE
 
-from .channel cimport Channel
+from .channel cimport Channel, count_received, count_sent
 from .csrc cimport CYN_READ, CYN_WRITE, FIONREAD, cyn_clock, cyn_ioctl, cyn_peer_find
 from .deadlines cimport OPEN, deadline_changed, phase_named, start_deadlines
 from .endpoint cimport watch
@@ -224,6 +224,12 @@ cdef class StreamChannel(StreamInput):
                 self.extra.input_at = cyn_clock() / 1e9
             else:
                 self.extra.output_at = cyn_clock() / 1e9
+
+    def _note_bytes(self, Py_ssize_t received, Py_ssize_t sent):
+        """Bytes have passed by the stream: those of a file, or of a pipe."""
+        if received and self.loop is not None:
+            count_received(self, self.loop, received)
+        count_sent(self, sent)
 
     def _session_cannot_write(self, error):
         """The session has raised ``error`` to a part that is sent. Returns True if the stream has ended."""

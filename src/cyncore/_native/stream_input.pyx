@@ -23,7 +23,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from .channel cimport Channel
+from .channel cimport Channel, count_received
 from .csrc cimport MSG_DONTWAIT, cyn_recv
 from .plain_socket cimport fileno_of
 from .registry cimport SCRATCH, Registry, tick_time
@@ -137,6 +137,7 @@ cdef class StreamInput(StreamOutput):
                     return self.end(OSError(error, os.strerror(error)))
             if got == 0:
                 return self.input_ended()
+            count_received(self, loop, got)
             return self.received_bytes(PyBytes_FromStringAndSize(loop.scratch, got))
         try:
             data = self.sock.recv(SCRATCH)
@@ -146,6 +147,7 @@ cdef class StreamInput(StreamOutput):
             return self.end(failure)
         if not data:
             return self.input_ended()
+        count_received(self, loop, len(data))
         return self.received_bytes(data)
 
     cdef int discard_some(self) except -1:
@@ -171,6 +173,8 @@ cdef class StreamInput(StreamOutput):
                     return self.arm()
                 got = 0  # there is no input any more; whether output can leave, sending tells
         self.life |= DISCARDED
+        if got > 0:
+            count_received(self, self.loop, got)
         if got == 0:
             self.life |= EOF_RECEIVED
             if self.extra is not None and self.extra.linger is not None:
@@ -191,6 +195,7 @@ cdef class StreamInput(StreamOutput):
                 return self.read_failed(failure)
             if got == 0:
                 return self.input_ended()
+            count_received(self, loop, got)
             self.received_bytes(PyBytes_FromStringAndSize(loop.scratch, got))
             if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
                 break
@@ -220,6 +225,7 @@ cdef class StreamInput(StreamOutput):
                 break
             if self.held is None:
                 self.held = bytearray()
+            count_received(self, self.loop, got)
             self.held += PyBytes_FromStringAndSize(self.loop.scratch, got)
         self._cut_soon()
         return 0
@@ -257,6 +263,8 @@ cdef class StreamInput(StreamOutput):
                 return self.end(OSError(error, os.strerror(error)))
         if got == 0:
             return self.input_ended()
+        if self.loop is not None:
+            count_received(self, self.loop, got)
         self.note_input()
         self.buffer_updated(got)
         if self.extra is not None and self.extra.session is not None and self.loop is not None:
@@ -298,6 +306,7 @@ cdef class StreamInput(StreamOutput):
         try:
             got = cyn_recv(fileno_of(self.sock), lent, SCRATCH, MSG_DONTWAIT)
             if got > 0:
+                count_received(self, loop, got)
                 received_natively(self, lent, got)
             else:
                 error = errno

@@ -25,7 +25,7 @@ from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
 from libc.stdlib cimport malloc
 from libc.string cimport memcpy
 
-from .channel cimport Channel
+from .channel cimport Channel, count_sent
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_clock, cyn_send
 from .plain_socket cimport fileno_of
 from .registry cimport ARENA, NOT_OURS, SCRATCH, SEND_NOW, SENT_LATER, Registry, registry_of
@@ -139,8 +139,11 @@ cdef class StreamOutput(Channel):
 
     cdef int caught(self, object error) except -1:
         """A handler has raised ``error``, which is being handled."""
+        cdef Registry loop = self.its_loop()
         if isinstance(error, EXITS):
             raise error
+        if loop is not None:
+            loop.figures.errors += 1
         self._fail(error)
         return 0
 
@@ -493,6 +496,7 @@ cdef class StreamOutput(Channel):
         """Takes so many bytes from the front of the queue."""
         cdef Py_ssize_t size
         self.waiting -= count
+        count_sent(self, count)
         if self.life & TIMED:
             self.note_progress(count, self.head is None)
         if self.rest is None:
@@ -518,6 +522,9 @@ cdef class StreamOutput(Channel):
             self.extra.progress = 0
             self.extra.output_at = cyn_clock() / 1e9
         return 0
+
+    cdef Py_ssize_t output_waiting(self) except -1:
+        return self.waiting
 
     cdef int next_head(self) except -1:
         self.head_sent = 0
@@ -590,6 +597,8 @@ cdef inline int send_arena(StreamOutput stream) except -1:
         return 0
     stream.head_sent += sent
     stream.waiting -= sent
+    stream.sent_size += sent
+    stream.active = loop.figures.stamp
     if stream.life & TIMED:
         stream.note_progress(sent, stream.waiting == 0)
     if stream.waiting:

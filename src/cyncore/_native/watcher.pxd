@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+from libc.stdint cimport uint16_t
+
 from .registry cimport Registry
 from .traits cimport Traits
 
@@ -59,7 +61,11 @@ cdef class Watcher(Root):
     cdef unsigned own                 # bits: which of traits.OWN_NAMES it carries itself
     cdef unsigned polled_run          # loop.runs when its predicates were asked last
     cdef int recent_index             # its place in loop.recent
-    cdef unsigned idle_passes         # how often in a row, while recent, it was asked and gave the same answer
+    cdef uint16_t idle_passes         # how often in a row, while recent, it was asked and gave the same answer
+    cdef uint16_t backoff             # the last pause of a listener that ran out of descriptors, in ms
+    cdef unsigned entered             # when it joined the loop: a stamp, see cyn_figures.h
+    cdef size_t received_size         # the bytes that it has received since
+    cdef size_t sent_size             # and sent
 
     cdef int enter(self, Registry loop, int fd) except -1
     cdef int leave_loop(self) except -1
@@ -92,6 +98,7 @@ cdef class Watcher(Root):
     cdef int failed(self, object error) except -1
     cdef int pending(self) except -1
     cdef int deliver_pending(self) except -1
+    cdef Py_ssize_t output_waiting(self) except -1
 
 
 cdef class Foreign(Watcher):

@@ -12,7 +12,7 @@ Facts that shape it:
 
 from libc.errno cimport errno
 
-from .csrc cimport CYN_PRI, CYN_READ, CYN_WRITE, F_GETFD, cyn_fcntl
+from .csrc cimport CYN_PRI, CYN_READ, CYN_STAMP, CYN_WRITE, F_GETFD, cyn_clock, cyn_fcntl
 from .internals cimport CYN_FREE_THREADS
 from .plain_socket cimport fileno_of
 from .registry cimport Registry, failure
@@ -52,6 +52,8 @@ cdef class Watcher(Root):
             (<Watcher> before).leave_lists()
         self.loop = loop
         self.key_fd = fd
+        self.entered = <unsigned> (cyn_clock() >> CYN_STAMP)
+        self.received_size = self.sent_size = 0
         self.answers = 0
         self.polled_run = loop.runs - 1
         if before is not self:  # an event that an earlier loop has queued does not come any more
@@ -81,6 +83,9 @@ cdef class Watcher(Root):
         if self.flags & TIMED:
             self.flags &= ~TIMED
             self.loop.timed.pop(self.key_fd).cancel()
+        self.loop.figures.received += self.received_size
+        self.loop.figures.sent += self.sent_size
+        self.received_size = self.sent_size = 0
         self.loop = None
         self.key_fd = -1
         self.traits.users -= 1
@@ -283,6 +288,8 @@ cdef class Watcher(Root):
         return 0
 
     cdef int on_error(self) except -1:
+        if self.loop is not None:
+            self.loop.figures.errors += 1
         self.subject().handle_error()
         return 0
 
@@ -296,6 +303,10 @@ cdef class Watcher(Root):
             if error.errno in DISCONNECTED:
                 return self.on_close()
         return self.on_error()
+
+    cdef Py_ssize_t output_waiting(self) except -1:
+        """Returns how many bytes it keeps that are to be sent."""
+        return 0
 
     # A TLS socket may hold bytes that it has read from the kernel already. The kernel reports no event for those.
 

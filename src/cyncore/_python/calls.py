@@ -125,6 +125,13 @@ class Calls:
         moment = self.next_timer()
         return moment is not None and moment <= now
 
+    def count_queued(self) -> int:
+        return len(self._soon)
+
+    def count_timers(self) -> int:
+        """Timers that are set. Any thread."""
+        return sum(not entry[2].cancelled() for entry in list(self._timers))
+
     def clear(self) -> None:
         self._soon.clear()
         self._timers.clear()

@@ -58,6 +58,8 @@ class Channel(Root):
     _last_recv: str = ""  # what the last recv found: "data", "end" or "again"
     _accept_errno = 0  # of the last accept
     __timed: Any = None  # its deadlines, where it is a dispatcher that has some
+    __received = __sent = 0  # bytes
+    __active = 0.0  # when bytes moved last, by the clock of the loop
 
     def _take(self, sock: Any, map: Any) -> bool:
         """Begins with a connected socket, all in one. False: it is to be done step by step."""
@@ -203,6 +205,7 @@ class Channel(Root):
         self._last_recv = "data" if data else "end"
         if self.__timed is not None:
             self.__timed.input_at = time.monotonic()
+        self._note_bytes(len(data), 0)
         if not data:
             self.handle_close()
             return b""
@@ -211,7 +214,9 @@ class Channel(Root):
     def send(self, data: Any) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost."""
         try:
-            return int(self._method_of(self.socket, "send")(data))
+            sent = int(self._method_of(self.socket, "send")(data))
+            self._note_bytes(0, sent)
+            return sent
         except OSError as error:
             if error.errno in (EWOULDBLOCK, EAGAIN):
                 return 0
@@ -232,7 +237,21 @@ class Channel(Root):
                 return None
             self._accept_errno = error.errno or 0
             raise
+        if self._loop is not None:
+            self._loop._figures.accepts += 1
         return connection, address
+
+    def _note_bytes(self, received: int, sent: int) -> None:
+        """Bytes have passed."""
+        if not (received or sent):
+            return
+        self.__received += received
+        self.__sent += sent
+        if self._loop is not None:
+            figures = self._loop._figures
+            figures.received += received
+            figures.sent += sent
+            self.__active = figures.stamp
 
     # What the loop calls
 
@@ -281,6 +300,11 @@ class Channel(Root):
         def handle_error(self) -> None: ...
         def handle_read(self) -> None: ...
         def handle_write(self) -> None: ...
+
+
+def traffic(channel: Channel) -> tuple[int, int, float]:
+    """The bytes that it has received, and sent, and when bytes moved last."""
+    return channel._Channel__received, channel._Channel__sent, channel._Channel__active  # type: ignore[attr-defined]
 
 
 # Deadlines of dispatchers

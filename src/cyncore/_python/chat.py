@@ -293,6 +293,10 @@ class ChatChannel(BufferedChannel):
         """Returns the bytes that wait. Does not read `producer_fifo`, which would send."""
         return sum(map(size_of, list(self.__fifo or ())))
 
+    def _kept_output(self) -> int:
+        """The bytes that wait to be sent."""
+        return self.__queued() + self.__cross_thread_total() - self.__cross_thread_taken
+
     def __cross_thread_put(self, loop: Any, item: Any) -> None:
         """Passes an item to the thread that runs the loop, and wakes it. Called in any other thread."""
         size = size_of(item)

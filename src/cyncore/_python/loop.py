@@ -28,6 +28,8 @@ from .._rules import (
     SLOW_CALL,
     SLOW_HANDLERS,
     SLOW_IN_DEBUG_MODE,
+    TIMED_EVENTS,
+    TIMED_EVERY,
     TIMERS_AT_ONCE,
     TIMERS_SHARE,
     backend_name,
@@ -45,9 +47,9 @@ from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins
 from . import maps
 from .calls import Calls, Handle, TimerHandle
 from .channel import Channel, timed
+from .inspection import Inspection
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER, loop_of, registry_of, socket_map
 from .poller import ERR, GONE, NVAL, POLLERS, PRI, READ, WRITE, Wake, gone_now
-from .registry import Registry
 from .slot import Slot, is_connecting, reads
 from .stream import StreamChannel
 from .turn import Turn
@@ -69,7 +71,7 @@ def set_network(make: Callable[[Any], Any]) -> None:
     _network = make
 
 
-class Loop(Registry):
+class Loop(Inspection):
     """Serves the channels of one map, and calls that were queued for it.
 
     ``map``: the dict of channels; None: one of its own. ``backend``: a name of `BACKENDS`; None: what CYNCORE_BACKEND
@@ -343,6 +345,7 @@ class Loop(Registry):
     def _leave(self) -> None:
         if self._turn.depth == 1:
             self._stops_done = self._stops
+            self._figures.end_work()
         self._turn.leave()
 
     def _after_fork(self) -> None:
@@ -391,10 +394,13 @@ class Loop(Registry):
                 self._flush_gathered()
                 self._ask(False)
             self._waiting = True  # what a signal handler pushes leaves at once
+            self._figures.end_work()
             try:
                 events = self._fetch(timeout, alive)
             finally:
                 self._waiting = False
+            if events or self._woken:
+                self._figures.begin_work()
         delivered = self._dispatch_batch(events, stops)
         is_idle = not (events or self._woken or self._calls.queued()) and self._stops == stops
         if is_idle and self._calls.timer_due(self.time()):
@@ -404,6 +410,8 @@ class Loop(Registry):
     def _run_due(self, stops: int) -> None:
         if self._calls.empty():
             return
+        if self._calls.queued() or self._calls.timer_due(self.time()):
+            self._figures.begin_work()
         calls, mark, now, timers = self._calls, self._calls.begin(), self.time(), 0
         earliest, calls.earliest = calls.earliest, now
         try:
@@ -417,15 +425,21 @@ class Loop(Registry):
             calls.earliest = earliest
 
     def _run_call(self, handle: Handle) -> None:
-        waits, begin = self._waits, None if self._slow_after is None else time.monotonic()
+        waits, begin = self._waits, None
+        self._figures.calls += 1
+        if self._slow_after is not None or self._figures.calls % TIMED_EVERY == 1:
+            begin = time.monotonic()
         try:
             handle._run()
         except EXITS:
             raise
         except BaseException as error:  # asyncore knew no calls; the contract says: to handle_exception
+            self._figures.errors += 1
             self.handle_exception(error, handle)
-        if begin is not None and self._is_slow(seconds := time.monotonic() - begin, waits):
-            report(WARNING, SLOW_CALL, handle, seconds)
+        if begin is not None and waits == self._waits:
+            self._figures.handlers.note(seconds := time.monotonic() - begin)
+            if self._is_slow(seconds, waits):
+                report(WARNING, SLOW_CALL, handle, seconds)
 
     # Output that handlers have left to be sent
 
@@ -549,6 +563,7 @@ class Loop(Registry):
         delivered = 0
         looks = this_wait % LOOK_EVERY == 0 and bool(self._spins.suspects or this_wait % ROUND == 0)
         looked_at = self._choose(events) if looks else set()
+        timed_ones = TIMED_EVENTS if this_wait % TIMED_EVERY == 0 else 0
         for slot, ready in events:
             if self._stops != stops:
                 break  # the rest is pending in the kernel still
@@ -556,10 +571,13 @@ class Loop(Registry):
                 continue  # gone, or a loop inside a handler has served it since
             slot.served = this_wait
             self._predicates_stale = True
-            if self._slow_after is not None or slot.key_fd in looked_at:
-                delivered += self._dispatch_closely(slot, ready, slot.key_fd in looked_at)
+            timed_ones -= 1
+            if self._slow_after is not None or timed_ones >= 0 or slot.key_fd in looked_at:
+                count = self._dispatch_closely(slot, ready, slot.key_fd in looked_at)
             else:
-                delivered += self._dispatch_event(slot, ready)
+                count = self._dispatch_event(slot, ready)
+            delivered += count
+            self._figures.events += count
             if slot.backed_off_until > 0.0:
                 self._backed_off.append(slot)
         if looks:
@@ -585,6 +603,8 @@ class Loop(Registry):
         begin = time.monotonic()
         delivered = self._dispatch_event(slot, ready)
         seconds = time.monotonic() - begin
+        if tick == self._waits:
+            self._figures.handlers.note(seconds)
         if self._is_slow(seconds, tick):
             report(WARNING, SLOW_HANDLERS, obj, fd, seconds)
         if is_looked_at and delivered and tick == self._waits and not slot.gone:
@@ -686,10 +706,12 @@ class Loop(Registry):
 
     def _failed(self, channel: Any, error: BaseException) -> None:
         """What left a handler of the channel; called with the exception being handled."""
+        if isinstance(error, OSError) and error.errno in DISCONNECTED and not isinstance(channel, StreamChannel):
+            channel.handle_close()
+            return
+        self._figures.errors += 1
         if isinstance(channel, StreamChannel):
             channel._fail(error)
-        elif isinstance(error, OSError) and error.errno in DISCONNECTED:
-            channel.handle_close()
         else:
             channel.handle_error()
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
 from .._rules import check_map
+from .figures import Figures
 from .turn import Turn
 
 socket_map: dict[int, Any] = {}
@@ -21,6 +22,7 @@ class Serving(Protocol):
     """What a channel needs of its loop."""
 
     _turn: Turn
+    _figures: Figures
 
     @property
     def map(self) -> Any: ...

@@ -56,6 +56,10 @@ class OutboxChannel(BufferedChannel):
     def _output(self) -> bool:  # type: ignore[override]
         return bool(self.out_buffer) if self._has_own_buffer() else bool(self._out)
 
+    def _kept_output(self) -> int:
+        """The bytes that wait to be sent."""
+        return len(self.out_buffer) if self._has_own_buffer() else len(self._out)
+
     def _output_waits(self, waits: bool) -> None:
         self._interest_changed()  # the buffer says so itself
 

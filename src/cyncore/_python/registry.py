@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from .._report import WARNING, report
 from .._rules import EXITS, LAST_DESCRIPTOR, SLOW_PREDICATES, failure
 from .channel import Channel, set_timed, timed
+from .figures import Figures
 from .maps import Serving
 from .poller import PRI, READ, WRITE, Wants
 from .slot import Slot
@@ -41,6 +42,7 @@ class Registry:
         self._was_used = False  # has a channel ever joined it?
         self._slow_after: float | None = None  # seconds after which predicates and handlers are logged as slow
         self._predicates_stale = False  # has Python code run since everyone was asked?
+        self._figures = Figures()
 
     @property
     def map(self) -> Any:
@@ -62,6 +64,7 @@ class Registry:
         if everyone:
             self._states_known = self._dirty = False
             self._pending = self._sweep()
+            self._figures.sweeps += 1
             return
         self._pending = None
         everyone, self._states_known = not self._states_known, True

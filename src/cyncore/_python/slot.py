@@ -41,6 +41,7 @@ class Slot:
         self._writable = False
         self._state: tuple[bool, ...] = ()
         self._failed = False  # asking it has raised
+        self.entered = time.monotonic()
         self._held = False  # hung up, with unread bytes in the kernel that nobody wants now
         self._backoff = 0  # milliseconds that it waited last, as a listener that is out of descriptors
 
@@ -61,6 +62,8 @@ class Slot:
         """A predicate has raised, and its exception is being handled."""
         self.dirty = self._readable = self._writable = self.usual = False
         self._failed = True
+        if isinstance(self.obj, Channel) and self.obj._loop is not None:
+            self.obj._loop._figures.errors += 1
         self.obj.handle_error()
 
     def _ask(self, everyone: bool) -> None:
@@ -160,6 +163,40 @@ class Slot:
         if writes and (is_connecting(obj) or defines(obj, "handle_write") or defines(obj, "handle_write_event")):
             mask |= WRITE
         return mask
+
+    def paused(self) -> str | None:
+        """Why it does not want to read, in words, or None."""
+        obj = self.obj
+        if not isinstance(obj, Channel):
+            return None
+        is_out = bool(obj.accepting) and time.monotonic() < self.backed_off_until
+        muted = obj._muted_in is not None and obj._muted_in == obj._state() and not reads(obj)
+        found = [
+            words
+            for is_so, words in (
+                (obj._paused, "pause_reading()"),
+                (muted, "it has no handle_read()"),
+                (is_out, "out of descriptors"),
+                (self._held, "hung up"),
+            )
+            if is_so
+        ]
+        if isinstance(obj, StreamChannel):
+            found += obj._unwanted_because()
+        elif defines(obj, "readable") and not self._readable:
+            found.append("readable() is false")
+        return ", ".join(found) or None
+
+    def state(self) -> str:
+        """What it is doing, in a word."""
+        obj = self.obj
+        if not isinstance(obj, Channel):
+            return "foreign"
+        if isinstance(obj, StreamChannel):
+            return obj._state_word()
+        if obj.accepting:
+            return "listening"
+        return "open" if obj.connected else "connecting" if obj.connecting else "unconnected"
 
     def hold(self) -> None:
         """It has hung up: what is left to be read waits until it wants to read again."""

@@ -371,7 +371,27 @@ class StreamChannel(Channel):
     def _caught(self, error: BaseException) -> None:
         if isinstance(error, EXITS):
             raise error
+        if self._loop_kept is not None:
+            self._loop_kept._figures.errors += 1
         self._fail(error)
+
+    def _state_word(self) -> str:
+        """What it is doing, in a word."""
+        if self._close_wanted:
+            return "closing"
+        if getattr(self, "_pipe", None) is not None:
+            return "piped"
+        return "handshake" if self._step is not None else "open" if self.connected else "connecting"
+
+    def _unwanted_because(self) -> list[str]:
+        """Why it does not want to read, besides what holds for every channel."""
+        reasons = (
+            (self._input_held, "TLS begins"),
+            (self._cut_queued or self._cutting, "input waits"),
+            (self._session_wants_write, "TLS writes first"),
+            (self._eof_received, "end of input"),
+        )
+        return [words for is_so, words in reasons if is_so]
 
     # What the loop calls
 
@@ -532,6 +552,7 @@ class StreamChannel(Channel):
                 return
             count = 0  # there is no input any more; whether output can leave, sending tells
         self._has_discarded = True
+        self._note_bytes(int(count), 0)
         if not count:
             self._eof_received = True
             if self._linger is not None:
@@ -554,6 +575,7 @@ class StreamChannel(Channel):
             if not count:
                 self._eof_received = True
                 break
+            self._note_bytes(int(count), 0)
             self._input += buffer[:count]
         self._cut_later()
 
@@ -598,6 +620,7 @@ class StreamChannel(Channel):
                 self._end(error)
             return None
         self._last_recv = "data" if count else "end"
+        self._note_bytes(int(count), 0)
         return int(count)
 
     def _cut(self) -> None:
@@ -899,6 +922,7 @@ class StreamChannel(Channel):
         return sent, offered
 
     def _sent(self, count: int) -> None:
+        self._note_bytes(0, count)
         self._output_size -= count
         if self._timed:
             self._progress += count

@@ -60,6 +60,7 @@ class FilePart:
             if sent is None:
                 return False
             budget -= sent
+            stream._note_bytes(0, sent)
             self.taken += sent
             if self.taken >= PROGRESS or not (self.left or self.waiting):
                 self.taken = 0

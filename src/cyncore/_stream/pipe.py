@@ -127,6 +127,7 @@ class Way:
                 return False
             raise
         self.ended = not count
+        self.source._note_bytes(count, 0)
         self.source._note_progress(True)
         self.target._note_progress(False)  # its output begins to wait
         return bool(count)
@@ -146,6 +147,7 @@ class Way:
             if error.errno in (EAGAIN, EWOULDBLOCK, EINTR):
                 return False
             raise
+        self.target._note_bytes(0, sent)
         self.taken += sent
         if self.taken >= PROGRESS or not self.waits:
             self.taken = 0

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""What docs/inspection.md shows is what happens, and its tables name every field."""
+
+from __future__ import annotations
+
+import pytest
+
+from cyncore import ChannelInfo, Histogram, LoopStats
+from tests.support.docs import ROOT, block
+from tests.support.script import run_script
+
+PAGE = "docs/inspection.md"
+
+
+def test_first_program_prints_its_figures() -> None:
+    assert run_script(block(PAGE, "loop.channels()[0]")) == "5 bytes in\n2 events, 5 bytes out, 0 errors\n"
+
+
+@pytest.mark.parametrize("kind", [LoopStats, ChannelInfo, Histogram])
+def test_every_field_is_described(kind: type) -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert [name for name in kind._fields if f"`{name}`" not in text] == []  # type: ignore[attr-defined]
