@@ -25,6 +25,7 @@ from ._install.copies import report_all
 USAGE = """\
 usage: python -m cyncore [--replace MODULE]... (SCRIPT | -m MODULE) [ARG...]
        python -m cyncore check [OPTION...] PATH...
+       python -m cyncore top [OPTION...] PID|SOCKET
        python -m cyncore --version
 
 --replace MODULE: a copy of asyncore, asynchat or smtpd that the program brings along (package.module), to be
@@ -110,6 +111,10 @@ def main(argv: list[str]) -> int:
         from ._check import main as check
 
         return check(argv[1:])
+    if argv[:1] == ["top"]:
+        from ._stats.top import main as top
+
+        return top(argv[1:])
     words, copies = _without_options(argv)
     module = words[:1] == ["-m"]
     words = words[1:] if module else words

@@ -31,10 +31,12 @@ class Histogram(NamedTuple):
         """
         if not 0 <= share <= 1:
             raise ValueError(f"the share must be from 0 to 1: {share!r}")
+        if not self.times:
+            return 0.0
         left = share * self.times
         for bound, count in zip(self.bounds, self.counts, strict=False):  # the last bucket has no bound
             left -= count
-            if left <= 0 and self.times:
+            if left <= 0:
                 return min(bound, self.most)
         return self.most
 

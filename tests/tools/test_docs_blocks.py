@@ -23,6 +23,7 @@ ELSEWHERE = {
     "python -m benchmarks gate": ("noxfile.py", '"-m", "benchmarks", "gate"'),
     "python -m benchmarks old-gate": ("noxfile.py", '"-m", "benchmarks", "old-gate"'),
     "python -m benchmarks charts": ("tests/tools/test_benchmarks.py", '"-m", "benchmarks", "charts"'),
+    "python -m cyncore top 1234": ("tests/stats/test_top.py", '"-m", "cyncore", "top", str(process.pid)'),
     "bash .ci/programs/run": ("noxfile.py", '"bash", ".ci/programs/run"'),
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from cyncore import ChannelInfo, Histogram, LoopStats
+from cyncore._stats.viewer import ROUTES
 from tests.support.docs import ROOT, block
 from tests.support.script import run_script
 
@@ -20,3 +21,12 @@ def test_first_program_prints_its_figures() -> None:
 def test_every_field_is_described(kind: type) -> None:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     assert [name for name in kind._fields if f"`{name}`" not in text] == []  # type: ignore[attr-defined]
+
+
+def test_server_of_the_page_serves_until_it_is_closed() -> None:
+    assert run_script(block(PAGE, "loop.serve_stats")).startswith("http://127.0.0.1:")
+
+
+def test_paths_are_those_that_are_served() -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert [path for path in ROUTES if f"| `{path}" not in text] == []

@@ -23,7 +23,7 @@ PACKAGE = ROOT / "src" / "cyncore"
 # that is in it.
 LAYERS = (
     ("faces", "__init__ __main__ asynchat asyncore capi smtpd wasyncore"),
-    ("what the faces are made of", "_smtp _check _net"),
+    ("what the faces are made of", "_smtp _check _net _stats"),
     ("who has the old names", "_install"),
     ("the thin classes", "_async_chat _deadlines _dispatcher _stream _tls"),
     ("which engine", "_engine"),

@@ -464,6 +464,17 @@ cdef class Loop(Inspection):
         self.check("drain_on_signals")
         self.services().drain_on_signals(seconds)
 
+    def serve_stats(self, address=None, **options):
+        """Shows the figures and the channels by HTTP, to this machine alone. Returns the server of it.
+
+        ``address``: a host and port of the loopback interface, or the path of a Unix socket, which only this user can
+        open; None: a socket that ``python -m cyncore top PID`` finds. ``interval``: seconds between two looks, while
+        somebody watches. ``max_viewers``: how many may watch at once. ValueError for an address of another interface,
+        OSError where it cannot listen.
+        """
+        self.check("serve_stats")
+        return self.services().serve_stats(address, **options)
+
     def handle_exception(self, error, handle):
         """Called when a callback has raised ``error``. It logs that; a subclass may do something else."""
         report(ERROR, "%r failed", handle, error=error)
@@ -510,6 +521,8 @@ cdef class Loop(Inspection):
         cdef int made = 0
         cdef uint64_t newer = cyn_timers_mark(&self.calls.timers)  # timers that a call adds wait for the next tick
         self.runs += 1
+        if self.figures.since == 0:
+            self.figures.since = tick_time(self)
         if are_queued(self.calls):
             self.now = 0
             self.calls.begin()
@@ -522,8 +535,6 @@ cdef class Loop(Inspection):
         if has_timers(self.calls):
             now = tick_time(self)
             self.now = 0
-            if self.figures.since == 0:
-                self.figures.since = now
             self.earliest = now  # a timer that a call adds for the past comes after those that are due
             try:
                 while first or not self.stopping:

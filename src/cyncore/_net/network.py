@@ -79,6 +79,12 @@ class Network:
             notify("READY=1")
         return server
 
+    def serve_stats(self, address: Any, **options: Any) -> Any:
+        """See `Loop.serve_stats`."""
+        from .._stats.server import serve
+
+        return serve(self.loop, address, **options)
+
     # Clients
 
     def connect(

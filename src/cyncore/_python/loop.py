@@ -329,6 +329,17 @@ class Loop(Inspection):
         """Has SIGTERM and SIGINT drain the loop; a second one ends it at once. To be called in the main thread."""
         self._services().drain_on_signals(seconds)
 
+    def serve_stats(self, address: Any = None, **options: Any) -> Any:
+        """Shows the figures and the channels by HTTP, to this machine alone. Returns the server of it.
+
+        ``address``: a host and port of the loopback interface, or the path of a Unix socket, which only this user can
+        open; None: a socket that ``python -m cyncore top PID`` finds. ``interval``: seconds between two looks, while
+        somebody watches. ``max_viewers``: how many may watch at once. ValueError for an address of another interface,
+        OSError where it cannot listen.
+        """
+        self._check("serve_stats")
+        return self._services().serve_stats(address, **options)
+
     def handle_exception(self, error: BaseException, handle: Handle) -> None:
         """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
         report(ERROR, "%r failed", handle, error=error)
