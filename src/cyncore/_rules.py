@@ -108,6 +108,7 @@ SLOW_IN_DEBUG_MODE = 0.1
 SLOW_HANDLERS = "%r fd %d: its handlers took %.3f seconds, in which the loop served nobody else"
 SLOW_PREDICATES = "%r fd %d: its readable() and writable() took %.3f seconds, in which the loop served nobody else"
 SLOW_CALL = "%r took %.3f seconds, in which the loop served nobody else"
+STILL_RUNS = "%r: a handler or a call runs for %.3f seconds, and the loop serves nobody else; it is here:\n%s"
 NOTHING_TO_RUN = (
     "%r: run() returns at once, because nothing was added to this loop. Before it, call listen(), connect() or "
     "call_later(), or give the map of this loop to a channel: dispatcher.__init__(self, sock, loop.map). "

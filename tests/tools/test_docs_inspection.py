@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from cyncore import ChannelInfo, Histogram, LoopStats
@@ -30,3 +33,15 @@ def test_server_of_the_page_serves_until_it_is_closed() -> None:
 def test_paths_are_those_that_are_served() -> None:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     assert [path for path in ROUTES if f"| `{path}" not in text] == []
+
+
+def test_program_that_is_stuck_is_logged_where_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", block(PAGE, "loop.watch_handlers")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    assert "a handler or a call runs for 0." in done.stderr
+    assert "in stuck" in done.stderr

@@ -183,6 +183,36 @@ cdef class Inspection(Dispatch):
             idle=None if channel is None else idle,
         )
 
+    def watch_handlers(self, seconds):
+        """Has a thread log the traceback of each handler and callback that runs for ``seconds``, while it still runs.
+
+        None: no more. It ends with the loop. The child of a fork must call this again. ValueError for zero or less,
+        RuntimeError where gevent or eventlet have replaced threads, or the loop is closed.
+        """
+        self.check("watch_handlers")
+        from .._watchdog import Watchdog
+
+        made = None if seconds is None else Watchdog(self, seconds)
+        self.end_watch()
+        self.watchdog = made
+
+    cdef int end_watch(self) except -1:
+        if self.watchdog is not None:
+            self.watchdog.stop()
+            self.watchdog = None
+        return 0
+
+    def _progress(self):
+        """Returns what changes whenever a handler or a call returns, after the thread that runs the loop; None: the
+        loop waits, or nobody runs it. Any thread.
+        """
+        if self.is_closed or self.depth == 0 or self.waiting:
+            return None
+        return (
+            self.owner_thread, self.waits, self.runs, self.figures.calls, self.figures.events, self.sweep_left,
+            self.gathered_at,
+        )
+
     def _traffic(self, Py_ssize_t start, Py_ssize_t most):
         """Looks at ``most`` descriptors from ``start`` on. Returns where the next look begins, or -1 at the end, and a
         list of those in use: descriptor, a number that tells its users apart, bytes in, bytes out.

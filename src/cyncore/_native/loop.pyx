@@ -365,6 +365,7 @@ cdef class Loop(Inspection):
         global _socket_map_loop
         if self.network is not None:
             self.network.closed()
+        self.end_watch()
         self.leave_map()
         self.calls.clear()
         if _socket_map_loop is self:

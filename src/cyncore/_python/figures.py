@@ -31,11 +31,12 @@ class Figures:
 
     __slots__ = (
         *("accepts", "begun", "calls", "errors", "events", "handlers", "lag", "received", "sent", "since", "stamp"),
-        "sweeps",
+        *("begun_events", "sweeps"),
     )
 
     def __init__(self) -> None:
         self.events = self.calls = self.sweeps = self.accepts = self.errors = 0
+        self.begun_events = 0  # those whose handlers were called, or are being called
         self.received = self.sent = 0  # bytes
         self.begun = self.stamp = time.monotonic()  # `stamp`: when a wait has ended last with something to do
         self.since = 0.0  # since then the loop works on what a wait has returned; 0: it does not

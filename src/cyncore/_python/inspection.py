@@ -13,6 +13,7 @@ from .poller import PRI, READ, WRITE
 from .registry import Registry
 from .slot import Slot
 from .stream import StreamChannel
+from .turn import Turn
 
 
 def _infos() -> Any:
@@ -38,6 +39,10 @@ class Inspection(Registry):
     """A loop that can be looked into. `Loop` derives from it."""
 
     _backend: str
+    _turn: Turn
+    _waiting: bool
+    _gathered: list[Any]
+    _watchdog: Any = None
     _calls: Calls
     _closed: bool
 
@@ -106,6 +111,33 @@ class Inspection(Registry):
             age=age,
             idle=max(now - max(active, slot.entered), 0.0) if is_known else None,
         )
+
+    def watch_handlers(self, seconds: float | None) -> None:
+        """Has a thread log the traceback of each handler and callback that runs for ``seconds``, while it still runs.
+
+        None: no more. It ends with the loop. The child of a fork must call this again. ValueError for zero or less,
+        RuntimeError where gevent or eventlet have replaced threads, or the loop is closed.
+        """
+        self._check("watch_handlers")
+        from .._watchdog import Watchdog
+
+        made = None if seconds is None else Watchdog(self, seconds)
+        self._end_watch()
+        self._watchdog = made
+
+    def _end_watch(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
+
+    def _progress(self) -> tuple[int, ...] | None:
+        """What changes whenever a handler or a call returns, after the thread that runs the loop; None: the loop waits,
+        or nobody runs it. From any thread.
+        """
+        if self._closed or not self._turn.depth or self._waiting:
+            return None
+        figures = self._figures
+        return self._turn.owner, self._waits, figures.begun_events, figures.calls, len(self._gathered)
 
     def _traffic(self, start: int, most: int) -> tuple[int, list[tuple[int, Any, int, int]]]:
         """Looks at ``most`` descriptors from ``start`` on. Returns where the next look begins, or -1 at the end, and a

@@ -243,6 +243,7 @@ class Loop(Inspection):
         try:
             if self.network is not None and not self._closed:
                 self.network.closed()
+            self._end_watch()
             with self._wake_lock, maps.lock:
                 if self._closed:
                     return
@@ -582,6 +583,7 @@ class Loop(Inspection):
                 continue  # gone, or a loop inside a handler has served it since
             slot.served = this_wait
             self._predicates_stale = True
+            self._figures.begun_events += 1
             timed_ones -= 1
             if self._slow_after is not None or timed_ones >= 0 or slot.key_fd in looked_at:
                 count = self._dispatch_closely(slot, ready, slot.key_fd in looked_at)
