@@ -135,6 +135,11 @@ def debug_wanted() -> bool:
     return os.environ.get("CYNCORE_DEBUG", "") not in ("", "0") or sys.flags.dev_mode
 
 
+def spinning(channel: Any) -> RuntimeError:
+    """Why a stream that fires without end was closed."""
+    return RuntimeError(f"{channel!r} fires without end: nothing that it does ends that")
+
+
 def slow_limit(seconds: Any) -> float | None:
     """A value of `Loop.slow_handler_limit`: None, or seconds. TypeError for no number, ValueError for none above 0."""
     if seconds is None:

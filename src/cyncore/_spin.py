@@ -5,6 +5,11 @@ The engines call this once in `LOOK_EVERY` ticks, and only for a channel that is
 same to them before and after its handlers ran, at the beginning of a round of `ROUND` ticks. From then on it must have
 an event in every tick that is looked at, without progress, until it is named in the log; else it is suspected no more.
 
+A channel that was named is slowed, unless `Loop.spin_guard` is None: its interest is taken away for a while, and each
+time that it goes on without progress, for twice as long. Only its interest in writing is taken where it fires because
+it is writable: so it receives as before. What it has not read, or sent, from one look to the next must be the same for
+that, in all of the ticks between: a busy channel cannot be slowed.
+
 What progress is, the kernel says, since a handler may use the socket as it likes, or a library may for it:
 - A TCP connection counts what was received, and what was acknowledged. With what waits in both directions, this says
   how much the program has read and written, exactly (Linux).
@@ -34,6 +39,20 @@ ROUND = 1024
 CANDIDATES = 4
 """Channels that are looked at for the first time in a round: more would cost a busy loop something."""
 
+SLOW_FIRST = 0.01
+"""Seconds for which a channel is slowed at first; twice as long each time after that."""
+
+SLOW_LAST = 1.0
+"""The longest such pause."""
+
+SLOW_OUTPUT = 0.04
+"""The same of a channel that fires because it is writable. It may have something to send in the next moment."""
+
+PAUSES = 8
+"""Pauses in a row, after which a channel is closed where `Loop.spin_guard` asks for that."""
+
+GUARDS = (None, "slow", "close")
+
 _LOOKS = ROUND // LOOK_EVERY  # without progress, until a channel is named
 _MOST = 16  # channels that are suspected at once
 _SHORT = 5e-6  # seconds in which no peer answers
@@ -57,7 +76,7 @@ class State:
 class Suspect:
     """A channel that may fire without end."""
 
-    __slots__ = ("before", "fd", "ident", "looks", "round")
+    __slots__ = ("before", "fd", "ident", "is_output", "looks", "marks", "pause", "pauses", "round")
 
     def __init__(self, fd: int, ident: int, this_round: int) -> None:
         self.fd = fd
@@ -65,21 +84,31 @@ class Suspect:
         self.looks = 0
         self.round = this_round  # the tick in which it was looked at last
         self.before: State | None = None
+        self.marks: tuple[Any, ...] | None = None  # after the look before
+        self.is_output = False  # it fires because it is writable
+        self.pause = 0.0  # seconds for which it was slowed last
+        self.pauses = 0  # how often it was slowed in a row
+
+    @property
+    def closes(self) -> bool:
+        """Was it slowed so often that it is to be closed, where that is asked for?"""
+        return self.pauses > PAUSES
 
 
 class Spins:
     """The suspects of one loop."""
 
-    __slots__ = ("_named", "_named_at", "suspects")
+    __slots__ = ("_named", "_named_at", "guard", "suspects")
 
     def __init__(self) -> None:
         self.suspects: dict[int, Suspect] = {}
+        self.guard: str | None = "slow"  # what is done with a channel that was named: `Loop.spin_guard`
         self._named: dict[int, int] = {}  # descriptors of the channels that were named, and which these are
         self._named_at = float("-inf")
 
     def add(self, fd: int, channel: Any, tick: int) -> None:
         """Suspects ``channel`` from now on."""
-        if self._named.get(fd) != id(channel) and len(self.suspects) < _MOST:
+        if (self.guard is not None or self._named.get(fd) != id(channel)) and len(self.suspects) < _MOST:
             self.suspects[fd] = Suspect(fd, id(channel), tick)
 
     def begin(self, fd: int, channel: Any) -> None:
@@ -92,28 +121,57 @@ class Spins:
         else:
             del self.suspects[fd]  # it has closed, and another one has its descriptor
 
-    def end(self, fd: int, channel: Any, tick: int, seconds: float, now: float, reads: bool) -> None:
-        """Its handlers have run, for ``seconds``. ``reads``: the event was that it is readable."""
+    def end(self, fd: int, channel: Any, tick: int, seconds: float, now: float, reads: bool) -> Suspect | None:
+        """Its handlers have run, for ``seconds``. ``reads``: the event was that it is readable.
+
+        Returns the suspect if it is to be slowed for its `pause`, or closed; `go_on` must follow when that is over.
+        """
         suspect = self.suspects.get(fd)
         if suspect is None:
-            return
+            return None
         before, after = suspect.before, _state_of(fd)
         if before is None or after is None or before.marks != after.marks:
             del self.suspects[fd]
-            return
+            return None
+        if suspect.marks is not None and suspect.marks != before.marks:  # it was busy in the ticks between
+            suspect.looks = suspect.pauses = 0
+            suspect.pause = 0.0
         suspect.round = tick
+        suspect.marks = after.marks
         if before.is_exact or seconds < _SHORT:
             suspect.looks += 1
-        if suspect.looks >= _LOOKS and now - self._named_at >= _PAUSE:
-            del self.suspects[fd]
+        if suspect.looks < _LOOKS:
+            return None
+        if self._named.get(fd) != id(channel):
+            if now - self._named_at < _PAUSE:
+                return None
             self._named[fd] = id(channel)
             self._named_at = now
             report(WARNING, "%r fd %d fires without end: %s", channel, fd, _advice(before, reads))
+        del self.suspects[fd]
+        if self.guard is None:
+            return None
+        suspect.is_output = not reads
+        suspect.pauses += 1
+        suspect.pause = min(max(suspect.pause * 2, SLOW_FIRST), SLOW_OUTPUT if suspect.is_output else SLOW_LAST)
+        if suspect.closes and self.guard == "close":
+            report(WARNING, "%r fd %d fires without end, and is closed", channel, fd)
+        return suspect
+
+    def go_on(self, suspect: Suspect, tick: int) -> None:
+        """The pause of a channel is over. If it still does nothing at the next look, it is slowed again."""
+        suspect.round = tick
+        suspect.looks = _LOOKS - 1
+        self.suspects[suspect.fd] = suspect
+
+    def closes(self, suspect: Suspect) -> bool:
+        """Is it to be closed, rather than slowed once more?"""
+        return suspect.closes and self.guard == "close"
 
     def finish(self, tick: int) -> None:
         """A tick that is looked at is over: one that had no event in it does not fire without end."""
         for fd, suspect in list(self.suspects.items()):
-            if suspect.round != tick:
+            if suspect.round <= tick - LOOK_EVERY:  # one that has just gone on may have its first event in the next
                 del self.suspects[fd]
 
 
@@ -174,3 +232,10 @@ def _waiting(fd: int, is_input: bool) -> int | None:
     except (ImportError, OSError):  # a process without a descriptor left cannot import them
         return None
     return int.from_bytes(count, sys.byteorder)
+
+
+def check_guard(value: Any) -> Any:
+    """A value of `Loop.spin_guard`. ValueError for anything else."""
+    if value not in GUARDS:
+        raise ValueError(f"spin_guard is None, 'slow' or 'close', not {value!r}")
+    return value

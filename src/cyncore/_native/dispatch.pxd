@@ -20,6 +20,8 @@ cdef class Dispatch(Predicates):
 
     cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int dispatch_one(self, cyn_event *event, unsigned long number, bint is_looked_at) except -1
+    cdef int slow(self, Watcher watcher, int fd, object suspect) except -1
+    cdef int close_spinning(self, Watcher watcher, int fd) except -1
     cdef int choose(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int keep_failures(self, cyn_event *events, int at, int count) except -1

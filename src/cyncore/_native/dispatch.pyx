@@ -44,6 +44,8 @@ from .watcher cimport (
     INSTANCE,
     MUTED,
     RECV_EAGAIN,
+    SLOWED,
+    SLOWED_OUTPUT,
     STREAM,
     Watcher,
     detach,
@@ -167,10 +169,55 @@ cdef class Dispatch(Predicates):
         if not is_looked_at or not delivered or watcher.loop is not self:
             return delivered
         if is_suspect:
-            self.spins.end(fd, watcher, number, (end - begin) / 1e9, end / 1e9, ready & ~CYN_WRITE != 0)
+            suspect = self.spins.end(fd, watcher, number, (end - begin) / 1e9, end / 1e9, ready & ~CYN_WRITE != 0)
+            if suspect is not None:
+                self.slow(watcher, fd, suspect)
         elif unread == _waiting(fd, FIONREAD) and unsent == _waiting(fd, TIOCOUTQ):
             self.spins.add(fd, watcher, number)
         return delivered
+
+    @property
+    def spin_guard(self):
+        """What is done with a channel that fires without end and was named: "slow", "close" or None.
+
+        ValueError for anything else.
+        """
+        return self.spins.guard
+
+    @spin_guard.setter
+    def spin_guard(self, value):
+        self.spins.guard = _spin.check_guard(value)
+
+    cdef int slow(self, Watcher watcher, int fd, object suspect) except -1:
+        """A channel fires without end: takes its interest away for a while, or closes it."""
+        if self.spins.closes(suspect):
+            return self.close_spinning(watcher, fd)
+        watcher.flags |= SLOWED_OUTPUT if suspect.is_output else SLOWED
+        self.slowed[fd] = self.add_timer(cyn_clock() / 1e9 + suspect.pause, self._go_on, (watcher, suspect))
+        return watcher.arm()
+
+    def _go_on(self, Watcher watcher, suspect):
+        """The pause of a channel is over."""
+        if watcher.flags & (SLOWED | SLOWED_OUTPUT) and watcher.loop is self:
+            watcher.flags &= ~(SLOWED | SLOWED_OUTPUT)
+            del self.slowed[watcher.key_fd]
+            self.spins.go_on(suspect, self.waits)
+            watcher.interest_changed()
+
+    cdef int close_spinning(self, Watcher watcher, int fd) except -1:
+        try:
+            if watcher.flags & STREAM:
+                (<object> watcher)._end(_rules.spinning(watcher))
+            else:
+                watcher.subject().close()
+        except EXITS:
+            raise
+        except BaseException as error:
+            watcher.failed(error)
+        if watcher.loop is self and watcher.key_fd == fd:  # a close() of its own has left it where it was
+            self.map.pop(fd, None)
+            detach(self, fd)
+        return 0
 
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1:
         cdef int at = 0, delivered = 0

@@ -44,6 +44,8 @@ from .watcher cimport (
     HELD,
     MUTED,
     PAUSED,
+    SLOWED,
+    SLOWED_OUTPUT,
     STREAM,
     Foreign,
     Watcher,
@@ -57,6 +59,8 @@ cdef tuple WAITING = (  # why a channel does not want to read, and the words for
     (MUTED, "it has no handle_read()"),
     (BACKED_OFF, "out of descriptors"),
     (HELD, "hung up"),
+    (SLOWED, "it fires without end"),
+    (SLOWED_OUTPUT, "it is writable without end"),
 )
 cdef tuple HELD_UP = (  # the same, of a stream
     (INPUT_HELD, "TLS begins"),

@@ -161,6 +161,7 @@ cdef class Registry:
         self.kinds = []
         self.gathered = []
         self.timed = {}
+        self.slowed = {}
         self.turn = RLock()
         self.again = ASK_AGAIN
         self.map_changed = True

@@ -16,6 +16,9 @@ cdef enum:
     BACKED_OFF = 1 << 6      # a listener ran out of descriptors and accepts again after a pause
     HELD = 1 << 7            # hung up while reading is not wanted and input waits: out of the poller till then
     BRAKES = PAUSED | MUTED | BACKED_OFF
+    # Brakes of a channel that fires without end, for a while
+    SLOWED = 1 << 26         # it has no events
+    SLOWED_OUTPUT = 1 << 27  # it has no write events
     # What it is, and what it carries
     DIRECT = 1 << 8          # its socket is a plain one: the engine makes the system calls itself
     INSTANCE = 1 << 9        # the instance itself carries handlers or predicates

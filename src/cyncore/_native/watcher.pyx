@@ -80,9 +80,12 @@ cdef class Watcher(Root):
         if self.flags & RECENT:
             self.recent_remove()
         self.polled_remove()
-        if self.flags & TIMED:
-            self.flags &= ~TIMED
-            self.loop.timed.pop(self.key_fd).cancel()
+        if self.flags & (TIMED | SLOWED | SLOWED_OUTPUT):
+            if self.flags & TIMED:
+                self.loop.timed.pop(self.key_fd).cancel()
+            if self.flags & (SLOWED | SLOWED_OUTPUT):
+                self.loop.slowed.pop(self.key_fd).cancel()
+            self.flags &= ~(TIMED | SLOWED | SLOWED_OUTPUT)
         self.loop.figures.received += self.received_size
         self.loop.figures.sent += self.sent_size
         self.received_size = self.sent_size = 0
@@ -241,11 +244,14 @@ cdef class Watcher(Root):
         if loop is None:
             return 0
         wanted = self.interest()
-        if self.flags & HELD:
-            if not wanted & CYN_READ:
-                wanted = 0
-            else:
-                self.flags &= ~HELD
+        if self.flags & (HELD | SLOWED | SLOWED_OUTPUT):
+            if self.flags & HELD:
+                if not wanted & CYN_READ:
+                    wanted = 0
+                else:
+                    self.flags &= ~HELD
+            if self.flags & (SLOWED | SLOWED_OUTPUT):
+                wanted &= 0 if self.flags & SLOWED else ~<unsigned> CYN_WRITE
         if self.flags & PENDING_LATER and wanted & CYN_READ:
             self.flags &= ~PENDING_LATER
             self.deliver_pending()

@@ -40,17 +40,18 @@ from .._rules import (
     number,
     rounds,
     slow_limit,
+    spinning,
     thread_name,
     wrong_thread,
 )
-from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins
+from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins, Suspect, check_guard
 from . import maps
 from .calls import Calls, Handle, TimerHandle
 from .channel import Channel, timed
 from .inspection import Inspection
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER, loop_of, registry_of, socket_map
 from .poller import ERR, GONE, NVAL, POLLERS, PRI, READ, WRITE, Wake, gone_now
-from .slot import Slot, is_connecting, reads
+from .slot import ALL, Slot, is_connecting, reads
 from .stream import StreamChannel
 from .turn import Turn
 
@@ -621,8 +622,55 @@ class Loop(Inspection):
         if self._is_slow(seconds, tick):
             report(WARNING, SLOW_HANDLERS, obj, fd, seconds)
         if is_looked_at and delivered and tick == self._waits and not slot.gone:
-            self._spins.end(fd, obj, tick, seconds, begin, ready & ~WRITE != 0)
+            suspect = self._spins.end(fd, obj, tick, seconds, begin, ready & ~WRITE != 0)
+            if suspect is not None:
+                self._slow(slot, suspect)
         return delivered
+
+    @property
+    def spin_guard(self) -> str | None:
+        """What is done with a channel that fires without end and was named: "slow", "close" or None.
+
+        ValueError for anything else.
+        """
+        return self._spins.guard
+
+    @spin_guard.setter
+    def spin_guard(self, value: str | None) -> None:
+        self._spins.guard = check_guard(value)
+
+    def _slow(self, slot: Slot, suspect: Suspect) -> None:
+        """A channel fires without end: takes its interest away for a while, or closes it."""
+        if self._spins.closes(suspect):
+            self._close_spinning(slot)
+            return
+        slot.slowed = WRITE if suspect.is_output else ALL
+        slot.slow_timer = self._calls.add_timer(self.time() + suspect.pause, self._go_on, (slot, suspect))
+        self._interest_changed(slot.key_fd)
+
+    def _go_on(self, slot: Slot, suspect: Suspect) -> None:
+        """The pause of a channel is over."""
+        slot.slowed, slot.slow_timer = 0, None
+        if self._is_live(slot):
+            self._spins.go_on(suspect, self._waits)
+            self._interest_changed(slot.key_fd)
+
+    def _close_spinning(self, slot: Slot) -> None:
+        obj = slot.obj
+        try:
+            if isinstance(obj, StreamChannel):
+                obj._end(spinning(obj))
+            else:
+                obj.close()
+        except EXITS:
+            raise
+        except BaseException as error:
+            self._failed(obj, error)
+        if self._is_live(slot):  # a close() of its own has left it where it was
+            del self._map[slot.key_fd]
+            self._detach(slot.key_fd)
+            if isinstance(obj, Channel):
+                obj._loop = None
 
     def _dispatch_event(self, slot: Slot, ready: int) -> bool:
         """One event to one channel, as asyncore.readwrite did it. Returns False where it was not wanted any more."""

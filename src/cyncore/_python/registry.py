@@ -203,6 +203,8 @@ class Registry:
         slot = self._slots.pop(fd, None)
         if slot is not None:
             slot.gone = True
+            if slot.slow_timer is not None:
+                slot.slow_timer.cancel()
             self._wants.put(fd, 0)
             if isinstance(slot.obj, Channel) and timed(slot.obj) is not None:
                 set_timed(slot.obj, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import array
 import time
-from typing import Any
+from typing import Any, Final
 
 from .._rules import BACKOFF_FIRST, BACKOFF_LAST, EXITS
 from .channel import BufferedChannel, Channel
@@ -22,6 +22,8 @@ try:
     import termios
 except ImportError:  # Windows, where select() reports no hang-up either
     pass
+
+ALL: Final = READ | WRITE | PRI
 
 
 class Slot:
@@ -42,6 +44,8 @@ class Slot:
         self._state: tuple[bool, ...] = ()
         self._failed = False  # asking it has raised
         self.entered = time.monotonic()
+        self.slowed = 0  # the interest that it may not have for a while, because it fires without end
+        self.slow_timer: Any = None
         self._held = False  # hung up, with unread bytes in the kernel that nobody wants now
         self._backoff = 0  # milliseconds that it waited last, as a listener that is out of descriptors
 
@@ -86,7 +90,7 @@ class Slot:
 
     def becomes_usual(self, tells_output: bool) -> bool:
         """Are its predicates all that its interest depends on from here on? ``tells_output``: or its own buffer."""
-        if self._held or self.pending or self.obj._paused or self.obj._muted_in:
+        if self._held or self.slowed or self.pending or self.obj._paused or self.obj._muted_in:
             return False
         self.dirty = self._failed = False
         self._writable = tells_output
@@ -150,7 +154,7 @@ class Slot:
             mask = self._interest_of_connection(obj)
         if self._held:
             self._held = not mask & READ
-        return 0 if self._held else mask
+        return 0 if self._held else mask & ~self.slowed
 
     def _interest_of_connection(self, obj: Channel) -> int:
         muted = obj._muted_in is not None and obj._muted_in == obj._state() and not reads(obj)
@@ -178,6 +182,8 @@ class Slot:
                 (muted, "it has no handle_read()"),
                 (is_out, "out of descriptors"),
                 (self._held, "hung up"),
+                (self.slowed == ALL, "it fires without end"),
+                (self.slowed == WRITE, "it is writable without end"),
             )
             if is_so
         ]

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Channels that fire without end are slowed, and closed where that is asked for; those that are busy never are."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from cyncore import Loop, Stream, _spin, dispatcher
+from cyncore._spin import PAUSES, ROUND
+from tests.support.loops import every_backend
+from tests.support.peers import Peers, poll_until
+from tests.support.streams import tcp_pair
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a TCP connection has read")
+
+LONG = 4 * ROUND  # ticks in which a channel that fires without end is named
+
+
+class Deaf(dispatcher):
+    """Does not read what comes, until it is told to."""
+
+    calls = 0
+    reads = False
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read(self) -> None:
+        self.calls += 1
+        if self.reads:
+            self.got = self.recv(100)
+
+
+class Eager(dispatcher):
+    """Wants to write always, and has nothing to send."""
+
+    calls = 0
+    got = b""
+
+    def handle_write(self) -> None:
+        self.calls += 1
+
+    def handle_read(self) -> None:
+        self.got += self.recv(100)
+
+
+def tcp(peers: Peers) -> tuple[socket.socket, socket.socket]:
+    ours, theirs = tcp_pair(peers)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def deaf(peers: Peers, loop: Loop, kind: Any = Deaf) -> Any:
+    ours, theirs = tcp(peers)
+    channel = kind(ours, loop.map)
+    theirs.send(b"abc")
+    return channel
+
+
+def why(loop: Loop) -> list[str | None]:
+    return [channel.paused for channel in loop.channels()]
+
+
+def slowed(loop: Loop, words: str = "it fires without end") -> None:
+    """Runs the loop until its channel is slowed."""
+    poll_until(loop, lambda: why(loop) == [words], 2 * LONG)
+
+
+@every_backend
+def test_a_channel_that_fires_without_end_is_slowed(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    channel = deaf(peers, loop)
+    slowed(loop)
+    loop.poll(0)
+    before = channel.calls
+    loop.call_later(0.2, loop.stop)
+    loop.run()
+    assert channel.calls - before < 1000  # and not some 20,000
+    assert channel.calls > before  # it is not forgotten
+    assert len([one for one in caplog.records if "fires without end" in one.getMessage()]) == 1
+
+
+@every_backend
+def test_a_slowed_channel_that_reads_again_is_as_before(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = deaf(peers, loop)
+    slowed(loop)
+    channel.reads = True
+    poll_until(loop, lambda: getattr(channel, "got", b"") == b"abc")
+    assert why(loop) == [None]
+
+
+@every_backend
+def test_one_that_wants_to_write_without_end_reads_at_once(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = tcp(peers)
+    channel = Eager(ours, loop.map)
+    slowed(loop, "it is writable without end")
+    theirs.send(b"x")
+    poll_until(loop, lambda: channel.got)
+    assert loop.stats().timers <= 1
+
+
+@every_backend
+def test_a_channel_that_reads_at_each_second_event_is_busy(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = tcp(peers)
+
+    class Halting(Deaf):
+        def handle_read(self) -> None:
+            self.calls += 1
+            if self.calls % 2:
+                self.recv(1)
+
+    channel = Halting(ours, loop.map)
+    for _ in range(LONG):
+        if channel.calls % 100 == 0:
+            theirs.send(bytes(100))
+        loop.poll(0)
+        assert why(loop) == [None]
+    assert caplog.records == []
+
+
+@every_backend
+def test_a_busy_channel_is_never_slowed(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = tcp(peers)
+
+    class Echo(Deaf):
+        def handle_read(self) -> None:
+            self.calls += 1
+            self.send(self.recv(100))
+
+    channel = Echo(ours, loop.map)
+    for _ in range(LONG):
+        theirs.send(b"x")
+        loop.poll(0)
+        assert theirs.recv(10) == b"x"
+    assert channel.calls == LONG
+    assert caplog.records == []
+
+
+def test_without_the_guard_it_is_only_named(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    channel = deaf(peers, loop)
+    loop.spin_guard = None
+    for _ in range(LONG):
+        loop.poll(0)
+    assert channel.calls == LONG
+    assert len(caplog.records) == 1
+
+
+def test_a_slowed_channel_that_is_closed_leaves_nothing(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = deaf(peers, loop)
+    slowed(loop)
+    assert loop.stats().timers == 1
+    channel.close()
+    assert loop.stats().timers == 0
+    loop.run()
+
+
+# Closing
+
+
+@pytest.fixture
+def closing(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop closes what fires without end, after pauses that are short."""
+    loop.spin_guard = "close"
+    for name in ("SLOW_FIRST", "SLOW_LAST", "SLOW_OUTPUT"):
+        monkeypatch.setattr(_spin, name, 0.001)
+
+
+def run_until_empty(loop: Loop) -> None:
+    guard = threading.Timer(20, loop.stop)
+    guard.start()
+    loop.run()
+    guard.cancel()
+    guard.join()
+    assert not loop.map
+
+
+@every_backend
+@pytest.mark.usefixtures("closing")
+@pytest.mark.parametrize("kind", [Deaf, Eager])
+def test_a_channel_is_closed_where_that_is_asked_for(
+    kind: Any, loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = deaf(peers, loop, kind) if kind is Deaf else kind(tcp(peers)[0], loop.map)
+    run_until_empty(loop)
+    assert channel.calls > ROUND
+    texts = [one.getMessage() for one in caplog.records]
+    assert ["is closed" in text for text in texts] == [False, True]
+
+
+@pytest.mark.usefixtures("closing")
+def test_a_close_of_its_own_does_not_keep_it(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    class Stays(Deaf):
+        closes = 0
+
+        def close(self) -> None:
+            self.closes += 1
+
+    channel = deaf(peers, loop, Stays)
+    run_until_empty(loop)
+    assert channel.closes == 1
+
+
+@pytest.mark.usefixtures("closing")
+def test_a_foreign_object_is_closed_by_its_close(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    class Raw:
+        accepting = False
+        closed = False
+
+        def __init__(self, sock: Any) -> None:
+            self.sock = sock
+
+        def readable(self) -> bool:
+            return True
+
+        def writable(self) -> bool:
+            return False
+
+        def handle_read_event(self) -> None:
+            pass
+
+        def close(self) -> None:
+            self.closed = True
+
+    ours, theirs = tcp(peers)
+    raw = Raw(ours)
+    loop.map[ours.fileno()] = raw
+    theirs.send(b"abc")
+    run_until_empty(loop)
+    assert raw.closed
+
+
+@pytest.mark.usefixtures("closing")
+def test_a_stream_ends_with_an_error(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    class Stuck(Stream):
+        error: BaseException | None = None
+
+        def handle_close(self, error: BaseException | None) -> None:
+            self.error = error
+
+    ours, theirs = tcp(peers)
+    stream = Stuck(ours, loop=loop)
+    theirs.send(b"abc")
+    loop.poll(0)
+    stream._set_step(lambda ready: None, 1)  # as a layer above might, by mistake
+    theirs.send(b"abc")
+    run_until_empty(loop)
+    assert "fires without end" in str(stream.error)
+
+
+@pytest.mark.usefixtures("closing")
+def test_it_is_not_closed_where_it_makes_progress_between_pauses(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = tcp(peers)
+    channel = Deaf(ours, loop.map)
+    theirs.send(bytes(100))
+    for _ in range(PAUSES + 2):
+        slowed(loop)
+        channel.recv(1)
+    assert loop.map
+    channel.close()
+
+
+def test_values_that_make_no_sense_are_refused(loop: Loop) -> None:
+    assert loop.spin_guard == "slow"
+    with pytest.raises(ValueError, match="spin_guard"):
+        loop.spin_guard = "stop"  # type: ignore[assignment]
