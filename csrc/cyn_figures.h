@@ -51,7 +51,7 @@ static inline int cyn_times_place(uint64_t ns) {
 }
 
 static inline void cyn_times_note(struct cyn_times *times, int64_t ns) {
-    uint64_t taken = ns > 0 ? (uint64_t) ns : 0;
+    uint64_t taken = ns > 0 ? (uint64_t)ns : 0;
     times->counts[cyn_times_place(taken)]++;
     times->total += taken;
     if (taken > times->most)

@@ -137,6 +137,12 @@ def greet() -> None:
         from_a_thread: cyncore.Handle = loop.call_soon_threadsafe(soon.cancelled)
         late: cyncore.TimerHandle = loop.call_at(same.time() + 60.0, print, "too late")
         deadline: float | None = loop.next_deadline()
+        stats: cyncore.LoopStats = loop.stats()
+        lag: float = stats.lag.quantile(0.99)
+        known: list[cyncore.ChannelInfo] = loop.channels(most=10)
+        loop.spin_guard = "close"
+        loop.watch_handlers(60.0)
+        loop.serve_stats(("127.0.0.1", 0), interval=0.5).close()
         loop.run()
         late.cancel()
         delivered: int = loop.poll(0.0)
@@ -146,6 +152,7 @@ def greet() -> None:
     assert (from_a_thread.cancelled(), late.cancelled()) == (False, True)
     assert deadline is not None
     assert delivered >= 0
+    assert (lag, len(known)) == (0.0, stats.channels)
     assert loop.backend in cyncore.BACKENDS
 
 

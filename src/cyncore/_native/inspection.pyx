@@ -22,6 +22,7 @@ from .csrc cimport (
     cyn_timers_count,
     cyn_times,
 )
+from .internals cimport CYN_FREE_THREADS
 from .plain_socket cimport address_of
 from .stream_output cimport (
     CLOSE_WANTED,
@@ -133,13 +134,14 @@ cdef class Inspection(Dispatch):
             handler_times=histogram_of(&self.figures.handlers),
         )
 
-    cdef uint64_t bytes_of_all(self, bint is_input) noexcept:
+    cdef uint64_t bytes_of_all(self, bint is_input) except? 0xFFFFFFFFFFFFFFFF:
         """Of those that have left, the loop has the sum: so nothing is added up for each message."""
         cdef uint64_t sum = self.figures.received if is_input else self.figures.sent
+        cdef list owners = list(self.owners) if CYN_FREE_THREADS else self.owners  # another thread may ask
         cdef PyObject *owner
         cdef Py_ssize_t fd
-        for fd in range(PyList_GET_SIZE(self.owners)):
-            owner = PyList_GET_ITEM(self.owners, fd)
+        for fd in range(PyList_GET_SIZE(owners)):
+            owner = PyList_GET_ITEM(owners, fd)
             if owner is not <PyObject *> None:
                 sum += (<Watcher> owner).received_size if is_input else (<Watcher> owner).sent_size
         return sum
