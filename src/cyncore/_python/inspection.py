@@ -76,7 +76,10 @@ class Inspection(Registry):
         self._check("channels")
         module = _infos()
         left = module.limits(start, most)
-        found = sorted(fd for fd in list(self._map) if isinstance(fd, int) and fd >= start)
+        if left == 1 and start in self._map:
+            found = [start]  # asked for the busiest ones
+        else:
+            found = sorted(fd for fd in list(self._map) if isinstance(fd, int) and fd >= start)
         now = time.monotonic()
         return [
             self._info_of(self._slot_of(fd, self._map[fd]), now, module) for fd in (found if left < 0 else found[:left])
