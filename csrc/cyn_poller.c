@@ -180,11 +180,12 @@ int cyn_poller_remove(struct cyn_poller *p, int fd) {
     return 0;
 }
 
-/* Opens a new backend with the alarm set, closes the old one, and marks all slots to be registered by apply. If it
- * fails, the old backend stays. A slot that wants something but has nothing armed was reported as closed, and is left
- * out. */
-static int reopen(struct cyn_poller *p) {
+/* Opens a new backend of that kind with the alarm set, closes the old one, and marks all slots to be registered by
+ * apply. If it fails, the old backend stays. A slot that wants something but has nothing armed was reported as closed,
+ * and is left out. */
+static int reopen(struct cyn_poller *p, const struct cyn_backend *backend) {
     struct cyn_poller old = *p;
+    p->backend = backend;
     int rc = open_backend(p);
     if (rc == 0 && p->alarm > 0 && p->alarm != CYN_NEVER) {
         rc = p->backend->alarm(p, p->alarm);
@@ -192,6 +193,7 @@ static int reopen(struct cyn_poller *p) {
             p->backend->close(p);
     }
     if (rc < 0) {
+        p->backend = old.backend;
         p->state = old.state;
         p->epoch = old.epoch;
         return rc;
@@ -307,7 +309,7 @@ static void refresh_always(struct cyn_poller *p) {
 
 int cyn_poller_apply(struct cyn_poller *p, int audit) {
     if (p->epoch != cyn_fork_epoch || p->ghosts) {
-        int rc = reopen(p);
+        int rc = reopen(p, p->backend);
         if (rc < 0 && p->epoch != cyn_fork_epoch)
             return rc; /* if only a ghost is the reason, the old backend goes on, and the next apply tries again */
     }
@@ -396,6 +398,12 @@ int cyn_poller_alarm(struct cyn_poller *p, int64_t when) {
     int rc = p->epoch == cyn_fork_epoch ? p->backend->alarm(p, when) : 0;
     p->alarm = rc < 0 ? 0 : when;
     return rc;
+}
+
+int cyn_poller_host(struct cyn_poller *p) {
+    if (p->backend->alarm)
+        return 0;
+    return backends[0]->alarm ? reopen(p, backends[0]) : -ENOTSUP;
 }
 
 int cyn_poller_fd(const struct cyn_poller *p) {

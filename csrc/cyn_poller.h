@@ -74,7 +74,7 @@ extern const char *const cyn_poller_names[];
 int cyn_poller_open(struct cyn_poller *p, const char *name);
 void cyn_poller_close(struct cyn_poller *p);
 
-/* The name of the backend that it was opened with. */
+/* The name of the backend in use: the one that it was opened with, or the one that cyn_poller_host has chosen. */
 const char *cyn_poller_backend(const struct cyn_poller *p);
 
 /* Registers fd for owner, with an empty interest, and returns 0. If another owner has the slot, it is taken over: its
@@ -117,6 +117,16 @@ static inline int cyn_poller_refused(const struct cyn_poller *p, int *fd) {
  * timeout 0 notices these, and the next apply then opens a new backend. A loop that never waits with 0 may be kept
  * awake by them. */
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout);
+
+/* Has a poller whose backend has no descriptor (poll, select) go on with the best backend that has one, for
+ * cyn_poller_fd and cyn_poller_alarm. Everything is registered there by the next apply. Not while a wait blocks. 0: the
+ * poller has a descriptor. -ENOTSUP: no backend of this platform has one. Other -errno: the old backend stays. */
+int cyn_poller_host(struct cyn_poller *p);
+
+/* 1: the next wait returns at once, with events that make no descriptor readable (always ready, or failed). */
+static inline int cyn_poller_is_busy(const struct cyn_poller *p) {
+    return p->failed_count > 0 || p->always_count > 0;
+}
 
 /* Returns a descriptor that is readable while events wait, for another loop to watch that hosts this one. -ENOTSUP:
  * with poll and select. -EAGAIN: in the child of a fork, before its first apply. */

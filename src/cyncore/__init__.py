@@ -41,6 +41,8 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
     InstallError            says who uses another copy of these modules
     asyncore, asynchat      the old modules, and smtpd and wasyncore beside them;
                             they are imported when they are first used
+    asyncio                 host() has asyncio serve a loop; AsyncioLoop is an asyncio loop
+                            on the thread of a cyncore loop
     BACKENDS                the pollers of this platform, the best one first
     native                  True if the compiled engine is used
     fallback_reason         why the plain-Python engine is used, or None
@@ -96,6 +98,7 @@ __all__ = [
 TYPE_CHECKING = False  # by this name type checkers know it: `typing` would take longer to import than all of cyncore
 if TYPE_CHECKING:
     from . import asynchat as asynchat
+    from . import asyncio as asyncio
     from . import asyncore as asyncore
     from . import smtpd as smtpd
     from . import wasyncore as wasyncore
@@ -136,7 +139,7 @@ else:
             __import__(module)  # importlib is not loaded yet, and more than this needs
             found = globals()[name] = getattr(sys.modules[module], name)
             return found
-        if name not in ("asynchat", "asyncore", "smtpd", "wasyncore"):
+        if name not in ("asynchat", "asyncio", "asyncore", "smtpd", "wasyncore"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         __import__(module)
         return sys.modules[module]

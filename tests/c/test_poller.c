@@ -587,6 +587,27 @@ POLLER_TEST(poller_can_be_watched_by_another_loop) {
     CHECK_EQ(poll(&outer, 1, 0), 1);
 }
 
+POLLER_TEST(poller_without_a_descriptor_goes_on_with_a_backend_that_has_one) {
+    int ends[2];
+    check_pair(ends);
+    check_watch(p, ends[0], CYN_READ);
+    CHECK_EQ(cyn_poller_apply(p, 0), 1);
+    if (strcmp(cyn_poller_names[0], "poll") == 0) {
+        CHECK_EQ(cyn_poller_host(p), -ENOTSUP); /* this platform has neither epoll nor kqueue */
+        return;
+    }
+    CHECK_EQ(cyn_poller_host(p), 0);
+    CHECK_EQ(cyn_poller_host(p), 0);
+    CHECK(!p->backend->reports_closed);
+    CHECK_EQ(cyn_poller_alarm(p, CYN_NEVER), 0);
+    CHECK(cyn_poller_apply(p, 0) >= 0);
+    struct pollfd outer = {.fd = cyn_poller_fd(p), .events = POLLIN};
+    CHECK_EQ(poll(&outer, 1, 0), 0);
+    check_send(ends[1]);
+    CHECK_EQ(poll(&outer, 1, 0), 1);
+    CHECK_EQ(check_ready(p, ends[0]), CYN_READ);
+}
+
 POLLER_TEST(handles_are_not_inherited_by_programs) {
     if (cyn_poller_fd(p) >= 0)
         CHECK(fcntl(cyn_poller_fd(p), F_GETFD) & FD_CLOEXEC);

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import math
 import weakref
@@ -473,19 +472,8 @@ class Host(dispatcher):
         self.inner.poll(0)
 
 
-def descriptor_of(loop: Loop) -> int:
-    """Its descriptor; skips where the documentation says that there is none."""
-    if loop.backend not in ("python", "poll", "select"):
-        return loop.fileno()
-    with pytest.raises(OSError, match=r"\[Errno") as caught:
-        loop.fileno()
-    assert caught.value.errno in (errno.ENOTSUP, errno.EOPNOTSUPP)
-    pytest.skip(f"the {loop.backend} backend has no descriptor")
-
-
 def test_another_loop_serves_ours_by_its_descriptor(loop: Loop, peers: Peers) -> None:
     channel, peer = peers.channel(Recorder, loop.map)
-    descriptor_of(loop)
     with Loop() as outer:
         host = Host(loop, outer.map)
         assert outer.poll() == 0
@@ -497,7 +485,6 @@ def test_another_loop_serves_ours_by_its_descriptor(loop: Loop, peers: Peers) ->
 
 
 def test_the_descriptor_tells_of_a_wake_up(loop: Loop) -> None:
-    descriptor_of(loop)
     with Loop() as outer:
         host = Host(loop, outer.map)
         loop.wake()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import signal
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from tests.support.peers import Peers, Recorder
 from tests.support.script import run_script
 
 PAGE = "docs/loop.md"
-HOSTED = ("epoll", "kqueue")
 
 
 def test_first_program_serves_and_ends() -> None:
@@ -35,18 +33,7 @@ def test_first_program_serves_and_ends() -> None:
 def hosted() -> Iterator[Loop]:
     """A loop that can be hosted."""
     with Loop() as loop:
-        if loop.backend not in HOSTED:
-            pytest.skip("no descriptor of this backend tells that something is ready")
         yield loop
-
-
-def test_backends_that_cannot_be_hosted_say_so(loop: Loop) -> None:
-    if loop.backend in HOSTED:
-        assert loop.fileno() >= 0
-        return
-    with pytest.raises(OSError, match="has no descriptor") as caught:
-        loop.fileno()
-    assert caught.value.errno == errno.ENOTSUP
 
 
 def host(loop: Loop, body: Callable[[asyncio.AbstractEventLoop], Awaitable[None]]) -> None:

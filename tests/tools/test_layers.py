@@ -22,8 +22,8 @@ PACKAGE = ROOT / "src" / "cyncore"
 # From the top down. A module may import those of the rows below its own, and of its own row. A folder stands for all
 # that is in it.
 LAYERS = (
-    ("faces", "__init__ __main__ asynchat asyncore capi smtpd wasyncore"),
-    ("what the faces are made of", "_smtp _check _net _stats"),
+    ("faces", "__init__ __main__ asynchat asyncio asyncore capi smtpd wasyncore"),
+    ("what the faces are made of", "_smtp _check _net _stats _hosting"),
     ("who has the old names", "_install"),
     ("the thin classes", "_async_chat _deadlines _dispatcher _stream _tls"),
     ("which engine", "_engine"),

@@ -33,6 +33,8 @@ cdef extern from "cyn_poller.h" nogil:
     int cyn_poller_apply(cyn_poller *p, int audit)
     int cyn_poller_refused(const cyn_poller *p, int *fd)
     int cyn_poller_wait(cyn_poller *p, cyn_event *out, int room, int64_t timeout)
+    int cyn_poller_host(cyn_poller *p)
+    bint cyn_poller_is_busy(const cyn_poller *p)
     int cyn_poller_fd(const cyn_poller *p)
     int cyn_poller_alarm(cyn_poller *p, int64_t when)
 

@@ -10,6 +10,7 @@ cdef enum:
 
 
 cdef class Dispatch(Predicates):
+    cdef readonly unsigned long _stops  # counts calls of `stop`
     cdef bint stopping
     cdef list late               # failures from a batch that ended early: (fd, generation, errno)
 

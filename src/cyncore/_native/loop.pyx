@@ -326,7 +326,13 @@ cdef class Loop(Inspection):
             if self.hosted:
                 # Before the host waits, the kernel must have every interest that handlers have changed.
                 self.prepare_outside(self.is_stale() and not self.is_asking())
+                if self.late:
+                    self.wake()
             return delivered
+        except BaseException:
+            if self.hosted and not self.is_closed:
+                self.wake()  # the host may go on, and what the rest of the tick was to do is still to be done
+            raise
         finally:
             self.leave(turn)
 
@@ -349,6 +355,7 @@ cdef class Loop(Inspection):
     def stop(self):
         """Ends `run` or `run_map` after the present handler or callback. The rest stays pending. Any thread."""
         if not self.is_closed:
+            self._stops += 1
             self.stopping = True
             self.wake()
 
@@ -371,17 +378,28 @@ cdef class Loop(Inspection):
         if _socket_map_loop is self:
             _socket_map_loop = None
 
-    def fileno(self):
+    def fileno(self, *, timers=True):
         """Returns a descriptor for another loop to watch, which hosts this one. It is readable when `poll` has work.
 
         There is work if events wait, a timer is due, a call is queued, or a channel was changed outside of `poll`. The
-        child of a fork must call this again. OSError (ENOTSUP) with the poll and select backends.
+        child of a fork must call this again. ``timers``: False if the host asks for `next_deadline` after each
+        `poll`, which saves system calls; then the descriptor tells of no timers.
+
+        A loop over poll or select goes on with epoll or kqueue. OSError (ENOTSUP) if this platform has neither,
+        RuntimeError if that change is needed while another thread runs the loop.
         """
         self.check("fileno")
         cdef int fd = self.poller_fd()
         if fd < 0 and fd != -EAGAIN:  # EAGAIN: the child of a fork has not prepared yet
-            raise failure(-fd, f"the {self.backend} backend has no descriptor of its own")
+            if not self.turn.acquire(False):
+                raise RuntimeError(f"{self!r} cannot be hosted while it runs, in thread "
+                                   f"{_rules.thread_name(self.owner_thread)}")
+            try:
+                self.have_descriptor()
+            finally:
+                self.turn.release()
         self.hosted = True
+        self.rings = timers
         if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
             self.prepare_outside(True)
         return self.poller_fd()
@@ -400,11 +418,17 @@ cdef class Loop(Inspection):
         return 0
 
     def next_deadline(self):
-        """Returns when the next timer or queued call is due, in seconds of `time`, or None if there is none."""
+        """Returns when `poll` next has work though no event comes, in seconds of `time`; None: never.
+
+        That is when the next timer is due, or at once if a call is queued. It changes with every `poll` and every call
+        that sets a timer.
+        """
         self.check_open("next_deadline")
         if are_queued(self.calls):
             return self.time()
         cdef int64_t due = self.calls.next_due()
+        if self.hosted:
+            due = min(due, self.work_at)
         return None if due == INT64_MAX else due / 1e9
 
     def time(self):

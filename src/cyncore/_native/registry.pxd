@@ -47,6 +47,8 @@ cdef class Registry:
     cdef int64_t slow_after           # ns; what runs for so long is logged. 0: nothing is
     cdef bint hosted                  # another loop waits for `fileno()`
     cdef cyn_figures figures          # what `Loop.stats` tells
+    cdef bint rings                   # `fileno()` is readable when a timer is due, too
+    cdef int64_t work_at              # ns; when a hosted loop has work that is neither an event nor a timer
 
     # The watchers, by descriptor. They are plain objects here: this module does not know the class.
     cdef list owners                  # fd -> its watcher, or None
@@ -88,6 +90,7 @@ cdef class Registry:
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil
     cdef bint is_refused(self) noexcept
     cdef int poller_fd(self) noexcept
+    cdef int have_descriptor(self) except -1
     cdef int set_alarm(self) except -1
 
     cdef object register(self, int fd, object owner)
@@ -104,6 +107,7 @@ cdef class Registry:
 
     cdef Handle queue(self, object callback, tuple args)
     cdef int set_timer(self, TimerHandle handle, double when) except -1
+    cdef int timer_set(self, int64_t before) except -1
     cdef TimerHandle add_timer(self, double when, object callback, tuple args)
     cdef int later(self, int64_t milliseconds, object callback, tuple args) except -1
 

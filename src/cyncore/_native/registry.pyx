@@ -34,6 +34,8 @@ from .csrc cimport (
     cyn_poller_apply,
     cyn_poller_close,
     cyn_poller_fd,
+    cyn_poller_host,
+    cyn_poller_is_busy,
     cyn_poller_names,
     cyn_poller_open,
     cyn_poller_remove,
@@ -164,6 +166,7 @@ cdef class Registry:
         self.slowed = {}
         self.turn = RLock()
         self.again = ASK_AGAIN
+        self.work_at = INT64_MAX
         self.map_changed = True
         self.is_closed = True  # until `serve` has given it a map
         self.figures.begun = cyn_clock()
@@ -263,10 +266,18 @@ cdef class Registry:
     cdef int poller_fd(self) noexcept:
         return cyn_poller_fd(&self.poller)
 
+    cdef int have_descriptor(self) except -1:
+        """Has a loop over poll or select go on with epoll or kqueue, whose descriptor a host can watch."""
+        cdef int rc = cyn_poller_host(&self.poller)
+        if rc < 0:
+            raise failure(-rc, f"{self!r} cannot be hosted: there is no descriptor that tells of its events")
+        self.backend_name = cyn_poller_backend(&self.poller).decode()
+        return 0
+
     cdef int set_alarm(self) except -1:
-        """Has `fileno()` become readable when `poll` next has work without an event. For a loop that is hosted."""
-        cdef int64_t due = self.calls.next_due() if has_timers(self.calls) else INT64_MAX
-        if are_queued(self.calls):
+        """Notes when `poll` next has work without an event. For a loop that is hosted: `fileno()` then is readable."""
+        cdef int64_t due = INT64_MAX
+        if are_queued(self.calls) or cyn_poller_is_busy(&self.poller):
             due = 1  # at once: a moment that has passed
         elif self.dirty:
             due = min(due, cyn_clock() + self.again)
@@ -275,6 +286,11 @@ cdef class Registry:
             self.again = ASK_AGAIN
         if self.is_refused():
             due = min(due, cyn_clock() + RETRY)
+        self.work_at = due
+        if not self.rings:
+            return 0
+        if has_timers(self.calls):
+            due = min(due, self.calls.next_due())
         cdef int rc = cyn_poller_alarm(&self.poller, due)
         if rc < 0:
             raise failure(-rc, f"{self!r} cannot set the alarm for the loop that hosts it")
@@ -390,17 +406,27 @@ cdef class Registry:
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         if not callable(callback):
             raise TypeError(f"the callback cannot be called: {callback!r}")
+        cdef int64_t before = self.calls.next_due() if self.hosted else 0
         handle = self.calls.add_timer(when, callback, args, self.earliest)
         if self.hosted and self.depth == 0:
-            self.set_alarm()
+            self.timer_set(before)
         return handle
 
     cdef int set_timer(self, TimerHandle handle, double when) except -1:
         """Sets a timer that its owner keeps, and that is not set."""
         self.check_open("call_at")
+        cdef int64_t before = self.calls.next_due() if self.hosted else 0
         self.calls.put_timer(handle, when, self.earliest)
         if self.hosted and self.depth == 0:
+            self.timer_set(before)
+        return 0
+
+    cdef int timer_set(self, int64_t before) except -1:
+        """A timer was set outside of a tick. `before`: when the next one was due until then."""
+        if self.rings:
             self.set_alarm()
+        elif self.calls.next_due() < before:
+            self.wake()  # the host asks again for the next deadline
         return 0
 
     cdef int later(self, int64_t milliseconds, object callback, tuple args) except -1:

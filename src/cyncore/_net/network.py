@@ -33,6 +33,7 @@ class Network:
         self._handle: Any = None  # the one that drains
         self._is_over = False  # the work is done, but the handlers are still ours
         self._is_draining = False
+        self.drains = 0  # those that have ended
 
     # Servers
 
@@ -165,6 +166,9 @@ class Network:
 
     def _drained(self) -> None:
         self._is_draining = False
+        self.drains += 1
+        if not self.loop.closed:
+            self.loop.wake()  # a host looks whether the work has ended
         if self._drain_timer is not None:
             self._drain_timer.cancel()
             self._drain_timer = None

@@ -121,6 +121,9 @@ class Calls:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
+    def is_next(self, timer: TimerHandle) -> bool:
+        return bool(self._timers) and self._timers[0][2] is timer
+
     def timer_due(self, now: float) -> bool:
         moment = self.next_timer()
         return moment is not None and moment <= now

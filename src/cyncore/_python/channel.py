@@ -170,6 +170,17 @@ class Channel(Root):
         if self._loop is not None:
             self._loop._interest_changed(self._fileno)
 
+    def _tell_of_assignment(self, name: str, value: object) -> None:
+        """`__setattr__` as soon as a loop is hosted."""
+        super().__setattr__(name, value)
+        if self._loop is not None:
+            self._loop._changed()
+
+    def _tell_of_deletion(self, name: str) -> None:
+        super().__delattr__(name)
+        if self._loop is not None:
+            self._loop._changed()
+
     def _check(self, method: str) -> None:
         if self._loop is not None and not self._loop.closed:  # closed: it was taken out of the map by hand before that
             self._loop._check(method)
@@ -358,3 +369,9 @@ class BufferedChannel(Channel):
     def writable(self) -> bool:
         """Does output wait, or is the channel not connected yet?"""
         return self._output or not self.connected
+
+
+def tell_of_assignments() -> None:
+    """From now on a host is told when an attribute of a channel is set, as predicates may look at it."""
+    setattr(Channel, "__setattr__", Channel._tell_of_assignment)  # noqa: B010 - mypy takes it for a mistake
+    setattr(Channel, "__delattr__", Channel._tell_of_deletion)  # noqa: B010

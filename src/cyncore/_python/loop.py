@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from errno import EOPNOTSUPP
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
@@ -47,7 +46,8 @@ from .._rules import (
 from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins, Suspect, check_guard
 from . import maps
 from .calls import Calls, Handle, TimerHandle
-from .channel import Channel, timed
+from .channel import Channel, tell_of_assignments, timed
+from .descriptor import Alarm, Descriptor
 from .inspection import Inspection
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER, loop_of, registry_of, socket_map
 from .poller import ERR, GONE, NVAL, POLLERS, PRI, READ, WRITE, Wake, gone_now
@@ -110,6 +110,9 @@ class Loop(Inspection):
         self.network: Any = None  # its servers and clients, made at their first use
         self.resolver: Any = None
         self._waiting = False
+        self._descriptor: Descriptor | None = None  # that a host watches
+        self._alarm: Alarm | None = None  # rings for timers, where the host does not look at `next_deadline`
+        self._rung = False  # was the host told since the last tick that there is something to do?
         self._woken = False  # did something else than an event, or the time, end the last wait?
         self._wake_lock = threading.RLock()  # the descriptor must not be closed under a thread that writes to it
         with maps.lock:
@@ -217,7 +220,14 @@ class Loop(Inspection):
             return 0
         self._enter()
         try:
-            return self._tick(seconds, True, lambda: True)
+            delivered = self._tick(seconds, True, lambda: True)
+            if self._descriptor is not None:
+                self._settle(self._descriptor)
+            return delivered
+        except BaseException:
+            if self._descriptor is not None:
+                self._wake.set()  # the host may go on, and what the rest of the tick was to do is still to be done
+            raise
         finally:
             self._leave()
 
@@ -250,6 +260,10 @@ class Loop(Inspection):
                     return
                 self._closed = True
                 self._wake.close()
+                self._wants.kernel = None
+                for part in (self._descriptor, self._alarm):
+                    if part is not None:
+                        part.close()
                 del maps.serving[id(self._map)]
                 _everyone.discard(self)
                 if self in _kept:
@@ -264,10 +278,35 @@ class Loop(Inspection):
         finally:
             self._turn.give_back()
 
-    def fileno(self) -> int:
-        """OSError (EOPNOTSUPP): there is no descriptor that would tell that something is ready."""
+    def fileno(self, *, timers: bool = True) -> int:
+        """A descriptor for another loop to watch, which hosts this one: it is readable when `poll` has work.
+
+        ``timers``: False where the host looks at `next_deadline` after each `poll`; else a thread waits for timers.
+        From now on epoll waits, and assignments to attributes of channels cost a call. OSError (EOPNOTSUPP) where
+        Python has no epoll; RuntimeError while another thread runs the loop.
+        """
         self._check("fileno")
-        raise failure(EOPNOTSUPP, f"the {self._backend} backend has no descriptor of its own")
+        if not self._turn.take(0):
+            raise RuntimeError(f"{self!r} cannot be hosted while it runs, in thread {thread_name(self._turn.owner)}")
+        self._enter()
+        try:
+            descriptor = self._descriptor
+            if descriptor is None:
+                descriptor = self._descriptor = Descriptor(self)
+                self._poller = descriptor
+                self._wants.kernel = descriptor
+                tell_of_assignments()
+                if self._backend != "python":
+                    self._backend = descriptor.backend
+            if timers and self._alarm is None:
+                self._alarm = Alarm(self._wake)
+            elif not timers and self._alarm is not None:
+                self._alarm.close()
+                self._alarm = None
+            self._settle(descriptor)
+            return descriptor.fileno()
+        finally:
+            self._turn.leave()
 
     # Calls
 
@@ -278,14 +317,19 @@ class Loop(Inspection):
     def next_deadline(self) -> float | None:
         """The moment at which the loop has something to do even if no descriptor becomes ready; None: never."""
         self._check_open("next_deadline")
-        if self._calls.queued() or any(slot.holds_data() for slot in self._slots.values()):
+        if self._calls.queued() or self._is_always_ready() or any(slot.holds_data() for slot in self._slots.values()):
             return self.time()
         return min(self._moments(), default=None)
+
+    def _is_always_ready(self) -> bool:
+        return self._descriptor is not None and bool(self._descriptor.always)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> Handle:
         """Calls ``callback(*args)`` in the next tick, after what was queued before."""
         self._check("call_soon")
-        return self._calls.add(callback, args)
+        handle = self._calls.add(callback, args)
+        self._changed()
+        return handle
 
     def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Handle:
         """`call_soon` for other threads and for signal handlers: ends the wait, too."""
@@ -301,12 +345,21 @@ class Loop(Inspection):
         delay = number("seconds", seconds)
         if not delay >= 0:
             raise ValueError(f"call_later: seconds must not be below zero: {seconds!r}")
-        return self._calls.add_timer(self.time() + delay, callback, args)
+        return self._add_timer(self.time() + delay, callback, args)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> TimerHandle:
         """Calls ``callback(*args)`` when `time` has reached ``when``; in the next tick if it has already."""
         self._check("call_at")
-        return self._calls.add_timer(number("when", when), callback, args)
+        return self._add_timer(number("when", when), callback, args)
+
+    def _add_timer(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> TimerHandle:
+        handle = self._calls.add_timer(when, callback, args)
+        if self._descriptor is not None and not self._turn.depth and self._calls.is_next(handle):
+            if self._alarm is not None:
+                self._alarm.set(handle.when())
+            else:
+                self._changed()  # the host asks again for the next deadline
+        return handle
 
     # Servers and clients, which are above the engine
 
@@ -346,6 +399,26 @@ class Loop(Inspection):
         """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
         report(ERROR, "%r failed", handle, error=error)
 
+    # For a host
+
+    def _changed(self) -> None:
+        if self._descriptor is not None and not self._turn.depth and not self._rung and not self._closed:
+            self._rung = True
+            self._wake.set()
+
+    def _settle(self, descriptor: Descriptor) -> None:
+        """Before the host waits: the kernel is given what the channels want by now."""
+        if self._predicates_stale or self._dirty or not self._is_map_as_read():
+            self._prepare(False)
+        if self._gathered:  # a predicate has written
+            self._flush_gathered()
+        self._pending = self._arm_all()
+        if self._wants.get(self._wake.fd) != READ:
+            self._wants.put(self._wake.fd, READ)
+        descriptor.tell(self._wants)
+        if self._alarm is not None:
+            self._alarm.set(self.next_deadline())
+
     # Turns, forks and threads
 
     def _enter(self) -> None:
@@ -368,6 +441,11 @@ class Loop(Inspection):
         self._wake = Wake()
         self._wake_lock = threading.RLock()
         self._turn.after_fork()
+        self._rung = False
+        if self._descriptor is not None:
+            self._descriptor.after_fork()
+        if self._alarm is not None:
+            self._alarm = Alarm(self._wake)
 
     def _check_open(self, method: str) -> None:
         if self._closed:
@@ -397,6 +475,7 @@ class Loop(Inspection):
 
     def _steps(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
         stops = self._stops
+        self._rung = False
         self._run_due(stops)
         if self._stops != stops:
             return 0

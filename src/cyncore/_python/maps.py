@@ -41,6 +41,9 @@ class Serving(Protocol):
     def _interest_changed(self, fd: int | None) -> None:
         """What the channel under that descriptor wants may have changed without a question to its predicates."""
 
+    def _changed(self) -> None:
+        """An attribute of a channel was set: a host of the loop, if there is one, must have it ask again."""
+
     def _wants_to_write(self, fd: int | None) -> bool:
         """Does the channel under that descriptor want write events, as far as is known?"""
 

@@ -44,6 +44,7 @@ class Wants(dict[int, int]):
     def __init__(self) -> None:
         self.changed: set[int] = set()
         self.seen_by: Any = None
+        self.kernel: Any = None  # the `Descriptor` of a hosted loop
 
     def put(self, fd: int, mask: int) -> None:
         self.changed.add(fd)
@@ -51,6 +52,8 @@ class Wants(dict[int, int]):
             self[fd] = mask
         else:
             self.pop(fd, None)
+            if self.kernel is not None:
+                self.kernel.forget(fd)
 
 
 class _Registered(threading.local):

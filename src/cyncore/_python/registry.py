@@ -148,6 +148,10 @@ class Registry:
         slot = self._slots.get(-1 if fd is None else fd)
         if slot is not None:
             slot.usual = False
+        self._changed()
+
+    def _changed(self) -> None:
+        """Something has changed of which a host must know, if there is one and no tick is in progress."""
 
     # The map
 
@@ -209,6 +213,7 @@ class Registry:
             if isinstance(slot.obj, Channel) and timed(slot.obj) is not None:
                 set_timed(slot.obj, None)
         self._taken = None
+        self._changed()
 
     def _wants_to_write(self, fd: int | None) -> bool:
         slot = self._slots.get(-1 if fd is None else fd)
