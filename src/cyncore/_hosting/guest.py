@@ -38,22 +38,33 @@ _Result = TypeVar("_Result")
 class _Bell(dispatcher):
     """The descriptor of asyncio's selector as a channel: it rings when asyncio has an event."""
 
-    def __init__(self, descriptor: Any, map: Any, ring: Callable[[], None]) -> None:
-        super().__init__(map=map)
+    is_over = False
+
+    def __init__(self, descriptor: Any, loop: Loop, ring: Callable[[], None]) -> None:
+        super().__init__(map=loop.map)
         self.descriptor = descriptor
+        self.loop = loop
         self.ring = ring
         self.connected = True
         self.hang()
 
     def hang(self) -> None:
-        """Puts it into the map, also after somebody has closed all that was there."""
-        self.set_socket(self.descriptor, self._map)
+        """Puts it into the map, where it is not."""
+        if self._fileno is None and not self.is_over:
+            self.set_socket(self.descriptor, self.loop.map)
 
     def handle_read_event(self) -> None:
         self.ring()
 
     def close(self) -> None:
+        """Somebody closes all that is in the map, perhaps to end `asyncore.loop`. If a loop runs on, asyncio does."""
+        self.take_down()
+        if not self.loop.closed:
+            self.loop.call_soon(self.hang)
+
+    def take_down(self) -> None:
         self.del_channel()  # the descriptor is the selector's
+        self.socket = None
 
     def __repr__(self) -> str:
         return f"<the events of asyncio at {id(self):#x}>"
@@ -68,6 +79,12 @@ class _Selector(_Kind):
         if self.wait is not None and not self.wait(timeout):
             return []
         return super().select(0)
+
+
+def _leave_out_last(handle: Any) -> None:
+    """In debug mode a handle knows who has made it: not the method here, but who has called that."""
+    if handle._source_traceback:
+        del handle._source_traceback[-1]
 
 
 class AsyncioLoop(asyncio.SelectorEventLoop):
@@ -95,7 +112,7 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
         self._bell: _Bell | None = None
         try:
             super().__init__(selector)
-            self._bell = _Bell(selector, self.cyncore_loop.map, self._ring)
+            self._bell = _Bell(selector, self.cyncore_loop, self._ring)
         except BaseException:
             selector.close()
             raise
@@ -107,8 +124,6 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
         loop = self.cyncore_loop
         if self._in_round or loop.closed:
             return True
-        if self._bell is not None and self._bell._fileno is None:
-            self._bell.hang()
         stops = loop._stops
         self._rang = False
         try:
@@ -187,12 +202,14 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
 
         def call_soon(self, callback, *args, context=None):
             handle = super().call_soon(callback, *args, context=context)
+            _leave_out_last(handle)
             if not self.is_running():
                 self._want_round()
             return handle
 
         def call_at(self, when, callback, *args, context=None):
             handle = super().call_at(when, callback, *args, context=context)
+            _leave_out_last(handle)
             if not self.is_running() and self._scheduled[0] is handle:
                 self._look_ahead()
             return handle
@@ -208,7 +225,8 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
         if self.is_running():
             super().close()  # which refuses
         if self._bell is not None:
-            self._bell.del_channel()
+            self._bell.is_over = True
+            self._bell.take_down()
             self._bell = None
         for handle in (self._next_round, self._alarm):
             if handle is not None:

@@ -316,6 +316,7 @@ cdef class Loop(Inspection):
         closed.
         """
         cdef int64_t limit = _nanoseconds(timeout, "timeout")
+        cdef bint is_done = False
         self.check("poll")
         turn = self.turn
         if not turn.acquire(True, -1 if limit < 0 else min(limit / 1e9, TIMEOUT_MAX)):
@@ -328,12 +329,11 @@ cdef class Loop(Inspection):
                 self.prepare_outside(self.is_stale() and not self.is_asking())
                 if self.late:
                     self.wake()
+            is_done = True
             return delivered
-        except BaseException:
-            if self.hosted and not self.is_closed:
-                self.wake()  # the host may go on, and what the rest of the tick was to do is still to be done
-            raise
         finally:
+            if self.hosted and not is_done and not self.is_closed:
+                self.wake()  # the host may go on, and what the rest of the tick was to do is still to be done
             self.leave(turn)
 
     cdef bint take_stop(self) noexcept:
