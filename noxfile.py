@@ -41,7 +41,9 @@ UNMEASURED = [
 # Greenlets copy the stack, with what AddressSanitizer has put between the variables, and it takes that for a fault.
 GREENLETS = [
     "--ignore=tests/install/test_monkey_patched.py",
+    "--ignore=tests/hosting/test_greenlets.py",
     "--deselect=tests/crashes/test_predicates.py::test_ticks_of_greenlets_end_in_any_order",
+    "--deselect=tests/tools/test_docs_hosting.py::test_gevent_hosts_it",
 ]
 COVERAGE = ["-m", "coverage", "run"]
 WHEEL = ["-m", "build", "-q", "--wheel", "--no-isolation", "--outdir"]
@@ -286,6 +288,16 @@ def programs(session: nox.Session) -> None:
     wheel = next(folder(session, f"wheel-{CURRENT}").glob("*.whl"), "")
     env = {"PYTHON": sys.executable, "CYNCORE": str(wheel)}
     session.run("bash", ".ci/programs/run", *session.posargs, env=env, external=True)
+
+
+@nox.session
+def hosts(session: nox.Session) -> None:
+    """The recipes of docs/hosting.md with every library that they name, also those that the test extra leaves out."""
+    with session.chdir(copied(session, "hosts")):
+        session.install("-e", ".[hosts]")
+        session.run(
+            "python", "-m", "pytest", *SHORT, "tests/tools/test_docs_hosting.py", "tests/hosting", *session.posargs
+        )
 
 
 @nox.session(python=False, requires=["build"], allow_parallel=False)
