@@ -167,6 +167,32 @@ def echo_as_ever() -> None:
         asyncore.close_all()
 
 
+async def wait_within_asyncio() -> str:
+    with cyncore.Loop() as loop, cyncore.asyncio.host(loop) as hosting:
+        descriptor: int = loop.fileno(timers=False)
+        loop.call_later(0.01, loop.stop)
+        await hosting.wait()
+        ended: bool = hosting.ended
+        assert descriptor >= 0
+        assert ended
+    return "waited"
+
+
+def run_coroutines() -> None:
+    guest = cyncore.asyncio.AsyncioLoop()
+    inner: cyncore.Loop = guest.cyncore_loop
+    waited: str = guest.run_until_complete(wait_within_asyncio())
+    assert waited == "waited"
+    guest.close()
+    assert inner.closed
+
+
+def mistake_hosts() -> None:
+    cyncore.asyncio.host("loop")  # type: ignore[arg-type]
+    cyncore.asyncio.AsyncioLoop(backend="poll")  # type: ignore[call-arg]
+
+
 if __name__ == "__main__":
     greet()
     echo_as_ever()
+    run_coroutines()

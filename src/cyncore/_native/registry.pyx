@@ -41,6 +41,7 @@ from .csrc cimport (
     cyn_poller_remove,
     cyn_poller_wait,
     cyn_poller_want,
+    cyn_poller_wanted,
     cyn_wake_close,
     cyn_wake_drain,
     cyn_wake_fd,
@@ -340,9 +341,11 @@ cdef class Registry:
         return 0
 
     cdef int want(self, int fd, unsigned mask) except -1:
+        # A host need not be told where nothing is new: what its code writes has mostly been sent at once.
+        cdef bint is_news = self.waiting or cyn_poller_wanted(&self.poller, fd) != mask
         if cyn_poller_want(&self.poller, fd, mask) < 0:
             raise MemoryError
-        return self.changed()
+        return self.changed() if is_news else 0
 
     cdef int apply(self, int audit) except -1:
         """Gives the kernel the differences, and checks whether ``audit`` of the descriptors are still open."""
