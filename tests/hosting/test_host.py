@@ -269,6 +269,31 @@ def test_each_event_has_one_tick(loop: Loop, peers: Peers) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.skipif(not cyncore.native, reason="the engine in plain Python has a tick for whatever is changed")
+def test_output_that_is_sent_at_once_has_no_tick(loop: Loop, peers: Peers) -> None:
+    ticks: list[int] = []
+
+    class Counted(Hosting):
+        def _serve(self) -> None:
+            ticks.append(1)
+            super()._serve()
+
+    async def main() -> bytes:
+        ours, theirs = peers.pair()
+        stream = Stream(ours, loop=loop)
+        with Counted(loop, asyncio.get_running_loop()):
+            await settled()
+            before = len(ticks)
+            for _ in range(10):
+                stream.write(b"x")
+                await settled()
+            assert len(ticks) == before
+        stream.abort()
+        return theirs.recv(100)
+
+    assert asyncio.run(main()) == b"x" * 10
+
+
 def test_stop_ends_it_and_another_may_begin(loop: Loop, peers: Peers, run: Callable[[Main], Any]) -> None:
     async def main() -> bytes:
         channel, peer = peers.channel(Recorder, loop.map)

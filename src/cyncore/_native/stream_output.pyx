@@ -44,6 +44,10 @@ cdef object LimitExceeded = _rules.LimitExceeded
 cdef object IN_ARENA = object()  # as `head`: what waits is in the loop's arena, `waiting` bytes from `head_sent` on
 
 
+cdef inline bint can_flush(StreamOutput stream) noexcept:
+    return stream.life & (READY | STEPPING | GONE) == READY and not stream.flags & OUTPUT
+
+
 cdef class StreamOutput(Channel):
     """The part of a stream that sends, and that ends it."""
 
@@ -298,15 +302,20 @@ cdef class StreamOutput(Channel):
             extra.crossing.append(data)
             loop.call_soon_threadsafe(self._take_crossing)
             return 0
+        cdef bint at_once = turn == SEND_NOW and can_flush(self)
+        if at_once:
+            self.flags |= FLUSH_QUEUED  # below, so that no call is queued for it, which would end the wait of a host
         try:
-            self.take_crossing()
-            if not self.life & NO_WRITING:
-                self.put_output(data, size, False)
-            if turn == SEND_NOW and self.life & (READY | STEPPING | GONE) == READY and not self.flags & OUTPUT:
-                try:
-                    self.flush(True)
-                except BaseException as error:
-                    self.caught(error)
+            try:
+                self.take_crossing()
+                if not self.life & NO_WRITING:
+                    self.put_output(data, size, False)
+            finally:
+                if at_once or (turn == SEND_NOW and can_flush(self)):
+                    try:
+                        self.flush(True)
+                    except BaseException as error:
+                        self.caught(error)
         finally:
             if turn == SEND_NOW:
                 loop.sent()
