@@ -27,6 +27,7 @@ def switch(name):
 
 
 CSRC = {
+    "bell": [],
     "calls": ["timers", "sys"],
     "registry": ["poller", "epoll", "kqueue", "poll", "select", "wake", "timers", "sys"],
     "traits": [],

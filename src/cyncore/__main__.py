@@ -124,12 +124,29 @@ def main(argv: list[str]) -> int:
     if not module and not os.path.exists(words[0]):
         print(f"cyncore: can't open file {words[0]!r}: no such file", file=sys.stderr)
         return 2
+    _interrupts_in_one_line()
     install(replace=True)  # even if start-up files have imported other copies: this command asks for cyncore
     try:
         (run_module if module else run_script)(words[0], words[1:], copies)
     finally:
         report_all(by_name=False)  # also the copies with other names, which no import could notice
     return 0
+
+
+def _interrupts_in_one_line() -> None:
+    """Has KeyboardInterrupt end the program with one line in place of a traceback, unless it sets a hook of its own.
+
+    Python then calls the exit handlers, and ends itself by SIGINT, as a shell expects it of what was interrupted.
+    """
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            before(kind, error, trace)
+        elif sys.stderr is not None:
+            print("cyncore: interrupted", file=sys.stderr)
+
+    sys.excepthook = hook
 
 
 def _without_options(argv: list[str]) -> tuple[list[str], list[str]]:

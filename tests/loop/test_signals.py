@@ -364,3 +364,312 @@ def test_handler_may_close_what_the_numbers_are_written_to(idle: Loop) -> None:
         idle.run()
     signal.set_wakeup_fd(before)
     os.close(reader)
+
+
+# A signal that does not interrupt the wait: it came just before, or the kernel has given it to another thread
+
+
+@contextmanager
+def signals_of_another_thread(each: Callable[[], object], rounds: int) -> Iterator[threading.Semaphore]:
+    """SIGUSR1 comes to another thread, once for each release of the semaphore; its handler calls ``each``."""
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: each())
+    asked = threading.Semaphore(0)
+
+    def send() -> None:
+        for _ in range(rounds):
+            asked.acquire()
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        yield asked
+    finally:
+        thread.join(20)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGUSR1, before)
+
+
+@every_backend
+def test_handler_of_a_signal_that_does_not_interrupt_the_wait_runs(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    with ends_by_itself(loop), signals_of_another_thread(loop.stop, 50) as asked:
+        for _ in range(50):
+            loop.call_soon(asked.release)
+            loop.run(forever=True)
+
+
+@every_backend
+def test_keyboard_interrupt_by_a_signal_that_does_not_interrupt_the_wait_leaves(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with ends_by_itself(loop), signals_of_another_thread(interrupt, 20) as asked:
+        for _ in range(20):
+            loop.call_soon(asked.release)
+            with pytest.raises(KeyboardInterrupt):
+                loop.run(forever=True)
+
+
+def test_signal_in_a_tick_around_another_loops_ends_the_wait(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    with Loop() as inner, ends_by_itself(loop), signals_of_another_thread(inner.stop, 20) as asked:
+        peers.channel(Recorder, inner.map)
+
+        def nested() -> None:
+            asked.release()
+            inner.run(forever=True)
+            loop.stop()
+
+        for _ in range(20):
+            loop.call_soon(nested)
+            loop.run(forever=True)
+
+
+def test_loop_leaves_nothing_where_signals_are_written(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    loop.call_later(0.03, loop.stop)
+    loop.run()
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_child_of_a_fork_in_a_handler_is_woken_by_its_own_signals(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    children: list[int] = []
+
+    def fork() -> None:
+        children.append(os.fork())
+        loop.stop()
+
+    loop.call_later(0.03, fork)
+    loop.run(forever=True)
+    if not children[0]:
+        status = 1
+        try:
+            with signals_of_another_thread(loop.stop, 1) as asked:
+                loop.call_soon(asked.release)
+                loop.run(forever=True)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(children[0], 0)[1] == 0
+
+
+# Loop.add_signal_handler
+
+
+@pytest.fixture
+def before() -> Iterator[list[str]]:
+    """What the program's own handler of SIGUSR1 has noted."""
+    noted: list[str] = []
+    found = signal.signal(signal.SIGUSR1, lambda number, frame: noted.append("before"))
+    yield noted
+    signal.signal(signal.SIGUSR1, found)
+
+
+@every_backend
+def test_callback_of_a_signal_in_a_wait_is_called(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    came: list[object] = []
+    loop.add_signal_handler(signal.SIGUSR1, lambda *args: (came.extend(args), loop.stop()), "one", 2)
+    timer = threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    with ends_by_itself(loop):
+        loop.run(forever=True)
+    timer.join()
+    assert came == ["one", 2]
+
+
+@every_backend
+def test_callback_of_a_signal_before_the_run_is_called_in_its_first_tick(loop: Loop) -> None:
+    came: list[str] = []
+    loop.add_signal_handler(signal.SIGUSR1, came.append, "called")
+    signal.raise_signal(signal.SIGUSR1)
+    assert came == []
+    loop.run()
+    assert came == ["called"]
+
+
+def test_callback_does_not_run_inside_of_the_handler_that_the_signal_interrupts(loop: Loop) -> None:
+    came: list[str] = []
+    loop.add_signal_handler(signal.SIGUSR1, came.append, "signal")
+
+    def handler() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        came.append("handler")
+
+    loop.call_soon(handler)
+    loop.run()
+    assert came == ["handler", "signal"]
+
+
+def test_callback_of_a_loop_in_another_thread_is_called(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    loop.add_signal_handler(signal.SIGUSR1, loop.stop)
+    thread = threading.Thread(target=loop.run, kwargs={"forever": True})
+    thread.start()
+    signal.raise_signal(signal.SIGUSR1)
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_handler_that_was_set_before_is_called_first_and_put_back(loop: Loop, before: list[str]) -> None:
+    own = signal.getsignal(signal.SIGUSR1)
+    loop.add_signal_handler(signal.SIGUSR1, before.append, "one")
+    loop.add_signal_handler(signal.SIGUSR1, before.append, "two")
+    signal.raise_signal(signal.SIGUSR1)
+    assert before == ["before"]
+    loop.run()
+    assert before == ["before", "one", "two"]
+    assert loop.remove_signal_handler(signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is own
+    assert not loop.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_callback_is_called_although_the_handler_before_raises(loop: Loop) -> None:
+    came: list[str] = []
+
+    def fail(number: int, frame: FrameType | None) -> None:
+        raise LookupError(number)
+
+    found = signal.signal(signal.SIGUSR1, fail)
+    loop.add_signal_handler(signal.SIGUSR1, came.append, "called")
+    with pytest.raises(LookupError):
+        signal.raise_signal(signal.SIGUSR1)
+    loop.run()
+    assert came == ["called"]
+    loop.remove_signal_handler(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, found)
+
+
+def test_pythons_own_handler_of_sigint_is_not_called(loop: Loop) -> None:
+    came: list[str] = []
+    loop.add_signal_handler(signal.SIGINT, came.append, "called")
+    signal.raise_signal(signal.SIGINT)
+    loop.run()
+    assert came == ["called"]
+
+
+def test_closed_loop_has_put_all_handlers_back() -> None:
+    numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)
+    found = [signal.getsignal(number) for number in numbers]
+    with Loop() as loop:
+        for number in numbers:
+            loop.add_signal_handler(number, print)
+    assert [signal.getsignal(number) for number in numbers] == found
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_loops_that_handle_the_same_signal_may_close_in_any_order(before: list[str], first: int) -> None:
+    own = signal.getsignal(signal.SIGUSR1)
+    loops = [Loop(), Loop()]
+    for number, loop in enumerate(loops):
+        loop.add_signal_handler(signal.SIGUSR1, before.append, f"loop {number}")
+    signal.raise_signal(signal.SIGUSR1)
+    for loop in loops:
+        loop.run()
+    assert before == ["before", "loop 0", "loop 1"]
+    before.clear()
+    left = loops[1 - first]
+    loops[first].close()
+    signal.raise_signal(signal.SIGUSR1)
+    left.run()
+    assert before == ["before", f"loop {1 - first}"]
+    left.close()
+    assert signal.getsignal(signal.SIGUSR1) is own
+
+
+def test_handler_that_is_set_later_stays_and_may_call_the_one_of_the_loop(loop: Loop) -> None:
+    came: list[str] = []
+    found = signal.getsignal(signal.SIGUSR1)
+    loop.add_signal_handler(signal.SIGUSR1, came.append, "loop")
+    ours = signal.getsignal(signal.SIGUSR1)
+    assert callable(ours)
+
+    def later(number: int, frame: FrameType | None) -> None:
+        came.append("later")
+        ours(number, frame)
+
+    signal.signal(signal.SIGUSR1, later)
+    signal.raise_signal(signal.SIGUSR1)
+    loop.run()
+    loop.remove_signal_handler(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGUSR1)  # which ours, that is over, has no use for
+    loop.run()
+    assert came == ["later", "loop", "later"]
+    assert signal.signal(signal.SIGUSR1, found) is later
+
+
+def test_handler_is_added_behind_one_that_was_set_meanwhile(loop: Loop) -> None:
+    came: list[str] = []
+    found = signal.getsignal(signal.SIGUSR1)
+    loop.add_signal_handler(signal.SIGUSR1, came.append, "one")
+
+    def meanwhile(number: int, frame: FrameType | None) -> None:
+        came.append("meanwhile")
+
+    signal.signal(signal.SIGUSR1, meanwhile)
+    loop.add_signal_handler(signal.SIGUSR1, came.append, "two")
+    signal.raise_signal(signal.SIGUSR1)
+    loop.run()
+    assert came == ["meanwhile", "one", "two"]
+    loop.remove_signal_handler(signal.SIGUSR1)
+    assert signal.signal(signal.SIGUSR1, found) is meanwhile
+
+
+def test_signal_drains_and_calls_what_was_added(loop: Loop, before: list[str]) -> None:
+    found = signal.getsignal(signal.SIGTERM)
+    loop.drain_on_signals(5)
+    loop.add_signal_handler(signal.SIGTERM, before.append, "added")
+    signal.raise_signal(signal.SIGTERM)
+    loop.run()
+    assert before == ["added"]
+    loop.remove_signal_handler(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is found
+
+
+def test_only_the_main_thread_may_add_or_remove_a_handler(loop: Loop) -> None:
+    refused: list[str] = []
+
+    def attempt() -> None:
+        for call in (lambda: loop.add_signal_handler(signal.SIGUSR1, print), lambda: loop.remove_signal_handler(10)):
+            try:
+                call()
+            except RuntimeError as error:
+                refused.append(str(error))
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    assert [text.split(":")[0] for text in refused] == ["add_signal_handler", "remove_signal_handler"]
+    assert all("main thread" in text for text in refused)
+
+
+def test_what_cannot_be_handled_is_refused(loop: Loop) -> None:
+    with pytest.raises(TypeError, match="cannot be called"):
+        loop.add_signal_handler(signal.SIGUSR1, None)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="Invalid argument"):
+        loop.add_signal_handler(signal.SIGKILL, print)
+    with pytest.raises(ValueError, match="out of range"):
+        loop.add_signal_handler(1000, print)
+    assert not loop.remove_signal_handler(signal.SIGKILL)
+
+
+def test_callback_that_fails_goes_to_handle_exception() -> None:
+    failed: list[BaseException] = []
+
+    class Noting(Loop):
+        def handle_exception(self, error: BaseException, handle: object) -> None:
+            failed.append(error)
+
+    def fail() -> None:
+        raise LookupError
+
+    with Noting() as loop:
+        loop.add_signal_handler(signal.SIGUSR1, fail)
+        signal.raise_signal(signal.SIGUSR1)
+        loop.run()
+    assert [type(error) for error in failed] == [LookupError]

@@ -241,7 +241,7 @@ cdef class Dispatch(Predicates):
                             continue
                         self.runs += 1
                         if owner is <void *> self:
-                            self.woken(event.ready & CYN_NVAL)
+                            self.woken(event.fd, event.ready & CYN_NVAL)
                             continue
                         watcher = <Watcher> owner  # holds a reference: a handler may drop the last other one
                         if not self.tells and not self.is_still_in_map(watcher, event):

@@ -32,5 +32,6 @@ cdef class Loop(Inspection):
     cdef bint prepare_wait(self, bint again) except -1
     cdef int sweep_on(self, int64_t now) except -1
     cdef int block(self, cyn_event *events, int64_t left, bint pauses) except -1
+    cdef int without_bell(self, cyn_event *events, int count) except -1
     cdef int wait_elsewhere(self, int64_t left) except -1
     cdef int wait_failed(self, int rc) except -1

@@ -24,6 +24,7 @@ from libc.stdlib cimport free, malloc
 from .calls cimport Calls, Handle, are_queued, has_timers
 from .channel cimport Channel
 from .csrc cimport (
+    CYN_NVAL,
     CYN_READ,
     CYN_STAMP,
     cyn_clock,
@@ -70,9 +71,9 @@ cdef enum:
 cdef unsigned POLL_FIRST_EVERY = 16   # every so many ticks, one polls without blocking first in any case
 
 cdef Py_ssize_t FEW = 256             # asking so many channels takes less time than releasing the GIL
+cdef int64_t LONG_WAIT = 10_000_000   # ns; in a wait that may be longer, no signal may be missed
 cdef int TIMERS_AT_ONCE = _rules.TIMERS_AT_ONCE
 cdef int64_t TIMERS_SHARE = <int64_t> (_rules.TIMERS_SHARE * 1e9)
-
 cdef int64_t WANTED = 20_000          # ns; if it takes longer to get the GIL back after a wait, another thread had it
 
 socket_map = {}
@@ -347,9 +348,15 @@ cdef class Loop(Inspection):
         if self.figures.since and self.depth == 0:
             cyn_times_note(&self.figures.lag, cyn_clock() - self.figures.since)
             self.figures.since = 0
-        turn.release()
         if self.depth == 0:
             self.stopping = False
+            if self.is_told:
+                try:
+                    self.stop_hearing()
+                finally:
+                    turn.release()
+                return 0
+        turn.release()
         return 0
 
     def stop(self):
@@ -499,6 +506,25 @@ cdef class Loop(Inspection):
         """
         self.check("serve_stats")
         return self.services().serve_stats(address, **options)
+
+    def add_signal_handler(self, number, callback, *args):
+        """Has ``callback(*args)`` called in the next tick when the signal ``number`` comes, which ends a wait at once.
+
+        To be called in the main thread; the loop may run in another one. A handler of the program that was set before
+        is called first; SIG_DFL, SIG_IGN and Python's own handler of SIGINT are not. RuntimeError in another thread,
+        TypeError if it cannot be called, ValueError or OSError for a signal that there is none of, or that nobody can
+        handle.
+        """
+        self.check("add_signal_handler")
+        self.services().signals.add(number, callback, args)
+
+    def remove_signal_handler(self, number):
+        """Takes back all that `add_signal_handler` has added for the signal ``number``; what was before is put back.
+
+        Returns True if there was any. To be called in the main thread: RuntimeError in another one.
+        """
+        self.check("remove_signal_handler")
+        return self.services().signals.remove(number)
 
     def handle_exception(self, error, handle):
         """Called when a callback has raised ``error``. It logs that; a subclass may do something else."""
@@ -788,6 +814,8 @@ cdef class Loop(Inspection):
             self.wait_elsewhere(left)
             pauses = False
             left = 0
+        if left > LONG_WAIT and not self.is_told:
+            self.hear_signals()
         self.waiting = True  # from here on any change wakes the loop, also one by a signal handler
         try:
             PyErr_CheckSignals()
@@ -802,7 +830,28 @@ cdef class Loop(Inspection):
         if pauses and cyn_clock() - woken > WANTED:
             self.pieces = 1
             self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
-        return count if count >= 0 else self.wait_failed(count)
+        if count < 0:
+            return self.wait_failed(count)
+        if self.is_told and (count > 1 or events[0].fd == self.bell_fd) and count:
+            return self.without_bell(events, count)
+        return count
+
+    cdef int without_bell(self, cyn_event *events, int count) except -1:
+        """Takes the event of the bell out, as a signal does not end a wait, and runs the handlers if none is left."""
+        cdef int at, other
+        for at in range(count):
+            if events[at].fd == self.bell_fd and not events[at].ready & CYN_NVAL:
+                self.bell.empty()
+                for other in range(at + 1, count):
+                    events[other - 1] = events[other]
+                count -= 1
+                break
+        else:
+            return count
+        self.runs += 1
+        if count == 0:
+            PyErr_CheckSignals()  # else the next tick does, after these events
+        return count
 
     cdef int wait_elsewhere(self, int64_t left) except -1:
         """Waits with the function that has replaced `select`. The caller must poll for the events afterwards."""
@@ -828,6 +877,8 @@ cdef class Loop(Inspection):
     cdef int wait_failed(self, int rc) except -1:
         if rc != -EINTR:
             raise failure(-rc, f"{self!r} cannot wait")
+        if self.is_told:
+            self.bell.empty()  # else the next wait would end at once
         PyErr_CheckSignals()
         self.runs += 1
         return 0

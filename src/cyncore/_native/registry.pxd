@@ -2,6 +2,7 @@
 from cpython.dict cimport PyDict_CheckExact, PyDict_Size
 from libc.stdint cimport int64_t
 
+from .bell cimport Bell
 from .calls cimport Calls, Handle, TimerHandle
 from .csrc cimport cyn_clock, cyn_event, cyn_figures, cyn_poller, cyn_wake
 from .internals cimport cyn_dict_version
@@ -39,6 +40,10 @@ cdef class Registry:
     cdef cyn_poller poller
     cdef cyn_wake wake_fds
     cdef unsigned epoch               # cyn_fork_epoch when the wake-up was opened
+    cdef Bell bell                    # a Bell, by which signals end waits; None: it was not needed yet
+    cdef int bell_fd                  # the end of it that is watched; -1: none
+    cdef bint is_told                 # it hangs: signals are written to it now
+    cdef unsigned long untold_thread  # the thread that is known to get no signals; 0: none
     cdef unsigned long waits          # counts waits: one in a nested tick makes the outer tick's batch stale
     cdef int64_t now                  # ns; the time as read last, 0: it must be read again. See tick_time
     cdef int64_t earliest             # ns; a new timer is due no earlier: it comes after those due now
@@ -84,7 +89,11 @@ cdef class Registry:
     cdef int leave_map(self) except -1
     cdef int open_poller(self, object backend) except -1
     cdef int open_wake(self) except -1
-    cdef int woken(self, bint lost) except -1
+    cdef int woken(self, int fd, bint lost) except -1
+    cdef int hear_signals(self) except -1
+    cdef int open_bell(self) except -1
+    cdef int drop_bell(self, bint lost) except -1
+    cdef int stop_hearing(self) except -1
     cdef int changed(self) except -1
 
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil

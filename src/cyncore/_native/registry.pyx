@@ -21,6 +21,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport INT64_MAX, int64_t
 
+from .bell cimport Bell, is_main_thread
 from .calls cimport Handle, TimerHandle, are_queued, has_timers
 from .csrc cimport (
     CYN_READ,
@@ -157,6 +158,7 @@ cdef class Registry:
 
     def __cinit__(self):
         cyn_wake_forget(&self.wake_fds)
+        self.bell_fd = -1
         self.owners = []
         self.polled = []
         self.dirty = []
@@ -213,6 +215,8 @@ cdef class Registry:
         self.is_open = False
         cyn_poller_close(&self.poller)
         cyn_wake_close(&self.wake_fds)
+        if self.bell is not None:
+            self.bell.close()
         if self.watched:
             cyn_unwatch(_watcher, self.map)
         _serving.pop(<size_t> <PyObject *> self.map, None)
@@ -247,8 +251,14 @@ cdef class Registry:
             self.wake_pending = True
             cyn_wake_signal(&self.wake_fds)
 
-    cdef int woken(self, bint lost) except -1:
-        """Called for an event of the wake-up descriptor. `lost`: the program has closed it by mistake."""
+    cdef int woken(self, int fd, bint lost) except -1:
+        """Called for an event of the wake-up descriptor, or of the bell. `lost`: the program has closed it by mistake.
+        """
+        if fd == self.bell_fd:
+            if lost:
+                return self.drop_bell(True)
+            self.bell.empty()
+            return 0
         self.wake_pending = False
         if not lost:
             cyn_wake_drain(&self.wake_fds)
@@ -256,6 +266,58 @@ cdef class Registry:
         cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
         cyn_wake_forget(&self.wake_fds)  # its numbers may belong to other files by now
         return self.open_wake()
+
+    # Signals
+
+    cdef int hear_signals(self) except -1:
+        """From now on a signal ends the wait, until `stop_hearing`. Does nothing outside of the main thread."""
+        if self.untold_thread == self.owner_thread:
+            return 0
+        if not is_main_thread() or (self.bell is None and not self.open_bell()):
+            self.untold_thread = self.owner_thread
+            return 0
+        self.bell.hang()
+        self.is_told = True
+        return 0
+
+    cdef int open_bell(self) except -1:
+        """Makes the bell, and has it watched. Returns 0 if the process has no descriptors left: then it does without.
+        """
+        cdef Bell bell
+        try:
+            bell = Bell()
+        except OSError:
+            return 0
+        if cyn_poller_add(&self.poller, bell.reader, <void *> self) < 0:
+            return 0
+        if cyn_poller_want(&self.poller, bell.reader, CYN_READ) < 0:
+            cyn_poller_remove(&self.poller, bell.reader)
+            return 0
+        self.bell = bell
+        self.bell_fd = bell.reader
+        self.apply(0)
+        return 1
+
+    cdef int stop_hearing(self) except -1:
+        self.is_told = False
+        self.bell.take_down()
+        return 0
+
+    cdef int drop_bell(self, bint lost) except -1:
+        """Does without the bell: it belongs to the parent of a fork, or is `lost`, as in `woken`."""
+        if self.bell is None:
+            return 0
+        if self.is_told:
+            self.stop_hearing()
+        cyn_poller_remove(&self.poller, self.bell_fd)
+        self.bell_fd = -1
+        cdef Bell bell = self.bell
+        self.bell = None
+        if lost:
+            bell.forget()
+        else:
+            bell.close()
+        return 0
 
     cdef int take_events(self, cyn_event *events, int room, int64_t timeout) noexcept nogil:
         return cyn_poller_wait(&self.poller, events, room, timeout)
@@ -504,6 +566,8 @@ cdef class Registry:
             self.depth = 0  # the thread that ran the loop is not here
         cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
         cyn_wake_close(&self.wake_fds)
+        self.untold_thread = 0
+        self.drop_bell(False)
         return self.open_wake()
 
     cdef unsigned fork_epoch(self) noexcept:

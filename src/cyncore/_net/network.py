@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from .client import Connect
 from .inherited import Inherited
 from .notify import notify
 from .server import Server
+from .signals import Signals
 
 BACKLOG = 1024
 
@@ -29,9 +29,7 @@ class Network:
         self._tls: Any = None  # what connect(tls=True) uses
         self._is_ready = False
         self._drain_timer: Any = None
-        self._signals: dict[int, Any] = {}  # the handlers that the program had before
-        self._handle: Any = None  # the one that drains
-        self._is_over = False  # the work is done, but the handlers are still ours
+        self.signals = Signals(loop)
         self._is_draining = False
         self.drains = 0  # those that have ended
 
@@ -172,49 +170,15 @@ class Network:
         if self._drain_timer is not None:
             self._drain_timer.cancel()
             self._drain_timer = None
-        self._restore_signals()
+        self.signals.end_drain()
 
     def drain_on_signals(self, seconds: float) -> None:
         """See `Loop.drain_on_signals`."""
-        import signal
-
-        numbers = [signal.SIGTERM, signal.SIGINT]
-        seen: list[int] = []
-
-        def handle(number: int, frame: Any) -> None:
-            if self._is_over or self.loop.closed:
-                self._restore_signals()  # now, because another thread has run the loop, and could not
-                signal.raise_signal(number)
-                return
-            seen.append(number)
-            if len(seen) > 1:
-                self.loop.stop()
-            else:
-                self.loop.call_soon_threadsafe(self.drain, seconds)
-
-        for number in numbers:
-            before = signal.signal(number, handle)  # ValueError outside of the main thread
-            self._signals.setdefault(number, before)
-        self._handle = handle
-        self._is_over = False
+        self.signals.drain(lambda: self.drain(seconds))
 
     def closed(self) -> None:
-        """The loop closes: a signal has nothing to drain any more."""
-        self._restore_signals()
-
-    def _restore_signals(self) -> None:
-        """The program's own handlers are back when the work is done, unless it has set others since."""
-        signal = sys.modules.get("signal")
-        if signal is None:  # then there are none
-            return
-        for number, before in list(self._signals.items()):
-            if before is not None and signal.getsignal(number) is self._handle:
-                try:
-                    signal.signal(number, before)
-                except ValueError:  # this is not the main thread: the next signal does it
-                    self._is_over = True
-                    return
-            del self._signals[number]
+        """The loop closes: a signal has nothing to call any more."""
+        self.signals.close()
 
 
 def _networks(proxy: Iterable[str]) -> Any:

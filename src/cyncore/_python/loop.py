@@ -395,6 +395,17 @@ class Loop(Inspection):
         self._check("serve_stats")
         return self._services().serve_stats(address, **options)
 
+    def add_signal_handler(self, number: int, callback: Callable[..., object], *args: Any) -> None:
+        """Has ``callback(*args)`` called in the next tick when the signal ``number`` comes. In the main thread only."""
+        self._check("add_signal_handler")
+        self._services().signals.add(number, callback, args)
+
+    def remove_signal_handler(self, number: int) -> bool:
+        """Takes back what `add_signal_handler` has added. Returns True if there was any. In the main thread only."""
+        self._check("remove_signal_handler")
+        found: bool = self._services().signals.remove(number)
+        return found
+
     def handle_exception(self, error: BaseException, handle: Handle) -> None:
         """A queued call raised ``error``: logs it. To be overridden; what it raises leaves the loop."""
         report(ERROR, "%r failed", handle, error=error)

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from .._patched import own_select
@@ -240,14 +241,21 @@ class Wake:
 
     def close(self) -> None:
         ends, self._ends = getattr(self, "_ends", ()), ()
-        if ends and self._inside:  # pragma: no cover - in the child of a fork that a handler made during the wait
-            with suppress(ValueError):  # another thread than the one that is told
-                signal.set_wakeup_fd(-1)
+        if ends and isinstance(ends[1], int):
+            # Is it told still? So it is in the child of a fork that a handler made during the wait; and where a handler
+            # has raised while the wait ended.
+            with suppress(ValueError, OSError):  # another thread than the one that is told, or closed
+                found = signal.set_wakeup_fd(-1)
+                if found not in (-1, ends[1]):
+                    signal.set_wakeup_fd(found, warn_on_full_buffer=False)
         for end in ends:
             if isinstance(end, int):
                 os.close(end)
             else:  # pragma: no cover - a socket, on Windows
                 end.close()
+
+
+_set_wakeup_fd = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
 
 
 class _Told:
@@ -263,14 +271,22 @@ class _Told:
         end = wake._ends[1]
         self._ours = end if isinstance(end, int) else end.fileno()
         self._before = wake._others
+        self._others: int | None = None
+        found: list[int] = []
         try:
-            self._others: int | None = signal.set_wakeup_fd(self._ours, warn_on_full_buffer=False)
+            found.extend(map(_set_wakeup_fd, (self._ours,)))  # in one step, within which no handler runs and raises
+            wake._inside += 1
+            self._others = -1 if found[0] == self._ours and wake._inside == 1 else found[0]
+            if self._others != self._ours:
+                wake._others = self._others
         except ValueError:  # no handler runs in this thread
-            self._others = None
-            return
-        if self._others != self._ours:
-            wake._others = self._others
-        wake._inside += 1
+            if found:
+                raise
+        except BaseException:  # a handler has raised it
+            if found:
+                _put_back(found[0], self._ours)
+                wake._inside, wake._others = 0, self._before
+            raise
 
     def __exit__(self, *exception: object) -> None:
         if self._others is None:
