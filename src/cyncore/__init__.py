@@ -21,6 +21,8 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
     Stream                  a connection of a new program: derive from it, and define
                             handle_data; Loop.listen and Loop.connect make them
     Server                  what Loop.listen returns
+    Process                 a child that Loop.spawn has started: derive from it, and define
+                            handle_exit
     Lines, Prefixed, Exactly
                             cut the input of a stream up into frames
     LimitExceeded           a peer sent too much at once, or left too much unread
@@ -80,6 +82,7 @@ __all__ = [
     "Loop",
     "LoopStats",
     "Prefixed",
+    "Process",
     "Server",
     "Stream",
     "TLSError",
@@ -111,6 +114,7 @@ if TYPE_CHECKING:
     from ._install.error import InstallError as InstallError
     from ._install.names import install as install
     from ._net.inherited import inherited as inherited
+    from ._net.process import Process as Process
     from ._net.server import Server as Server
     from ._stream.stream import Stream as Stream
     from ._stream.tls import TLSError as TLSError
@@ -125,6 +129,7 @@ else:
         "Lines": "_framing",
         "LoopStats": "_inspection",
         "Prefixed": "_framing",
+        "Process": "_net.process",
         "Server": "_net.server",
         "Stream": "_stream.stream",
         "TLSError": "_stream.tls",

@@ -29,7 +29,10 @@ LAYERS = (
     ("which engine", "_engine"),
     ("the compiled engine", "_native"),
     ("the engine in plain Python", "_python _plain_chat"),
-    ("what both engines share", "_framing _inspection _spin _watchdog _rules _report _patched _version"),
+    (
+        "what both engines share",
+        "_descriptor _framing _inspection _spin _watchdog _rules _report _patched _version",
+    ),
     ("what Cython knows of csrc", "_native.csrc"),
 )
 

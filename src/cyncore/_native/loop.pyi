@@ -1,6 +1,6 @@
 import os
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, TypeVar
 
@@ -16,6 +16,11 @@ _Args = TypeVarTuple("_Args")
 _Made = TypeVar("_Made")
 
 def set_network(make: Callable[[Any], Any]) -> None: ...
+
+class HasFileno(Protocol):
+    """An open file."""
+
+    def fileno(self) -> int: ...
 
 class Listening(Protocol):
     """What `Loop.listen` returns: a `cyncore.Server`, which is above this module."""
@@ -102,6 +107,30 @@ class Loop:
         session: ssl.SSLSession | None = None,
         local_address: tuple[str, int] | None = None,
         delay: float = 0.25,
+    ) -> _Made: ...
+    def open_pipe(self, file: int | HasFileno, factory: Callable[[], _Made]) -> _Made: ...
+    def spawn(
+        self,
+        args: Any,
+        factory: Callable[[], _Made],
+        *,
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
+        cwd: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        env: Mapping[str, str] | Mapping[bytes, bytes] | None = None,
+        shell: bool = False,
+        executable: Any = None,
+        preexec_fn: Callable[[], object] | None = None,
+        restore_signals: bool = True,
+        start_new_session: bool = False,
+        pass_fds: Iterable[int] = (),
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Iterable[str | int] | None = None,
+        umask: int = -1,
+        process_group: int | None = None,
+        pipesize: int = -1,
     ) -> _Made: ...
     def drain(self, seconds: float) -> None: ...
     def drain_on_signals(self, seconds: float) -> None: ...

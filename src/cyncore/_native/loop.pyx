@@ -486,6 +486,28 @@ cdef class Loop(Inspection):
         self.check("connect")
         return self.services().connect(address, factory, **options)
 
+    def open_pipe(self, file, factory):
+        """Serves a pipe, a terminal or a file, by a stream made by ``factory()``. Returns the stream at once.
+
+        ``file``: a descriptor or an open file, which the stream takes over and closes. Descriptors 0, 1 and 2 stay
+        open, and do not become non-blocking. TypeError for what is none of these, ValueError for a socket or a folder,
+        OSError for what is not open, NotImplementedError on Windows.
+        """
+        self.check("open_pipe")
+        return self.services().open_pipe(file, factory)
+
+    def spawn(self, args, factory, **options):
+        """Starts a program, and returns the `Process` that ``factory()`` has made. It blocks until the program runs.
+
+        ``args``: the words, as `subprocess.Popen` takes them. ``stdin``, ``stdout``, ``stderr``: a class of streams,
+        or what is called for one, makes a pipe; the rest is that of Popen: None (inherited), DEVNULL, an open file, a
+        descriptor, or STDOUT. The other options are Popen's, too: ``cwd``, ``env``, ``shell``, ``start_new_session``
+        ... OSError if it cannot be started, TypeError for what makes no sense, RuntimeError outside of the main thread
+        if the system has no pidfd, NotImplementedError on Windows.
+        """
+        self.check("spawn")
+        return self.services().spawn(args, factory, **options)
+
     def drain(self, seconds):
         """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
         self.check("drain")

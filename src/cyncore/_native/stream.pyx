@@ -49,6 +49,7 @@ from .stream_output cimport (
 from .watcher cimport CONNECTED, CONNECTING, DIRECT, HELD, OUTPUT, PAUSED, STREAM
 
 from .. import _rules
+from .._descriptor import Descriptor
 
 cdef int LAST_READS = _rules.LAST_READS
 cdef double LINGER = _rules.LINGER
@@ -209,6 +210,11 @@ cdef class StreamChannel(StreamInput):
     def _hold_input(self, on=True):
         """Takes no input, until TLS has begun."""
         self.life = self.life | INPUT_HELD if on else self.life & ~INPUT_HELD
+        self.arm()
+
+    def _without_input(self):
+        """There is no input, and no end of it to be told."""
+        self.life |= EOF_RECEIVED | EOF_TOLD
         self.arm()
 
     def _flush_now(self):
@@ -453,7 +459,7 @@ cdef class StreamChannel(StreamInput):
             self.discard_some()
         if self.life & GONE:
             return
-        if self.life & (EOF_RECEIVED | DISCARDED) != DISCARDED:
+        if self.life & (EOF_RECEIVED | DISCARDED) != DISCARDED or isinstance(self.sock, Descriptor):
             self.end(None)
             return
         try:
@@ -474,6 +480,9 @@ cdef class StreamChannel(StreamInput):
             self.hold_session()
             if not self.life & GONE and not self._session_closing():
                 self.life &= ~EOF_SENT
+            return
+        if isinstance(self.sock, Descriptor) and not self.sock.can_read:
+            self.end(None)  # it has no other way
             return
         try:
             self.sock.shutdown(_socket.SHUT_WR)

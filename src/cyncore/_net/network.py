@@ -26,6 +26,8 @@ class Network:
         self.loop = loop
         self.servers: set[Server] = set()
         self._connecting: set[Stream] = set()
+        self.processes: set[Any] = set()  # the children that run
+        self._children: Any = None  # what notices their ends where there is no pidfd
         self._tls: Any = None  # what connect(tls=True) uses
         self._is_ready = False
         self._drain_timer: Any = None
@@ -107,9 +109,7 @@ class Network:
         _check_context(tls, "connect")
         if tls and server_hostname is None and isinstance(address, tuple):
             server_hostname = address[0]
-        stream = factory()
-        if not isinstance(stream, Stream):
-            raise TypeError(f"the factory must return a cyncore.Stream, not {stream!r}")
+        stream = _made(factory)
         stream._adopt(self.loop)
         stream._tls_wanted = (tls, server_hostname, session) if tls else None
         if isinstance(address, socket.socket):
@@ -131,6 +131,38 @@ class Network:
         except (OSError, TypeError, ValueError) as error:
             race.fail(error)
 
+    # Processes and pipes
+
+    def open_pipe(self, file: Any, factory: Callable[[], Stream]) -> Stream:
+        """See `Loop.open_pipe`."""
+        _check_posix("open_pipe")
+        from .._descriptor import descriptor_of
+
+        stream = _made(factory)
+        stream._serve_descriptor(descriptor_of(file, "open_pipe"), self.loop)
+        return stream
+
+    def spawn(self, args: Any, factory: Callable[[], Any], **options: Any) -> Any:
+        """See `Loop.spawn`."""
+        _check_posix("spawn")
+        from .process import spawn
+
+        return spawn(self, args, factory, **options)
+
+    def children(self) -> Any:
+        """Those whose end is told by SIGCHLD."""
+        if self._children is None:
+            from .process import Children
+
+            self._children = Children(self)
+        return self._children
+
+    def process_ended(self, process: Any) -> None:
+        """A child of the loop has ended."""
+        self.processes.discard(process)
+        if self._is_draining and not self._left():
+            self._drained()
+
     # The end
 
     def ended(self, stream: Stream) -> None:
@@ -139,9 +171,10 @@ class Network:
         if self._is_draining and stream.closing and not self._left(stream):
             self._drained()
 
-    def _left(self, but: Any = None) -> list[Stream]:
+    def _left(self, but: Any = None) -> list[Any]:
+        """The streams and the children that there are still, but for one."""
         served = [entry for entry in list(self.loop.map.values()) if isinstance(entry, Stream)]
-        return [stream for stream in [*served, *self._connecting] if stream is not but]
+        return [one for one in [*served, *self._connecting, *self.processes] if one is not but]
 
     def drain(self, seconds: float) -> None:
         """See `Loop.drain`."""
@@ -152,14 +185,18 @@ class Network:
         for server in list(self.servers):
             server.close()
         self._drain_timer = self.loop.call_later(seconds, self._abort_all)
-        for stream in self._left():
-            stream._drain()
+        for one in self._left():
+            if not (isinstance(one, Stream) and one._process is not None and one._process.running):
+                one._drain()  # the streams of a child end with it
         if not self._left():
             self._drained()
 
     def _abort_all(self) -> None:
+        for process in self.processes:
+            process.kill()
         for stream in self._left():
-            stream.abort()
+            if isinstance(stream, Stream):
+                stream.abort()
         self._drained()
 
     def _drained(self) -> None:
@@ -177,7 +214,9 @@ class Network:
         self.signals.drain(lambda: self.drain(seconds))
 
     def closed(self) -> None:
-        """The loop closes: a signal has nothing to call any more."""
+        """The loop closes: a signal has nothing to call any more, and nobody waits for children."""
+        for process in self.processes:
+            process._let_go()
         self.signals.close()
 
 
@@ -188,6 +227,18 @@ def _networks(proxy: Iterable[str]) -> Any:
     from .proxy_header import Networks
 
     return Networks(proxy)
+
+
+def _made(factory: Callable[[], Stream]) -> Stream:
+    stream = factory()
+    if not isinstance(stream, Stream):
+        raise TypeError(f"the factory must return a cyncore.Stream, not {stream!r}")
+    return stream
+
+
+def _check_posix(method: str) -> None:
+    if os.name != "posix":  # pragma: no cover - Windows, where no wait takes a pipe
+        raise NotImplementedError(f"{method}: pipes and children can be waited for on POSIX only, not on {os.name}")
 
 
 def _check_context(tls: Any, method: str) -> None:

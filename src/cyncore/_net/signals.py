@@ -21,6 +21,7 @@ class Handler:
         self.number = number
         self.before: Any = None
         self.calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []  # those of the program
+        self.watches: list[Callable[[], None]] = []  # those of the loop itself
         self.drain: Callable[[], None] | None = None
         self.seen: list[int] = []  # the signals since drain_on_signals; of both numbers together
 
@@ -29,18 +30,20 @@ class Handler:
             self._pass_on(number, frame)
             return
         try:
-            if self.calls or self.drain is None:
+            if self.calls or self.watches:
                 self._call_before(number, frame)
         finally:
             for callback, args in self.calls:
                 self.loop.call_soon_threadsafe(callback, *args)
+            for watch in self.watches:
+                self.loop.call_soon_threadsafe(watch)
             if self.drain is not None:
                 self._drain()
 
     @property
     def is_over(self) -> bool:
         """Is there nothing left that it has to do for its loop?"""
-        return not self.calls and self.drain is None
+        return not self.calls and not self.watches and self.drain is None
 
     def _drain(self) -> None:
         self.seen.append(self.number)
@@ -103,6 +106,18 @@ class Signals:
         self.drop_those_over()
         return True
 
+    def watch(self, method: str, number: int, callback: Callable[[], None]) -> None:
+        """Does what `add` does, for ``method`` of the loop itself; `remove` does not take it back."""
+        handler = self._installed(method, number)
+        if callback not in handler.watches:
+            handler.watches.append(callback)
+
+    def unwatch(self, number: int) -> None:
+        """Takes back what `watch` has done."""
+        if number in self._handlers:
+            self._handlers[number].watches.clear()
+            self.drop_those_over()
+
     def drain(self, drain: Callable[[], None]) -> None:
         """Has SIGTERM and SIGINT call ``drain``, and the second of them end the run."""
         import signal
@@ -123,6 +138,7 @@ class Signals:
         """The loop closes."""
         for handler in list(self._handlers.values()):
             handler.calls.clear()
+            handler.watches.clear()
             handler.drain = None
         self.drop_those_over()
 
@@ -138,8 +154,9 @@ class Signals:
         handler = Handler(self, number)
         handler.before = signal.signal(number, handler)
         if known is not None:  # the program has set its own handler since: that one is before this one now
-            handler.calls, handler.drain, handler.seen = known.calls, known.drain, known.seen
-            known.calls, known.drain = [], None
+            handler.calls, handler.watches = known.calls, known.watches
+            handler.drain, handler.seen = known.drain, known.seen
+            known.calls, known.watches, known.drain = [], [], None
         self._handlers[number] = handler
         return handler
 

@@ -376,6 +376,16 @@ class Loop(Inspection):
         """Connects to ``address``, for a stream made by ``factory()``. Returns the stream at once."""
         return self._services().connect(address, factory, **options)
 
+    def open_pipe(self, file: Any, factory: Any) -> Any:
+        """Serves a pipe, a terminal or a file, by a stream made by ``factory()``. Returns the stream at once."""
+        self._check("open_pipe")
+        return self._services().open_pipe(file, factory)
+
+    def spawn(self, args: Any, factory: Any, **options: Any) -> Any:
+        """Starts a program, and returns the process that ``factory()`` has made."""
+        self._check("spawn")
+        return self._services().spawn(args, factory, **options)
+
     def drain(self, seconds: float) -> None:
         """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
         self._services().drain(seconds)

@@ -23,6 +23,7 @@ from errno import EAGAIN, EINTR, EPIPE, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
+from .._descriptor import Descriptor
 from .._framing import check, find
 from .._rules import EXITS, LAST_READS, LINGER, LimitExceeded, check_bytes
 from .channel import Channel
@@ -189,6 +190,11 @@ class StreamChannel(Channel):
     def _hold_input(self, on: bool = True) -> None:
         """Takes no input, until TLS has begun."""
         self._input_held = on
+        self._interest_changed()
+
+    def _without_input(self) -> None:
+        """There is no input, and no end of it to be told."""
+        self._eof_received = self._eof_told = True
         self._interest_changed()
 
     def _flush_now(self) -> bool:
@@ -854,7 +860,7 @@ class StreamChannel(Channel):
             self._discard()
         if self._has_gone:
             return
-        if self._eof_received or not self._has_discarded:
+        if self._eof_received or not self._has_discarded or isinstance(self.socket, Descriptor):
             self._end(None)
             return
         try:
@@ -876,6 +882,9 @@ class StreamChannel(Channel):
             self._hold_session()
             if not self._has_gone and not self._session_closing():
                 self._eof_sent = False
+            return
+        if isinstance(self.socket, Descriptor) and not self.socket.can_read:
+            self._end(None)  # it has no other way
             return
         try:
             self.socket.shutdown(socket.SHUT_WR)

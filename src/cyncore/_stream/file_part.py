@@ -7,6 +7,8 @@ import os
 import stat
 from errno import EAGAIN, EINTR, EINVAL, ENOSYS, ENOTSUP, EWOULDBLOCK, EXDEV
 
+from .._descriptor import Descriptor
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
@@ -54,7 +56,7 @@ class FilePart:
             if budget <= 0:
                 return False
             try:
-                sent = self._send_copy(stream) if self.copies or stream._session is not None else self._send(stream)
+                sent = self._send_copy(stream) if self._must_copy(stream) else self._send(stream)
             except OSError as error:
                 return self._failed(stream, error)
             if sent is None:
@@ -67,6 +69,9 @@ class FilePart:
                 stream._note_progress(False)
         self.close()
         return True
+
+    def _must_copy(self, stream: Any) -> bool:
+        return self.copies or stream._session is not None or isinstance(stream.socket, Descriptor)
 
     def _send(self, stream: Any) -> int | None:
         sent = os.sendfile(stream.socket.fileno(), self.fd, self.offset, min(self.left, AT_ONCE))

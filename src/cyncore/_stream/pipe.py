@@ -13,6 +13,7 @@ import sys
 from errno import EAGAIN, EINTR, EMFILE, ENFILE, EWOULDBLOCK
 from functools import partial
 
+from .._descriptor import Descriptor
 from .._engine import StreamChannel, is_paused
 
 TYPE_CHECKING = False
@@ -70,6 +71,11 @@ def give_back(ends: tuple[int, int]) -> None:
         _spare.append(ends)
     else:
         close_pipe(ends)
+
+
+def can_splice(stream: Any) -> bool:
+    """Do the bytes of the stream pass through the kernel as they are, by a socket?"""
+    return stream._session is None and not isinstance(stream.socket, Descriptor)
 
 
 class Way:
@@ -202,7 +208,7 @@ class Pipe:
             return
         for each in self.streams:
             each._hold_input(False)
-        if CAN_SPLICE and all(each._session is None for each in self.streams):
+        if CAN_SPLICE and all(can_splice(each) for each in self.streams):
             one, other = self.streams
             self.ways = (Way(one, other), Way(other, one))
             for each in self.streams:

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+from errno import ENOTSUP
+
+from .._descriptor import Descriptor
 from .._engine import StreamChannel
 from .._report import ERROR, WARNING, report
 from .._rules import EXITS
@@ -78,6 +82,7 @@ class Stream(StreamChannel):
     _race: Any = None  # the connects that are going on
     _proxy: Any = None  # the address of the proxy, where its header was read
     _pipe: Any = None
+    _process: Any = None  # the child whose pipe it is
     _peer_key: Any = None  # what the server counts it under
     _is_server_side = False
     _is_tls_ready = False
@@ -169,6 +174,17 @@ class Stream(StreamChannel):
 
     # Files and pipes
 
+    def write_eof(self) -> None:
+        """Ends the output when everything queued is sent; reading goes on. Does nothing the second time.
+
+        A pipe that is only written is closed then. OSError (ENOTSUP) for a terminal, and for whatever else goes both
+        ways and is no socket: there `close` is what ends the output.
+        """
+        sock = self.socket
+        if isinstance(sock, Descriptor) and sock.can_read and sock.can_write:
+            raise OSError(ENOTSUP, f"{os.strerror(ENOTSUP)}: the output of {self!r} cannot end before its input")
+        super().write_eof()
+
     def pause_reading(self) -> None:
         """Stops the input until `resume_reading`. Does nothing the second time."""
         if self._pipe is None:
@@ -244,6 +260,8 @@ class Stream(StreamChannel):
         """
         if not self.connected or self.closing or self._step is not None:
             raise RuntimeError(f"{self!r}: start_tls() needs a connection")
+        if isinstance(self.socket, Descriptor):
+            raise RuntimeError(f"{self!r}: start_tls() needs a socket, and not {self.socket!r}")
         self._queue_part(StartTls(context, server_side, server_hostname, session))
         if not self._flush_now():
             self._hold_input()  # until the part has begun the handshake: what comes now is not in the clear
@@ -296,7 +314,21 @@ class Stream(StreamChannel):
         peer = self.addr or self.get_extra_info("peername")
         return repr(peer) if peer else "the peer"
 
-    # For servers and clients
+    # For servers and clients, processes and pipes
+
+    def _serve_descriptor(self, descriptor: Descriptor, loop: Any) -> None:
+        """The stream is that of a pipe, a terminal or a file."""
+        try:
+            self._adopt(loop)
+            self._open(descriptor, loop)
+        except BaseException:
+            descriptor.close()
+            raise
+        if not descriptor.can_write:
+            self.write_eof()
+        elif not descriptor.can_read and not descriptor.is_pipe:
+            self._without_input()  # the kernel may call it readable, for ever
+        loop.call_soon(self._ready)
 
     def _accepted(self, sock: Any, addr: Any, server: Any, peer: Any) -> None:
         """A server has accepted ``sock`` for the stream."""
