@@ -436,6 +436,36 @@ def test_loop_leaves_nothing_where_signals_are_written(loop: Loop, peers: Peers)
     assert signal.set_wakeup_fd(-1) == -1
 
 
+def close_pipe(end: int) -> None:
+    """Closes both ends of a pipe that is somebody else's."""
+    pipe = os.fstat(end).st_ino
+    for fd in range(end + 10):
+        try:
+            is_end = os.fstat(fd).st_ino == pipe
+        except OSError:
+            continue
+        if is_end:
+            os.close(fd)
+
+
+def test_descriptors_for_signals_that_the_program_closes_are_made_anew(loop: Loop, peers: Peers) -> None:
+    peers.channel(Recorder, loop.map)
+    found: list[int] = []
+
+    def close() -> None:
+        found.append(signal.set_wakeup_fd(-1))
+        loop.stop()
+
+    loop.call_later(0.03, close)
+    loop.run()
+    if found[0] < 0:
+        pytest.skip("signals are not written while handlers run")
+    close_pipe(found[0])
+    with ends_by_itself(loop), signals_of_another_thread(loop.stop, 1) as asked:
+        loop.call_soon(asked.release)
+        loop.run(forever=True)
+
+
 def test_child_of_a_fork_in_a_handler_is_woken_by_its_own_signals(loop: Loop, peers: Peers) -> None:
     peers.channel(Recorder, loop.map)
     children: list[int] = []

@@ -48,6 +48,12 @@ os._exit(0)
 WAITS = {"epoll": "?epoll_wait,epoll_pwait,?epoll_pwait2", "poll": "?poll,ppoll", "select": "?select,pselect6"}
 
 
+def test_messages_cost_no_call_for_signals(tmp_path: Path) -> None:
+    calls = trace(ECHO, "fcntl", tmp_path)
+    # Setting where signals are written asks for the flags of that descriptor: once a run, if it waits long at all.
+    assert len([call for call in calls if "F_GETFL" in call]) <= 1
+
+
 def test_loop_that_waits_for_single_events_asks_once_for_each(loop: Loop, tmp_path: Path) -> None:
     calls = trace(ECHO, WAITS.get(loop.backend, ""), tmp_path)
     assert MESSAGES <= len(calls) <= MESSAGES + MESSAGES // 16 + 6

@@ -91,6 +91,7 @@ cdef class Registry:
     cdef int open_wake(self) except -1
     cdef int woken(self, int fd, bint lost) except -1
     cdef int hear_signals(self) except -1
+    cdef bint hang_bell(self) except -1
     cdef int open_bell(self) except -1
     cdef int drop_bell(self, bint lost) except -1
     cdef int stop_hearing(self) except -1

@@ -273,12 +273,21 @@ cdef class Registry:
         """From now on a signal ends the wait, until `stop_hearing`. Does nothing outside of the main thread."""
         if self.untold_thread == self.owner_thread:
             return 0
-        if not is_main_thread() or (self.bell is None and not self.open_bell()):
+        if is_main_thread() and (self.bell is None or not self.hang_bell()):
+            self.drop_bell(True)  # it is none, or was closed behind our back
+            if self.open_bell():
+                self.hang_bell()
+        if not self.is_told:
             self.untold_thread = self.owner_thread
-            return 0
-        self.bell.hang()
-        self.is_told = True
         return 0
+
+    cdef bint hang_bell(self) except -1:
+        try:
+            self.bell.hang()
+        except (OSError, ValueError):  # its descriptor is closed, or another file's
+            return False
+        self.is_told = True
+        return True
 
     cdef int open_bell(self) except -1:
         """Makes the bell, and has it watched. Returns 0 if the process has no descriptors left: then it does without.
