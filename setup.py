@@ -49,6 +49,9 @@ CSRC = {
     "stream_input": ["timers", "sys"],
     "deadlines": ["timers", "sys"],
     "stream": ["peer", "timers", "sys"],
+    "addresses": ["datagram", "peer", "sys"],
+    "datagram_output": ["datagram", "peer", "timers", "sys"],
+    "datagram": ["datagram", "peer", "timers", "sys"],
 }
 # What Cython would repeat in every module, above all its type of function: one module that the others import.
 SHARED = "cyncore._native._cyutility"

@@ -32,6 +32,10 @@ static int keep(struct cyn_peer *peer, const union address *from, socklen_t size
     return 1;
 }
 
+int cyn_peer_of(const struct sockaddr *address, socklen_t size, struct cyn_peer *peer) {
+    return keep(peer, (const union address *)(const void *)address, size);
+}
+
 int cyn_peer_find(int fd, struct cyn_peer *peer) {
     union address from;
     socklen_t size = sizeof from;

@@ -9,6 +9,7 @@
 #define CYN_PEER_H
 
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum { CYN_PEER_TEXT = 46 }; /* bytes of the longest address as text, with the final zero (INET6_ADDRSTRLEN) */
 
@@ -18,6 +19,9 @@ struct cyn_peer {
     uint32_t flow, scope;
     uint8_t host[16]; /* in network order; an AF_INET address is the first four */
 };
+
+/* 1: the address is in *peer; 0: it is of another family. */
+int cyn_peer_of(const struct sockaddr *address, socklen_t size, struct cyn_peer *peer);
 
 /* Calls getpeername(2). 1: the address is in *peer; 0: it is of another family; -errno. */
 int cyn_peer_find(int fd, struct cyn_peer *peer);

@@ -24,7 +24,12 @@ struct cyn_sys cyn_sys = {
     .write = write,
     .recv = recv,
     .send = send,
+    .recvmsg = recvmsg,
     .sendmsg = sendmsg,
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__NetBSD__)
+    .recvmmsg = recvmmsg,
+    .sendmmsg = sendmmsg,
+#endif
     .getpeername = getpeername,
 #if CYN_HAVE_ACCEPT4
     .accept4 = accept4,

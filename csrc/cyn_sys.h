@@ -11,7 +11,7 @@
 
 #ifdef __linux__
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1 /* for accept4 and ppoll; a file that calls them includes this one first */
+#define _GNU_SOURCE 1 /* for accept4, ppoll and recvmmsg; a file that calls them includes this one first */
 #endif
 #define CYN_HAVE_ACCEPT4 1 /* and an accepted socket does not inherit O_NONBLOCK */
 #else
@@ -94,7 +94,12 @@ struct cyn_sys {
     ssize_t (*write)(int, const void *, size_t);
     ssize_t (*recv)(int, void *, size_t, int);
     ssize_t (*send)(int, const void *, size_t, int);
+    ssize_t (*recvmsg)(int, struct msghdr *, int);
     ssize_t (*sendmsg)(int, const struct msghdr *, int);
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__NetBSD__)
+    __typeof__(recvmmsg) *recvmmsg; /* systems and libraries differ in its last arguments */
+    __typeof__(sendmmsg) *sendmmsg;
+#endif
     int (*getpeername)(int, struct sockaddr *, socklen_t *);
 #if CYN_HAVE_ACCEPT4
     int (*accept4)(int, struct sockaddr *, socklen_t *, int);

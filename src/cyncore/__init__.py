@@ -20,6 +20,7 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
 
     Stream                  a connection of a new program: derive from it, and define
                             handle_data; Loop.listen and Loop.connect make them
+    Datagram                a socket of datagrams, with handle_datagram; Loop.bind makes it
     Server                  what Loop.listen returns
     Process                 a child that Loop.spawn has started: derive from it, and define
                             handle_exit
@@ -72,6 +73,7 @@ __all__ = [
     "BACKENDS",
     "Channel",
     "ChannelInfo",
+    "Datagram",
     "Exactly",
     "ExitNow",
     "Handle",
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from . import asyncore as asyncore
     from . import smtpd as smtpd
     from . import wasyncore as wasyncore
+    from ._datagram import Datagram as Datagram
     from ._framing import Exactly as Exactly
     from ._framing import Lines as Lines
     from ._framing import Prefixed as Prefixed
@@ -123,6 +126,7 @@ else:
     # What is imported when it is first asked for, so that nobody else pays for it: a name, and the module that has it.
     _LATER = {
         "ChannelInfo": "_inspection",
+        "Datagram": "_datagram",
         "Exactly": "_framing",
         "Histogram": "_inspection",
         "InstallError": "_install.error",

@@ -205,6 +205,35 @@ def no_socket(channel: Any, sock: Any, name: str) -> AttributeError:
     return AttributeError(text + (": call create_socket() or set_socket() first" if sock is None else ""))
 
 
+def async_handler(channel: Any, names: tuple[str, ...]) -> TypeError | None:
+    """The error for a channel one of whose handlers is a coroutine, which nobody would await; None: none is."""
+    for name in names:
+        code = getattr(getattr(channel, name, None), "__code__", None)
+        if code is not None and code.co_flags & (0x80 | 0x200):  # CO_COROUTINE and CO_ASYNC_GENERATOR
+            return TypeError(
+                f"{type(channel).__qualname__}.{name} is an async function, which nobody would await: "
+                "write it as a plain def, and let a callback go on"
+            )
+    return None
+
+
+def send_failure(error: int, address: Any) -> OSError:
+    """The error for a datagram to ``address`` (None: it is not known) that was not delivered."""
+    return OSError(error, os.strerror(error) if address is None else f"{os.strerror(error)}: {address!r}")
+
+
+def too_much_output(channel: Any, count: int, size: int, most: int) -> LimitExceeded:
+    """What is told where datagrams were dropped, because too much waits."""
+    return LimitExceeded(f"{channel!r}: {count} datagrams of {size} bytes were dropped: {most} bytes may wait")
+
+
+def wrong_target(channel: Any, address: Any, remote: Any) -> ValueError:
+    """The error for a datagram without an address, or with one that its channel has no use for."""
+    if address is None:
+        return ValueError(f"{channel!r}: send() needs an address, because the socket has no remote")
+    return ValueError(f"{channel!r} sends to {remote!r} only, not to {address!r}")
+
+
 def no_deadlines(channel: Any) -> RuntimeError:
     """The error for deadlines of a channel that is in no loop."""
     return RuntimeError(f"{channel!r} is in no map: its deadlines are set when it has its socket")

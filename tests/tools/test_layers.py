@@ -25,13 +25,13 @@ LAYERS = (
     ("faces", "__init__ __main__ asynchat asyncio asyncore capi smtpd wasyncore"),
     ("what the faces are made of", "_smtp _check _net _stats _hosting"),
     ("who has the old names", "_install"),
-    ("the thin classes", "_async_chat _deadlines _dispatcher _stream _tls"),
+    ("the thin classes", "_async_chat _datagram _deadlines _dispatcher _stream _tls"),
     ("which engine", "_engine"),
     ("the compiled engine", "_native"),
     ("the engine in plain Python", "_python _plain_chat"),
     (
         "what both engines share",
-        "_descriptor _framing _inspection _spin _watchdog _rules _report _patched _version",
+        "_descriptor _destination _framing _inspection _spin _watchdog _rules _report _patched _version",
     ),
     ("what Cython knows of csrc", "_native.csrc"),
 )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Declares what the extension modules use of csrc. Its headers describe each.
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "cyn_poller.h" nogil:
     enum:
@@ -107,10 +107,68 @@ cdef extern from "cyn_peer.h" nogil:
         uint16_t port
         uint32_t flow
         uint32_t scope
+        uint8_t host[16]
 
     int cyn_peer_find(int fd, cyn_peer *peer)
     int cyn_peer_accept(int fd, cyn_peer *peer)
     int cyn_peer_host(const cyn_peer *peer, char *text)
+
+cdef extern from "cyn_datagram.h" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+
+    enum:
+        CYN_DATAGRAMS
+        CYN_WANT_SENDER
+        CYN_WANT_CONTROL
+        CYN_TELL_FAILURES
+        CYN_TELL_DESTINATION
+        CYN_JOIN_SEGMENTS
+        CYN_CAN_SEGMENT
+
+    struct sockaddr:
+        unsigned short sa_family
+    struct sockaddr_un:
+        char *sun_path
+
+    struct cyn_name:
+        unsigned size
+        sockaddr any
+        sockaddr_un path
+
+    struct cyn_inbound:
+        pass
+
+    struct cyn_datagram:
+        const char *data
+        size_t size
+        size_t whole
+        size_t segment
+        const cyn_name *from_ "from"
+        cyn_peer to
+
+    struct cyn_outbound:
+        int count
+        iovec *pieces
+        cyn_name *names
+        cyn_peer *sources
+
+    struct cyn_mishap:
+        int error
+        int is_local
+        cyn_name to
+
+    int cyn_inbound_open(cyn_inbound *inbound)
+    void cyn_inbound_close(cyn_inbound *inbound)
+    int cyn_inbound_take(cyn_inbound *inbound, int fd, int room, unsigned wanted)
+    void cyn_inbound_read(const cyn_inbound *inbound, int at, cyn_datagram *found)
+    int cyn_outbound_send(cyn_outbound *out, int fd, int first, unsigned *most)
+    int cyn_mishap_take(int fd, cyn_mishap *mishap)
+    unsigned cyn_datagram_options(int fd, int family, unsigned wanted)
+    int cyn_name_make(cyn_name *name, int family, const char *host, const cyn_peer *rest)
+    int cyn_name_peer(const cyn_name *name, cyn_peer *peer)
+    uint64_t cyn_name_hash(const cyn_name *name)
 
 cdef extern from "cyn_sys.h" nogil:
     bint CYN_HAVE_ACCEPT4
@@ -130,9 +188,6 @@ cdef extern from "cyn_sys.h" nogil:
     int cyn_poll "CYN_SYS(poll)"(pollfd *fds, unsigned long count, int timeout)
     ssize_t cyn_recv "CYN_SYS(recv)"(int fd, void *buffer, size_t size, int flags)
     ssize_t cyn_send "CYN_SYS(send)"(int fd, const void *data, size_t size, int flags)
-    struct iovec:
-        void *iov_base
-        size_t iov_len
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen

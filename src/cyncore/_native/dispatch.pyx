@@ -37,6 +37,7 @@ from .watcher cimport (
     ACCEPTING,
     CONNECTED,
     CONNECTING,
+    DATAGRAM,
     DIRECT,
     DIRTY,
     EXITS,
@@ -349,7 +350,7 @@ cdef class Dispatch(Predicates):
             now = _unread(watcher, event.fd)
             if now > 0 and now != unread:
                 return 0  # it has read some: the rest and the end come with later events
-        elif not watcher.flags & MUTED and _unread(watcher, event.fd) > 0:
+        elif not watcher.flags & (MUTED | DATAGRAM) and _unread(watcher, event.fd) > 0:
             if self.is_live(watcher, event):
                 watcher.flags |= HELD  # out of the poller until it wants to read
                 watcher.arm()

@@ -132,6 +132,17 @@ class Loop:
         process_group: int | None = None,
         pipesize: int = -1,
     ) -> _Made: ...
+    def bind(
+        self,
+        address: Any,
+        factory: Callable[[], _Made],
+        *,
+        remote: Any = None,
+        reuse_port: bool = False,
+        reuse_address: bool = False,
+        broadcast: bool = False,
+        mode: int | None = None,
+    ) -> _Made: ...
     def drain(self, seconds: float) -> None: ...
     def drain_on_signals(self, seconds: float) -> None: ...
     def serve_stats(

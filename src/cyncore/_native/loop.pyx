@@ -508,6 +508,11 @@ cdef class Loop(Inspection):
         self.check("spawn")
         return self.services().spawn(args, factory, **options)
 
+    def bind(self, address, factory, **options):
+        """Opens a socket of datagrams at ``address``, for a `Datagram` made by ``factory()``, which it returns."""
+        self.check("bind")
+        return self.services().bind(address, factory, **options)
+
     def drain(self, seconds):
         """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
         self.check("drain")

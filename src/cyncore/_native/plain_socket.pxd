@@ -8,6 +8,7 @@ cdef object accept_plain(object plain_socket)
 cdef bint is_readable(object plain_socket)
 cdef object address_of(const cyn_peer *peer)
 
+cdef int AF_INET, AF_INET6  # the latter is -1 where there is none
 cdef object PLAIN_SOCKET  # Python's own class; None if it is not as this module expects
 
 

@@ -28,6 +28,7 @@ cdef class Registry:
     cdef Py_ssize_t arena_used       # the bytes of it that are taken
     cdef Py_ssize_t arena_users      # how many streams have output there
     cdef void *in_hand                # the streams that deliver frames now; see stream_input.pxd
+    cdef object datagrams             # a Datagrams: what all channels of datagrams share; None: there was none yet
     cdef public object network        # the servers and clients of this loop, made at their first use
     cdef public object resolver       # finds the addresses of a host; None: socket.getaddrinfo does
     cdef int depth                    # ticks in progress, nested ones counted

@@ -103,12 +103,21 @@ def _bound(family: int, kind: int, protocol: int, target: Any, reuse_port: bool)
 
 
 def _bound_unix(address: Any, mode: int | None) -> socket.socket:
-    path = os.fspath(address)
-    is_abstract = path[:1] in ("\0", b"\0")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        bound_path(sock, os.fspath(address), mode)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def bound_path(sock: socket.socket, path: Any, mode: int | None) -> None:
+    """Binds a Unix socket, in the place of one whose server is gone. OSError, which names the path."""
+    is_abstract = path[:1] in ("\0", b"\0")
+    try:
         if not is_abstract:
-            _remove_stale(path)
+            _remove_stale(path, sock.type)
         before = os.umask(0o177) if mode is not None and not is_abstract else None  # nobody connects before chmod
         try:
             sock.bind(path)
@@ -118,15 +127,10 @@ def _bound_unix(address: Any, mode: int | None) -> socket.socket:
         if mode is not None and not is_abstract:
             os.chmod(path, mode)
     except OSError as error:
-        sock.close()
         raise OSError(error.errno, f"{error.strerror}: {words(path)}") from None
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
-def _remove_stale(path: Any) -> None:
+def _remove_stale(path: Any, kind: int) -> None:
     """Removes the file of a server that is gone. A file on which somebody listens stays, and so does any other file.
 
     Another server may replace the file meanwhile. The file must be the one that was probed, or it stays. What remains
@@ -138,7 +142,7 @@ def _remove_stale(path: Any) -> None:
         return
     if not stat.S_ISSOCK(probed.st_mode):
         return  # bind says that the address is in use
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)  # a server with a full backlog is there as well
         error = probe.connect_ex(path)
     if error == ECONNREFUSED:

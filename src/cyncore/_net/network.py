@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Network: the servers and clients of one loop, and how their work ends."""
+"""Network: the servers, the clients and the datagrams of one loop, and how their work ends."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .._datagram import Datagram
 from .._stream.stream import Stream
 from .address import bound_sockets, is_path
 from .client import Connect
+from .datagrams import Options, bind, remove_file
 from .inherited import Inherited
 from .notify import notify
 from .server import Server
@@ -20,12 +22,12 @@ BACKLOG = 1024
 
 
 class Network:
-    """What `Loop.listen`, `Loop.connect`, `Loop.drain` and `Loop.drain_on_signals` do."""
+    """What `Loop.listen`, `Loop.connect`, `Loop.bind`, `Loop.drain` and `Loop.drain_on_signals` do."""
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.servers: set[Server] = set()
-        self._connecting: set[Stream] = set()
+        self._connecting: set[Stream | Datagram] = set()
         self.processes: set[Any] = set()  # the children that run
         self._children: Any = None  # what notices their ends where there is no pidfd
         self._tls: Any = None  # what connect(tls=True) uses
@@ -163,17 +165,50 @@ class Network:
         if self._is_draining and not self._left():
             self._drained()
 
+    # Datagrams
+
+    def bind(
+        self,
+        address: Any,
+        factory: Callable[[], Datagram],
+        *,
+        remote: Any = None,
+        reuse_port: bool = False,
+        reuse_address: bool = False,
+        broadcast: bool = False,
+        mode: int | None = None,
+    ) -> Datagram:
+        """See `Loop.bind`."""
+        datagram = factory()
+        if not isinstance(datagram, Datagram):
+            raise TypeError(f"the factory must return a cyncore.Datagram, not {datagram!r}")
+        options = Options(address, reuse_port, reuse_address, broadcast, mode)
+        self._connecting.add(datagram)  # until it is in the map
+        try:
+            bind(self.loop, address, datagram, remote, options)
+        except BaseException:
+            self._connecting.discard(datagram)
+            raise
+        if datagram.socket is not None:
+            self._connecting.discard(datagram)
+        if not self._is_ready and remote is None:
+            self._is_ready = True
+            notify("READY=1")
+        return datagram
+
     # The end
 
-    def ended(self, stream: Stream) -> None:
-        """A stream of the loop is connected, or gone."""
+    def ended(self, stream: Stream | Datagram) -> None:
+        """A stream of the loop, or a datagram's socket, is connected, or gone."""
         self._connecting.discard(stream)
+        if isinstance(stream, Datagram):
+            remove_file(stream)
         if self._is_draining and stream.closing and not self._left(stream):
             self._drained()
 
     def _left(self, but: Any = None) -> list[Any]:
-        """The streams and the children that there are still, but for one."""
-        served = [entry for entry in list(self.loop.map.values()) if isinstance(entry, Stream)]
+        """The streams, the sockets of datagrams and the children that there are still, but for one."""
+        served = [entry for entry in list(self.loop.map.values()) if isinstance(entry, (Stream, Datagram))]
         return [one for one in [*served, *self._connecting, *self.processes] if one is not but]
 
     def drain(self, seconds: float) -> None:

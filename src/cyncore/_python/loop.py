@@ -386,6 +386,10 @@ class Loop(Inspection):
         self._check("spawn")
         return self._services().spawn(args, factory, **options)
 
+    def bind(self, address: Any, factory: Any, **options: Any) -> Any:
+        """Opens a socket of datagrams at ``address``, for a `Datagram` made by ``factory()``, which it returns."""
+        return self._services().bind(address, factory, **options)
+
     def drain(self, seconds: float) -> None:
         """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
         self._services().drain(seconds)
@@ -815,7 +819,7 @@ class Loop(Inspection):
         if ready & GONE and not slot.gone:
             if ready & READ:
                 self._hung_up_reading(slot, was_readable, unread, failed)
-            elif not wanted & READ and unread > 0:
+            elif not wanted & READ and unread > 0 and not (isinstance(obj, Channel) and obj._takes_errors):
                 slot.hold()  # until it wants to read again
             else:
                 _hung_up(obj)
@@ -867,11 +871,12 @@ class Loop(Inspection):
 
     def _failed(self, channel: Any, error: BaseException) -> None:
         """What left a handler of the channel; called with the exception being handled."""
-        if isinstance(error, OSError) and error.errno in DISCONNECTED and not isinstance(channel, StreamChannel):
+        is_new = isinstance(channel, Channel) and channel._tells_interest
+        if isinstance(error, OSError) and error.errno in DISCONNECTED and not is_new:
             channel.handle_close()
             return
         self._figures.errors += 1
-        if isinstance(channel, StreamChannel):
+        if is_new:
             channel._fail(error)
         else:
             channel.handle_error()
@@ -881,7 +886,7 @@ class Loop(Inspection):
 
 
 def _hung_up(obj: Any) -> None:
-    if isinstance(obj, StreamChannel):
+    if isinstance(obj, Channel) and obj._tells_interest:
         obj._on_close()
     else:
         obj.handle_close()

@@ -171,6 +171,11 @@ def gone_now(fd: int) -> bool:
     return bool(_ready_now(fd, 0) & (GONE | NVAL))
 
 
+def hung_up_now(fd: int) -> bool:
+    """Is there a hang-up, right now? An error alone is none."""
+    return bool(_ready_now(fd, 0) & HUP)
+
+
 def _ready_now(fd: int, interest: int) -> int:
     """What is ready of one descriptor. Not by the thread's poll object, which would have to forget all others."""
     if not hasattr(select, "poll"):

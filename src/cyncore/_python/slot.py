@@ -143,7 +143,7 @@ class Slot:
     def interest(self) -> int:
         """The interest of this moment: what was answered last, and the state that nobody needs to be asked for."""
         obj = self.obj
-        if isinstance(obj, StreamChannel):
+        if isinstance(obj, Channel) and obj._tells_interest:
             mask = obj._interest()
         elif not isinstance(obj, Channel):
             mask = (READ | PRI if self._readable else 0) | (WRITE if self._writable else 0)

@@ -44,6 +44,7 @@ class Root:
     """What all channels derive from."""
 
     _tells_interest: ClassVar[bool] = False  # does it say itself what it wants, so that nobody asks its predicates?
+    _takes_errors: ClassVar[bool] = False  # is an error of its socket no hang-up, because nothing is connected?
     _tells_output: ClassVar[bool] = False  # does it say itself whether output waits, so that nobody asks writable()?
 
 
