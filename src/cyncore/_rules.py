@@ -13,8 +13,11 @@ from _thread import get_ident
 from errno import (
     EBADF,
     ECONNABORTED,
+    ECONNREFUSED,
     ECONNRESET,
+    EHOSTUNREACH,
     EMFILE,
+    ENETUNREACH,
     ENFILE,
     ENOBUFS,
     ENOMEM,
@@ -46,6 +49,12 @@ EXITS = (ExitNow, KeyboardInterrupt, SystemExit)
 
 DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, EBADF})
 """The connection is lost: `handle_close` is called, and no error is raised."""
+
+EARLIER = frozenset({ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH})
+"""Errors of a datagram that was sent earlier. A socket without a connection has nothing to do with who did not get it."""
+
+EARLIER_MOST = 16
+"""How many of them a receive or a send passes over."""
 
 OUT_OF_DESCRIPTORS = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 """accept(2) has no room for a connection: it stays in the backlog, and the listener waits before it tries again."""

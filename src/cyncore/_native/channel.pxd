@@ -12,6 +12,7 @@ cdef class Channel(Endpoint):
     cdef int connect_ended(self) except -1
     cdef int back_off(self, object error) except -1
     cdef int unmute(self) except -1
+    cdef object call_on_datagram(self, str name, tuple arguments)
     cdef object accept_some(self)
     cdef object recv_some(self, object buffer_size)
     cdef object recv_through(self, object buffer_size)

@@ -61,6 +61,8 @@ cdef int BURST = _rules.ACCEPT_BURST
 cdef unsigned BACKOFF_FIRST = _rules.BACKOFF_FIRST
 cdef unsigned BACKOFF_LAST = _rules.BACKOFF_LAST
 cdef double LOG_INTERVAL = _rules.LOG_INTERVAL
+cdef frozenset EARLIER = _rules.EARLIER
+cdef int EARLIER_MOST = _rules.EARLIER_MOST
 cdef frozenset OUT_OF_DESCRIPTORS = _rules.OUT_OF_DESCRIPTORS
 cdef frozenset LOST_IN_BACKLOG = _rules.LOST_IN_BACKLOG
 cdef double _logged_at = -1.0  # when running out of descriptors was logged last
@@ -252,6 +254,41 @@ cdef class Channel(Endpoint):
         if self.loop is not None:
             count_received(self, self.loop, len(data))
         return data
+
+    def recvfrom(self, buffer_size):
+        """Receives a datagram of at most ``buffer_size`` bytes, and returns it with the address of its sender.
+
+        An empty one is no end, and `handle_close` is never called. BlockingIOError if there is none yet. OSError for
+        any other error; but while the channel is not connected, the errors of datagrams that were sent earlier are
+        passed over.
+        """
+        pair = self.call_on_datagram("recvfrom", (buffer_size,))
+        if self.flags & (MUTED | TIMED):
+            took_input(self)
+        return pair
+
+    def sendto(self, data, address):
+        """Sends ``data`` (bytes-like) to ``address`` as one datagram, and returns its size; 0 if there is no room now.
+
+        OSError for any other error; but while the channel is not connected, the errors of datagrams that were sent
+        earlier are passed over, and this one is sent.
+        """
+        try:
+            return self.call_on_datagram("sendto", (data, address))
+        except BlockingIOError:
+            return 0
+
+    cdef object call_on_datagram(self, str name, tuple arguments):
+        """Calls a method of the socket, and again where it has only told of an earlier datagram."""
+        cdef int tries
+        for tries in range(EARLIER_MOST + 1):
+            try:
+                return self.method_of_socket(name)(*arguments)
+            except OSError as error:
+                if error.errno == EAGAIN and name == "recvfrom":
+                    self.flags |= RECV_EAGAIN
+                if tries == EARLIER_MOST or error.errno not in EARLIER or self.state(CONNECTED, "connected"):
+                    raise
 
     cdef int unmute(self) except -1:
         """Clears MUTED, because the program reads after all."""

@@ -13,6 +13,8 @@ from .._patched import plain_socket
 from .._rules import (
     ACCEPT_BURST,
     DISCONNECTED,
+    EARLIER,
+    EARLIER_MOST,
     LOST_IN_BACKLOG,
     OUT_OF_DESCRIPTORS,
     failure,
@@ -235,6 +237,46 @@ class Channel(Root):
                 self.handle_close()
                 return 0
             raise
+
+    def recvfrom(self, buffer_size: int) -> tuple[bytes, Any]:
+        """Receives a datagram of at most ``buffer_size`` bytes, and returns it with the address of its sender.
+
+        An empty one is no end, and `handle_close` is never called. BlockingIOError if there is none yet. OSError for
+        any other error; but while the channel is not connected, the errors of datagrams that were sent earlier are
+        passed over.
+        """
+        self._muted_in = None
+        self._last_recv = ""
+        try:
+            data, address = self._call_on_datagram("recvfrom", buffer_size)
+        except BlockingIOError:
+            self._last_recv = "again"
+            raise
+        self._last_recv = "data"
+        if self.__timed is not None:
+            self.__timed.input_at = time.monotonic()
+        return data, address
+
+    def sendto(self, data: Any, address: Any) -> int:
+        """Sends ``data`` (bytes-like) to ``address`` as one datagram, and returns its size; 0 if there is no room now.
+
+        OSError for any other error; but while the channel is not connected, the errors of datagrams that were sent
+        earlier are passed over, and this one is sent.
+        """
+        try:
+            return int(self._call_on_datagram("sendto", data, address))
+        except BlockingIOError:
+            return 0
+
+    def _call_on_datagram(self, name: str, *arguments: Any) -> Any:
+        """Calls a method of the socket, and again where it has only told of an earlier datagram."""
+        for _ in range(EARLIER_MOST):
+            try:
+                return self._method_of(self._plain_socket(), name)(*arguments)
+            except OSError as error:
+                if error.errno not in EARLIER or self.connected:
+                    raise
+        return self._method_of(self._plain_socket(), name)(*arguments)
 
     def accept(self) -> tuple[_socket.socket, Any] | None:
         """A waiting connection and its peer's address, or None where it has gone already."""
