@@ -22,6 +22,7 @@ from benchmarks.tables import (
     chat,
     connect,
     crowd,
+    datagrams,
     echo,
     http,
     idle,
@@ -36,7 +37,25 @@ from benchmarks.tables import (
     tls,
 )
 
-MODULES = (echo, crowd, idle, bulk, thread, lines, connect, timers, http, resp, start, tick, mail, old, chat, tls)
+MODULES = (
+    echo,
+    crowd,
+    idle,
+    bulk,
+    thread,
+    lines,
+    connect,
+    timers,
+    http,
+    resp,
+    start,
+    tick,
+    mail,
+    old,
+    chat,
+    datagrams,
+    tls,
+)
 TABLES: list[Table] = [*(module.TABLE for module in MODULES), tls.HANDSHAKES, tls.MEMORY]
 
 CHARTS = Path("docs/benchmarks")  # README.md and docs/performance.md show the charts there

@@ -282,6 +282,60 @@ def visits(kind: type[StreamVisitor], turns: int) -> tuple[Run, Check]:
     return loop.run, check
 
 
+class Bouncer(cyncore.Datagram):
+    """Its datagrams go round: it sends each to where it came from, which is its own address."""
+
+    def handle_datagram(self, data: bytes, address: object, destination: object = None) -> None:
+        self.send(data, address)
+
+
+class BatchBouncer(Bouncer):
+    def handle_datagrams(self, batch: list[tuple[bytes, object]]) -> None:
+        for data, address in batch:
+            self.send(data, address)
+
+
+class PlainBouncer(Bouncer):
+    offload = False
+
+
+def bouncing(kind: type[Bouncer], turns: int, flight: int) -> tuple[Run, Check]:
+    """At every turn, `flight` datagrams are received and sent. The loopback delivers them before the send returns."""
+    loop = cyncore.Loop()
+    channel = loop.bind(("127.0.0.1", 0), kind)
+    loop.poll()
+    for _ in range(flight):
+        channel.send(MESSAGE, channel.address)
+    for _ in range(3):
+        loop.poll()
+
+    def run() -> None:
+        for _ in range(turns):
+            loop.poll()
+
+    def check() -> None:
+        channel.pause_reading()
+        left = [channel.socket.recv(100000) for _ in range(1 if kind is not PlainBouncer and flight > 1 else flight)]
+        assert b"".join(left) == MESSAGE * flight, "the work was not done"
+        channel.abort()
+        loop.close()
+
+    return run, check
+
+
+def datagram_echo(turns: int, flight: int) -> tuple[Run, Check]:
+    return bouncing(Bouncer, turns, flight)
+
+
+def plain_datagram_echo(turns: int, flight: int) -> tuple[Run, Check]:
+    """As `datagram_echo`, without UDP_SEGMENT and UDP_GRO."""
+    return bouncing(PlainBouncer, turns, flight)
+
+
+def datagram_batches(turns: int, flight: int) -> tuple[Run, Check]:
+    return bouncing(BatchBouncer, turns, flight)
+
+
 def fire(turns: int) -> tuple[Run, Check]:
     loop = cyncore.Loop()
     fired: list[int] = []
@@ -376,6 +430,23 @@ def stream_memory(count: int) -> float:
     return grown(loop, loop.listen(("127.0.0.1", 0), StreamEcho).address, count)
 
 
+def datagram_memory(count: int) -> float:
+    """Bytes by which the process grows for one idle socket of datagrams."""
+    loop = cyncore.Loop()
+    ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+
+    def open_some(most: int) -> None:
+        for _ in range(most):
+            loop.bind(("127.0.0.1", 0), Bouncer)
+        loop.poll()
+        gc.collect()
+
+    open_some(200)  # makes what is made only once
+    before = private_bytes()
+    open_some(count)
+    return (private_bytes() - before) / count
+
+
 def grown(loop: cyncore.Loop, address: tuple[str, int], count: int, batch: int = 200) -> float:
     """Bytes by which the process grows for one idle connection. The sockets of the clients are made before."""
     ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)  # one huge page more or less would hide everything else
@@ -401,11 +472,11 @@ WORKLOADS: dict[str, Callable[..., tuple[Run, Check]]] = {
     made.__name__: made
     for made in (
         *(read, echo, echo_with_send, lines, accept, stream_echo, stream_lines, stream_accept, watched_accept),
-        *(native_echo, stream_batches),
+        *(native_echo, stream_batches, datagram_echo, plain_datagram_echo, datagram_batches),
         *(fire, cancel, wait, idle, predicates),
     )
 }
-MEMORY: dict[str, Callable[[int], float]] = {made.__name__: made for made in (memory, stream_memory)}
+MEMORY: dict[str, Callable[[int], float]] = {made.__name__: made for made in (memory, stream_memory, datagram_memory)}
 
 
 def window(row: Row, turns: int) -> None:

@@ -19,6 +19,7 @@ OURS = "cyncore"
 STREAM = "cyncore stream"
 NATIVE = "cyncore native handler"  # a stream with its handler in Cython
 BATCHES = "cyncore stream joined"  # which takes the lines of one read together
+TOGETHER = "cyncore batches"  # which takes the datagrams of one system call together
 WATCHED = "cyncore deadlines"  # a stream with deadlines
 UVLOOP = "uvloop"
 JOINED = "uvloop joined"
@@ -117,6 +118,14 @@ TLS = [
 CHAT = [
     Peer(STREAM, "cyncore._stream.stream", "cyncore", "cyncore_stream", ("--chat",)),
     Peer(UVLOOP, "uvloop", "uvloop", "uvloop_chat"),
+]
+DATAGRAMS = [
+    Peer(RAW, None, server="datagrams_epoll"),
+    Peer(OURS, "cyncore._datagram", "cyncore", "cyncore_datagrams"),
+    Peer(TOGETHER, "cyncore._datagram", "cyncore", "cyncore_datagrams", ("--batches",)),
+    Peer("cyncore without offload", "cyncore._datagram", "cyncore", "cyncore_datagrams", ("--plain",)),
+    Peer(UVLOOP, "uvloop", "uvloop", "uvloop_datagrams"),
+    Peer("asyncio", "asyncio", None, "asyncio_datagrams"),
 ]
 MAIL = [
     Peer(OURS, "cyncore.smtpd", "cyncore", "cyncore_mail"),

@@ -51,7 +51,7 @@ DISCONNECTED = frozenset({ECONNRESET, ENOTCONN, ESHUTDOWN, ECONNABORTED, EPIPE, 
 """The connection is lost: `handle_close` is called, and no error is raised."""
 
 EARLIER = frozenset({ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH})
-"""Errors of a datagram that was sent earlier. A socket without a connection has nothing to do with who did not get it."""
+"""Errors of a datagram that was sent earlier. What is received or sent now has nothing to do with them."""
 
 EARLIER_MOST = 16
 """How many of them a receive or a send passes over."""
