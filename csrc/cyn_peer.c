@@ -33,7 +33,11 @@ static int keep(struct cyn_peer *peer, const union address *from, socklen_t size
 }
 
 int cyn_peer_of(const struct sockaddr *address, socklen_t size, struct cyn_peer *peer) {
-    return keep(peer, (const union address *)(const void *)address, size);
+    union address from;
+    if (size > sizeof from)
+        size = sizeof from;
+    memcpy(&from, address, size);
+    return keep(peer, &from, size);
 }
 
 int cyn_peer_find(int fd, struct cyn_peer *peer) {

@@ -75,6 +75,14 @@ static inline int cyn_epoll_pwait2(int epoll, struct epoll_event *events, int ro
 #endif
 
 #ifdef CYN_SYS_TABLE
+#ifdef __linux__
+struct mmsghdr;
+#ifdef __GLIBC__
+typedef int cyn_mmsg_flags;
+#else
+typedef unsigned cyn_mmsg_flags; /* musl */
+#endif
+#endif
 struct cyn_sys {
     void *(*calloc)(size_t, size_t);
     void *(*realloc)(void *, size_t);
@@ -96,8 +104,11 @@ struct cyn_sys {
     ssize_t (*send)(int, const void *, size_t, int);
     ssize_t (*recvmsg)(int, struct msghdr *, int);
     ssize_t (*sendmsg)(int, const struct msghdr *, int);
-#if defined(__linux__) || defined(__FreeBSD__) || defined(__NetBSD__)
-    __typeof__(recvmmsg) *recvmmsg; /* systems and libraries differ in its last arguments */
+#ifdef __linux__ /* not every file asks for the declarations of these two, nor for their struct */
+    int (*recvmmsg)(int, struct mmsghdr *, unsigned, cyn_mmsg_flags, struct timespec *);
+    int (*sendmmsg)(int, struct mmsghdr *, unsigned, cyn_mmsg_flags);
+#elif defined(__FreeBSD__) || defined(__NetBSD__)
+    __typeof__(recvmmsg) *recvmmsg;
     __typeof__(sendmmsg) *sendmmsg;
 #endif
     int (*getpeername)(int, struct sockaddr *, socklen_t *);

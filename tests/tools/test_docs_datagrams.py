@@ -21,8 +21,8 @@ PAGE = "docs/datagrams.md"
 TEXT = (Path(__file__).parents[2] / PAGE).read_text(encoding="utf-8")
 
 
-def made(name: str) -> Any:
-    return names_of("import cyncore\n" + block(PAGE, f"class {name}"))[name]
+def made(text: str, name: str) -> Any:
+    return names_of("import cyncore\n" + text)[name]
 
 
 def test_echo_serves_until_it_is_terminated() -> None:
@@ -47,7 +47,7 @@ def test_echo_serves_until_it_is_terminated() -> None:
 
 
 def test_the_collector_counts_what_comes_together(loop: Loop, peers: Peers) -> None:
-    with bound(loop, made("Collector")) as channel:
+    with bound(loop, made(block(PAGE, "class Collector"), "Collector")) as channel:
         sock = client(peers, channel.address)
         for data in (b"one", b"two", b"three"):
             sock.send(data)
@@ -55,7 +55,7 @@ def test_the_collector_counts_what_comes_together(loop: Loop, peers: Peers) -> N
 
 
 def test_an_answer_comes_from_the_address_that_was_asked(loop: Loop, peers: Peers) -> None:
-    with bound(loop, made("Anywhere"), ("", 0)) as channel:
+    with bound(loop, made(block(PAGE, "class Anywhere"), "Anywhere"), ("", 0)) as channel:
         sock = client(peers, ("127.0.0.5", channel.address[1]))
         sock.send(b"x")
         assert received(loop, sock, 1) == [b"x"]
