@@ -141,6 +141,14 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     return FAILS("sendmsg") ? -1 : NEXT(sendmsg)(fd, message, flags);
 }
 
+int recvmmsg(int fd, struct mmsghdr *heads, unsigned count, int flags, struct timespec *limit) {
+    return FAILS("recvmmsg") ? -1 : NEXT(recvmmsg)(fd, heads, count, flags, limit);
+}
+
+int sendmmsg(int fd, struct mmsghdr *heads, unsigned count, int flags) {
+    return FAILS("sendmmsg") ? -1 : NEXT(sendmmsg)(fd, heads, count, flags);
+}
+
 ssize_t read(int fd, void *buffer, size_t size) {
     ssize_t (*real)(int, void *, size_t) = (ssize_t(*)(int, void *, size_t))next("read");
     return FAILS("read") ? -1 : real(fd, buffer, size);

@@ -44,6 +44,8 @@ ERRORS = {
     "recv": ["EAGAIN", "EINTR", "ECONNRESET", "ETIMEDOUT", "ENOMEM", "EHOSTUNREACH"],
     "send": ["EAGAIN", "EINTR", "ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM"],
     "sendmsg": ["EAGAIN", "EINTR", "ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM"],
+    "recvmmsg": ["EAGAIN", "EINTR", "ECONNREFUSED", "ENOMEM", "EHOSTUNREACH"],
+    "sendmmsg": ["EAGAIN", "EINTR", "ECONNREFUSED", "EMSGSIZE", "EPERM", "ENOBUFS", "ENOMEM", "EIO", "EINVAL"],
     "read": ["EAGAIN", "EINTR"],
     "write": ["EINTR"],
     "poll": ["EINTR", "ENOMEM"],

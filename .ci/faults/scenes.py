@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from cyncore import Loop, asynchat, asyncore
+from cyncore import Datagram, Loop, asynchat, asyncore
 
 LINE = b"x" * 62 + b"\r\n"
 PATIENCE = 3.0  # seconds until everybody must have been served; more is a hang
@@ -378,7 +378,38 @@ def pipe(spare: int = 0) -> None:
             os.close(write)
 
 
+class Datagrams(Datagram):
+    def handle_datagram(self, data: bytes, address: object, destination: object = None) -> None:
+        self.send(data, address)
+
+    def handle_error(self, error: BaseException) -> None: ...
+
+
+def datagrams(spare: int = 0) -> None:
+    """Senders that send again until they are answered. None is lost for good: a failure costs a datagram at most."""
+    with world() as (loop, _, ours):
+        loop.bind(("127.0.0.1", 0), Datagrams)
+        (channel,) = loop.map.values()
+        senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+        ours += senders
+        answered: list[socket.socket] = []
+        for sender in senders:
+            sender.setblocking(False)
+            sender.connect(channel.address)
+
+        def done() -> bool:
+            for sender in senders:
+                if sender not in answered:
+                    sender.send(LINE)
+                    with contextlib.suppress(BlockingIOError):
+                        sender.recv(8192)
+                        answered.append(sender)
+            return len(answered) == len(senders)
+
+        turn(loop, done, lambda: f"{len(answered)} senders were answered")
+
+
 SCENES: dict[str, Callable[[int], None]] = {
     scene.__name__: scene  # type: ignore[misc]
-    for scene in (echo, plain, predicates, lines, accept, connect, timers, threads, nested, churn, pipe)
+    for scene in (echo, plain, predicates, lines, accept, connect, timers, threads, nested, churn, pipe, datagrams)
 }
