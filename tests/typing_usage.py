@@ -107,6 +107,35 @@ class Channel(wasyncore.dispatcher):
         cyncore.install(replace_copies=[1])  # type: ignore[list-item]
 
 
+class Sender(cyncore.Datagram):
+    max_output = None
+
+    def handle_datagram(self, data: bytes, address: tuple[str, int]) -> None:
+        self.send(data, address)
+
+    def handle_send_error(self, error: Exception, address: object) -> None:
+        self.abort()
+
+
+class Answerer(cyncore.Datagram):
+    wants_destination = True
+
+    def handle_datagram(self, data: bytes, address: tuple[str, int], destination: tuple[str, int]) -> None:
+        self.send(data, address, source=destination)
+
+
+def datagrams(loop: cyncore.Loop) -> None:
+    sender: Sender = loop.bind(("127.0.0.1", 0), Sender, reuse_port=True)
+    answerer: Answerer = loop.bind(None, Answerer, remote=sender.address)
+    sender.send("text", answerer.address)  # type: ignore[arg-type]
+    sender.join("239.1.2.3", "lo")
+    sender.ttl = 3
+    waits: int = answerer.output_size
+    assert waits == 0
+    for one in (sender, answerer):
+        one.abort()
+
+
 class Wrong(cyncore.dispatcher):
     def handle_read(self, data: bytes) -> None:  # type: ignore[override]
         """Handlers take no arguments."""

@@ -52,6 +52,7 @@ def datagram_columns(found: Found) -> list[Column]:
         columns.USER,
         columns.SYSTEM,
         columns.ratio("CPU by raw C", peer(RAW), Sample.cpu_us),
+        columns.ratio("CPU by uvloop", peer(UVLOOP), Sample.cpu_us),
         columns.P50,
         columns.P99,
         columns.BUSY,

@@ -89,19 +89,24 @@ class Datagram(DatagramChannel):
     def handle_ready(self) -> None:
         """The socket is bound, and the name of its remote was found: datagrams leave, and come."""
 
-    def handle_datagram(self, data: bytes, address: Any, destination: Any = None) -> None:
-        """``data`` came from ``address``. ``destination``: (host, interface) that it was sent to, and only given where
-        `wants_destination` is set; None if the system does not tell.
-        """
-        kind = type(self)
-        if kind not in _warned:
-            _warned.add(kind)
-            report(WARNING, "%r: input is discarded: %s does not define handle_datagram", self, kind.__qualname__)
+    if TYPE_CHECKING:  # with whatever comes behind the address, which only some classes get
 
-    if TYPE_CHECKING:  # only a class that wants it defines it
-
+        def handle_datagram(self, data: bytes, address: Any, *destination: Any, **_: Any) -> None: ...
         def handle_datagrams(self, batch: list[Any]) -> None:
-            """What one system call has received, in place of a call of `handle_datagram` for each."""
+            """What one system call has received, in place of a call of `handle_datagram` for each: a list of
+            (data, address), or of (data, address, destination). Only a class that wants it defines it.
+            """
+
+    else:
+
+        def handle_datagram(self, data, address, destination=None):
+            """``data`` came from ``address``. ``destination``: (host, interface) that it was sent to, and only given
+            where `wants_destination` is set; None if the system does not tell.
+            """
+            kind = type(self)
+            if kind not in _warned:
+                _warned.add(kind)
+                report(WARNING, "%r: input is discarded: %s does not define handle_datagram", self, kind.__qualname__)
 
     def handle_truncated(self, data: bytes, address: Any, size: int) -> None:
         """A datagram of ``size`` bytes came, more than `max_size`; ``data`` is the beginning. Drops it, with a log."""

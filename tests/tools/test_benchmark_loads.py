@@ -25,7 +25,7 @@ from benchmarks.run.placement import Placement  # noqa: E402
 from benchmarks.run.plan import Plan  # noqa: E402
 from benchmarks.run.table import Table  # noqa: E402
 from benchmarks.servers.echo_dispatcher import choose_by_turns  # noqa: E402
-from benchmarks.tables import bulk, connect, crowd, idle, thread  # noqa: E402
+from benchmarks.tables import bulk, connect, crowd, datagrams, idle, thread  # noqa: E402
 
 TINY = Plan(1, 0.05, 0.02, Placement(pin=False), limit=160, quick=True, connections=4)
 PEERS = ("raw C epoll", "cyncore", "cyncore overriding", "asyncio")
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-TABLES = [bulk.TABLE, connect.TABLE, crowd.TABLE, idle.TABLE, thread.TABLE]
+TABLES = [bulk.TABLE, connect.TABLE, crowd.TABLE, datagrams.TABLE, idle.TABLE, thread.TABLE]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
@@ -46,7 +46,7 @@ def test_a_table_is_measured(table: Table, monkeypatch: pytest.MonkeyPatch) -> N
     taken = json.loads(json.dumps(record))["series"]
     assert [(one["peer"], one["failures"]) for one in taken if one["failures"]] == []
     assert {one["peer"] for one in taken} == {peer.name for peer in taking_part}
-    assert "cyncore by uvloop: not measured" in text or table is crowd.TABLE
+    assert "by uvloop: not measured" in text or table is crowd.TABLE
 
 
 @pytest.fixture
@@ -94,6 +94,31 @@ def test_every_byte_is_compared(
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     report = json.loads(done.stdout)
     assert report["errors"] == errors
+    assert (report["messages"] >= 20) is (errors == 0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "errors"),
+    [(lambda data: [data], 0), (lambda data: [data[::-1]], 1), (lambda data: [data] * 2, 1), (lambda data: [b""], 1)],
+    ids=["right", "garbled", "twice", "empty"],
+)
+def test_every_datagram_is_compared(answers: Callable[[bytes], list[bytes]], errors: int) -> None:
+    words = ["--connections", "1", "--seconds", "5", "--warmup", "0", "--count", "20", "--flight", "1"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(0.5)
+        command = [str(program("load_datagrams")), "--port", str(server.getsockname()[1]), *words]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as load:
+            while load.poll() is None:
+                try:
+                    data, address = server.recvfrom(1000)
+                except (TimeoutError, ConnectionRefusedError):
+                    continue
+                for answer in answers(data):
+                    server.sendto(answer, address)
+            assert load.stdout is not None
+            report = json.loads(load.stdout.read())
+    assert (report["errors"] > 0) is (errors > 0)
     assert (report["messages"] >= 20) is (errors == 0)
 
 
