@@ -37,6 +37,7 @@ struct options {
     int port, connections, active, size, pid;
     int flight;   /* load_lines: lines that are on their way on a connection */
     int sessions; /* load_mail: whether every message has a connection of its own */
+    int joined;   /* load_datagrams: whether those that leave together leave as one, by UDP_SEGMENT */
     double seconds, warmup, patience;
     uint64_t count; /* measured messages that end the window; 0: only the time ends it */
 };
@@ -250,12 +251,19 @@ static int run_load(struct load *l, size_t each) {
 /* -- the command line ---------------------------------------------------------------------------------------------- */
 
 static const struct option OPTIONS[] = {
-    {"port", required_argument, NULL, 'p'},     {"connections", required_argument, NULL, 'n'},
-    {"active", required_argument, NULL, 'k'},   {"size", required_argument, NULL, 's'},
-    {"seconds", required_argument, NULL, 't'},  {"warmup", required_argument, NULL, 'w'},
-    {"count", required_argument, NULL, 'c'},    {"patience", required_argument, NULL, 'a'},
-    {"pid", required_argument, NULL, 'i'},      {"flight", required_argument, NULL, 'f'},
-    {"sessions", required_argument, NULL, 'q'}, {NULL, 0, NULL, 0},
+    {"port", required_argument, NULL, 'p'},
+    {"connections", required_argument, NULL, 'n'},
+    {"active", required_argument, NULL, 'k'},
+    {"size", required_argument, NULL, 's'},
+    {"seconds", required_argument, NULL, 't'},
+    {"warmup", required_argument, NULL, 'w'},
+    {"count", required_argument, NULL, 'c'},
+    {"patience", required_argument, NULL, 'a'},
+    {"pid", required_argument, NULL, 'i'},
+    {"flight", required_argument, NULL, 'f'},
+    {"sessions", required_argument, NULL, 'q'},
+    {"joined", required_argument, NULL, 'j'},
+    {NULL, 0, NULL, 0},
 };
 
 static void take_option(int option, struct options *o) {
@@ -293,6 +301,9 @@ static void take_option(int option, struct options *o) {
     case 'q':
         o->sessions = atoi(optarg);
         break;
+    case 'j':
+        o->joined = atoi(optarg);
+        break;
     default:
         exit(2);
     }
@@ -318,11 +329,12 @@ static void parse(int argc, char **argv, struct options *o, struct bounds bounds
     if (o->active == 0)
         o->active = o->connections;
     if (!sensible(o, &bounds)) {
-        fprintf(stderr,
-                "usage: %s --port P [--connections N] [--active K] [--size BYTES] [--seconds S] [--warmup S]\n"
-                "       [--count MESSAGES] [--patience S] [--pid SERVER] [--flight LINES] [--sessions 0|1]\n"
-                "       a message has %d to %d bytes\n",
-                argv[0], bounds.size_min, bounds.size_max);
+        fprintf(
+            stderr,
+            "usage: %s --port P [--connections N] [--active K] [--size BYTES] [--seconds S] [--warmup S]\n"
+            "       [--count MESSAGES] [--patience S] [--pid SERVER] [--flight LINES] [--sessions 0|1] [--joined 0|1]\n"
+            "       a message has %d to %d bytes\n",
+            argv[0], bounds.size_min, bounds.size_max);
         exit(2);
     }
     alarm((unsigned)(o->patience + o->warmup + o->seconds) + DRAIN_S + 10);

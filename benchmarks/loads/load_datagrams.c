@@ -8,10 +8,17 @@
  *   receive buffer holds, which is some 270 of 64 bytes (net.core.rmem_default).
  * - What came at once is answered at once: one recvmmsg and one sendmmsg for each socket that is readable. So the load
  *   needs no more system calls than the server.
+ * - With --joined 1 those that leave together leave as one message, which the kernel cuts up (UDP_SEGMENT), as QUIC
+ *   clients do. It then reaches a server that asks for that (UDP_GRO) as one, and any other one in pieces.
  * - The time of a datagram begins before the sendmmsg that contains it and ends after the recvmmsg that brings it.
  */
 #include "load.h"
 #include "message.h"
+#include <netinet/udp.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103 /* the C library may be older than the kernel */
+#endif
 
 enum { FLIGHT_MAX = 128, SIZE_MOST = 8192, AT_ONCE = 64 };
 
@@ -25,6 +32,20 @@ static char out[AT_ONCE][SIZE_MOST], in[AT_ONCE][SIZE_MOST + 1];
 
 static void stamp(const struct load *l, const struct connection *c, uint32_t number) {
     stamp_message((uint32_t)(c - l->connections), number, l->want.size);
+}
+
+/* Sends so many, which are in `pieces`, as one message that the kernel cuts up. */
+static int send_joined(const struct load *l, int fd, struct iovec *pieces, int count) {
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
+    uint16_t size = (uint16_t)l->want.size;
+    struct msghdr head = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+    struct cmsghdr *part = (struct cmsghdr *)control;
+
+    head.msg_control = control;
+    head.msg_controllen = sizeof control;
+    *part = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof size), .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT};
+    memcpy(CMSG_DATA(part), &size, sizeof size);
+    return sendmsg(fd, &head, MSG_NOSIGNAL) < 0 ? -1 : count;
 }
 
 /* Sends so many. The kernel has room for them, because no more are on their way than it has room for. */
@@ -42,7 +63,10 @@ static void send_some(struct load *l, struct connection *c, int count, uint64_t 
             pieces[i] = (struct iovec){out[i], (size_t)l->want.size};
             heads[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &pieces[i], .msg_iovlen = 1}};
         }
-        done = sendmmsg(c->fd, heads, (unsigned)most, MSG_NOSIGNAL);
+        if (l->want.joined && most > 1)
+            done = send_joined(l, c->fd, pieces, most);
+        else
+            done = sendmmsg(c->fd, heads, (unsigned)most, MSG_NOSIGNAL);
         if (done <= 0) {
             fail(l, &c->fd);
             return;

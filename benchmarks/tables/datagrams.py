@@ -17,7 +17,8 @@ from benchmarks.run.table import Table
 from benchmarks.run.target import Reached, Target, conclude
 
 SIZE = 64  # bytes
-SHAPES = {"4 x 32": (4, 32), "50 x 1": (50, 1)}  # sockets of the load, and datagrams on their way on each
+# Sockets of the load, datagrams on their way on each, and whether those that leave together leave as one.
+SHAPES = {"4 x 32": (4, 32, 0), "4 x 32 joined": (4, 32, 1), "50 x 1": (50, 1, 0)}
 BY_UVLOOP, BY_RAW = 2.0, 0.8
 Found = dict[tuple[str, Shape], Series]  # by the peer and the shape
 
@@ -29,12 +30,13 @@ class Datagrams(Shape):
     PROGRAM: ClassVar[str] = "load_datagrams"
 
     flight: int = 1
+    joined: int = 0
 
     def label(self) -> str:
-        return f"{self.connections} x {self.flight}"
+        return f"{self.connections} x {self.flight}" + (" joined" if self.joined else "")
 
     def record(self) -> dict[str, object]:
-        return {**super().record(), "flight": self.flight}
+        return {**super().record(), "flight": self.flight, "joined": self.joined}
 
 
 IN_FLIGHT = Column("in flight", lambda series: series.shape.label())
@@ -65,8 +67,8 @@ def datagram_columns(found: Found) -> list[Column]:
 def datagrams(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
     """Measures the table. Returns it as text, and its record."""
     shapes = {
-        name: Datagrams(sockets, sockets, SIZE, plan.seconds, plan.warmup, flight=flight)
-        for name, (sockets, flight) in SHAPES.items()
+        name: Datagrams(sockets, sockets, SIZE, plan.seconds, plan.warmup, flight=flight, joined=joined)
+        for name, (sockets, flight, joined) in SHAPES.items()
     }
     every = measure_loads(peers, list(shapes.values()), plan)
     found = {(series.peer.name, series.shape): series for series in every}
@@ -79,9 +81,11 @@ def datagrams(peers: list[Peer], plan: Plan) -> tuple[str, dict[str, object]]:
                 target = Target(f"datagrams, {name}, {shown} by {words}", wanted)
                 reached.append((target, rate_ratio(ours, other), quiet(ours, other)))
     title = f"Datagrams of {SIZE} bytes, medians, {plan.rounds} x {plan.seconds:g} s"
-    order = sorted(every, key=lambda series: series.shape.connections)
+    order = sorted(every, key=lambda series: list(shapes.values()).index(series.shape))
     text = render_series(title, [columns.NAME, IN_FLIGHT], datagram_columns(found), order)
     return conclude(text, reached, series=[series.record() for series in every])
 
 
-TABLE = Table("datagrams", peers=DATAGRAMS, run=datagrams, programs=("load_datagrams", "datagrams_epoll"), shapes=2)
+TABLE = Table(
+    "datagrams", peers=DATAGRAMS, run=datagrams, programs=("load_datagrams", "datagrams_epoll"), shapes=len(SHAPES)
+)
