@@ -157,13 +157,20 @@ static int is_for_many(const struct cyn_peer *source) {
     return source->host[0] == 0xff;
 }
 
-static size_t put_control(struct msghdr *head, size_t at, int level, int type, const void *data, size_t size) {
+struct content {
+    int level, type;
+    const void *data;
+    size_t size;
+};
+
+/* Puts a control message behind those that end at `at`. Returns where it ends. */
+static size_t put_control(struct msghdr *head, size_t at, struct content content) {
     struct cmsghdr *part = (struct cmsghdr *)((char *)head->msg_control + at);
-    part->cmsg_level = level;
-    part->cmsg_type = type;
-    part->cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(part), data, size);
-    return at + CMSG_SPACE(size);
+    part->cmsg_level = content.level;
+    part->cmsg_type = content.type;
+    part->cmsg_len = CMSG_LEN(content.size);
+    memcpy(CMSG_DATA(part), content.data, content.size);
+    return at + CMSG_SPACE(content.size);
 }
 
 static size_t put_source(struct msghdr *head, size_t at, const struct cyn_peer *source) {
@@ -172,17 +179,17 @@ static size_t put_source(struct msghdr *head, size_t at, const struct cyn_peer *
     if (source->family == AF_INET) {
         struct in_pktinfo told = {.ipi_ifindex = (int)source->scope};
         memcpy(&told.ipi_spec_dst, source->host, width);
-        return put_control(head, at, IPPROTO_IP, IP_PKTINFO, &told, sizeof told);
+        return put_control(head, at, (struct content){IPPROTO_IP, IP_PKTINFO, &told, sizeof told});
     }
 #elif defined(IP_SENDSRCADDR)
     if (source->family == AF_INET)
-        return width ? put_control(head, at, IPPROTO_IP, IP_SENDSRCADDR, source->host, width) : at;
+        return width ? put_control(head, at, (struct content){IPPROTO_IP, IP_SENDSRCADDR, source->host, width}) : at;
 #endif
 #ifdef IPV6_PKTINFO
     if (source->family == AF_INET6) {
         struct in6_pktinfo told = {.ipi6_ifindex = source->scope};
         memcpy(&told.ipi6_addr, source->host, width);
-        return put_control(head, at, IPPROTO_IPV6, IPV6_PKTINFO, &told, sizeof told);
+        return put_control(head, at, (struct content){IPPROTO_IPV6, IPV6_PKTINFO, &told, sizeof told});
     }
 #endif
     (void)width;
@@ -228,7 +235,7 @@ static void fill_head(struct cyn_outbound *out, int place, int first, int end) {
 #ifdef __linux__
     if (end - first > 1) {
         uint16_t size = (uint16_t)out->pieces[first].iov_len;
-        used = put_control(head, used, SOL_UDP, UDP_SEGMENT, &size, sizeof size);
+        used = put_control(head, used, (struct content){SOL_UDP, UDP_SEGMENT, &size, sizeof size});
     }
 #endif
     if (used == 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ def test_what_is_sent_outside_of_a_tick_leaves_at_once(loop: Loop, peers: Peers)
     with bound(loop) as channel:
         channel.send(b"now", sock.getsockname())
         assert sock.recv(10) == b"now"
+
+
+def test_what_is_sent_without_a_tick_leaves_nothing_behind(loop: Loop) -> None:
+    with bound(loop) as channel:
+        address = channel.address
+        channel.send(b"x", address)
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(5000):
+            channel.send(b"x", address)
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert after - before < 10_000
 
 
 @every_backend
@@ -265,6 +279,26 @@ def test_close_in_the_handler_that_sends(loop: Loop, peers: Peers) -> None:
     sock.send(b"x")
     assert received(loop, sock, 1) == [b"bye"]
     poll_until(loop, lambda: not loop.map)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@every_backend
+def test_a_fork_in_a_handler_sends_nothing_twice(loop: Loop, peers: Peers) -> None:
+    class Forking(Recorder):
+        def handle_datagram(self, data: bytes, address: Any, destination: Any = None) -> None:
+            self.send(b"before", address)
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+            self.send(b"behind", address)
+
+    with bound(loop, Forking) as channel:
+        sock = client(peers, channel.address)
+        sock.send(b"x")
+        assert received(loop, sock, 2) == [b"before", b"behind"]
+        with pytest.raises(BlockingIOError):
+            sock.recv(10)
 
 
 def test_without_a_loop_nothing_can_be_sent() -> None:

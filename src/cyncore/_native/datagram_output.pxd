@@ -70,6 +70,7 @@ cdef class DatagramOutput(Channel):
     cdef int queue_one(self, Datagrams shared, object data, object address, object source) except -1
     cdef int queue_or_keep(self, Registry loop, object data, object address, object source) except -1
     cdef int take_crossing(self) except -1
+    cdef int flush_soon(self, Registry loop) except -1
     cdef int keep(self, object data, object address, object source) except -1
     cdef int lost(self, Py_ssize_t size) except -1
     cdef int send_gathered(self, Outbound out) except -1

@@ -154,6 +154,9 @@ cdef class DatagramOutput(Channel):
             and self.life & (READY | CLOSE_WANTED | GONE) == READY and loop.is_sending_later()
         ):
             self.queue_one(datagrams_of(loop), data, address, source)
+            if not self.flags & FLUSH_QUEUED:
+                loop.gather(self)
+                self.flags |= FLUSH_QUEUED
         else:
             self.send_specially(data, address, source)
 
@@ -185,8 +188,7 @@ cdef class DatagramOutput(Channel):
         try:
             self.take_crossing()  # what was sent before comes first
             self.queue_or_keep(loop, data, address, source)
-            if turn == SEND_NOW and self.flags & FLUSH_QUEUED:
-                self.flush(True)
+            self.flush_soon(loop)
         finally:
             if turn == SEND_NOW:
                 loop.sent()
@@ -207,9 +209,25 @@ cdef class DatagramOutput(Channel):
 
     cdef int take_crossing(self) except -1:
         """Queues what other threads have sent."""
+        cdef Registry loop
+        if not self.crossing:
+            return 0
+        loop = self.its_loop()
+        if loop is None or loop.is_closed:
+            self.crossing.clear()
+            return 0
         while self.crossing:
             data, address, source = self.crossing.popleft()
-            self.queue_or_keep(self.its_loop(), data, address, source)
+            self.queue_or_keep(loop, data, address, source)
+        return self.flush_soon(loop)
+
+    cdef int flush_soon(self, Registry loop) except -1:
+        """Has what was queued sent at the end of the tick, or now if there is none."""
+        if not loop.is_sending_later():
+            return self.flush(True)
+        if not self.flags & FLUSH_QUEUED:
+            loop.gather(self)
+            self.flags |= FLUSH_QUEUED
         return 0
 
     def _check_target(self, address):
@@ -218,7 +236,7 @@ cdef class DatagramOutput(Channel):
             raise _rules.wrong_target(self, address, self.remote_address)
 
     cdef int queue_one(self, Datagrams shared, object data, object address, object source) except -1:
-        """Puts a datagram to those that leave at the end of the tick, or now if there are so many."""
+        """Puts a datagram to those that leave together: now if there are so many, else when the caller has it so."""
         cdef Outbound out = shared.outbound
         cdef const known *place = NULL
         cdef cyn_name name
@@ -238,9 +256,6 @@ cdef class DatagramOutput(Channel):
         # From here on no code of the program runs. What others have sent leaves before what this channel does.
         if out.sender is not self and out.raw.count:
             out.sender.send_gathered(out)
-        if not self.flags & FLUSH_QUEUED:
-            self.loop.gather(self)
-            self.flags |= FLUSH_QUEUED
         at = out.raw.count
         if place is not NULL:
             out.raw.names[at].size = place.size
