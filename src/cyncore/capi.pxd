@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_a3b84186 as NativeStream
+from cyncore.capi cimport Layout_0192a08a as NativeStream
 
 
-cdef class Layout_a3b84186:
+cdef class Layout_0192a08a:
     cdef object _object
     cdef void *_pointers[15]
     cdef int _ints[22]
@@ -69,8 +69,8 @@ cdef class Layout_a3b84186:
     cdef void _58(self)
     cdef void _59(self)
     cdef void _60(self)
+    cdef void _61(self)
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
-    cdef void _62(self)
     cdef void _63(self)
     cdef void _64(self)
     cdef void _65(self)
@@ -87,9 +87,9 @@ cdef class Layout_a3b84186:
     cdef void _76(self)
     cdef void _77(self)
     cdef void _78(self)
+    cdef void _79(self)
     cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
-    cdef void _81(self)
     cdef void _82(self)
     cdef void _83(self)
     cdef void _84(self)
@@ -112,3 +112,4 @@ cdef class Layout_a3b84186:
     cdef void _101(self)
     cdef void _102(self)
     cdef void _103(self)
+    cdef void _104(self)
