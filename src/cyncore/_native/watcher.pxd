@@ -27,7 +27,7 @@ cdef enum:
     NAMELESS = 1 << 12       # it was added without a descriptor: it is in a map under None
     STREAM = 1 << 24         # it reads by itself: a read event that comes alone goes straight to on_read
     TIMED = 1 << 25          # it is a dispatcher with deadlines: the times of its events are noted
-    DATAGRAM = 1 << 26       # its socket has no connection: an error that the kernel reports is no hang-up
+    DATAGRAM = 1 << 28       # its socket has no connection: an error that the kernel reports is no hang-up
     # The lists of the loop that it is in; for `polled` see `polled_index`
     DIRTY = 1 << 13
     RECENT = 1 << 14
