@@ -230,7 +230,7 @@ class Network:
         for process in self.processes:
             process.kill()
         for stream in self._left():
-            if isinstance(stream, Stream):
+            if isinstance(stream, (Stream, Datagram)):
                 stream.abort()
         self._drained()
 
