@@ -14,25 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from errno import EOPNOTSUPP
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from .._dispatcher import dispatcher
 from .._engine import Handle, Loop
 from .._rules import failure
 
 if TYPE_CHECKING:
-    from contextvars import Context
-
-    from typing_extensions import TypeVarTuple, Unpack
-
-    _Args = TypeVarTuple("_Args")
     _Kind = selectors.EpollSelector
 else:
     _Kind = getattr(selectors, "EpollSelector", getattr(selectors, "KqueueSelector", object))
-
-_Result = TypeVar("_Result")
 
 
 class _Bell(dispatcher):
@@ -137,12 +130,14 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
             self.stop()
         return self._rang
 
-    def run_until_complete(self, future: Generator[Any, None, _Result] | Awaitable[_Result]) -> _Result:
-        before, self._is_patient = self._is_patient, True
-        try:
-            return super().run_until_complete(future)
-        finally:
-            self._is_patient = before
+    if not TYPE_CHECKING:  # the types are asyncio's
+
+        def run_until_complete(self, future):
+            before, self._is_patient = self._is_patient, True
+            try:
+                return super().run_until_complete(future)
+            finally:
+                self._is_patient = before
 
     # The cyncore loop runs
 
@@ -181,24 +176,7 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
         if timers and not self.cyncore_loop.closed:
             self._alarm = self.cyncore_loop.call_later(max(0.0, timers[0].when() - self.time()), self._round)
 
-    if TYPE_CHECKING:
-
-        def call_soon(
-            self,
-            callback: Callable[[Unpack[_Args]], object],
-            *args: Unpack[_Args],
-            context: Context | None = None,
-        ) -> asyncio.Handle: ...
-
-        def call_at(
-            self,
-            when: float,
-            callback: Callable[[Unpack[_Args]], object],
-            *args: Unpack[_Args],
-            context: Context | None = None,
-        ) -> asyncio.TimerHandle: ...
-
-    else:
+    if not TYPE_CHECKING:
 
         def call_soon(self, callback, *args, context=None):
             handle = super().call_soon(callback, *args, context=context)
