@@ -7,6 +7,7 @@ cdef class Bell:
     cdef bint is_hung    # signals are written to it
     cdef object others   # the descriptor to which the program wants them to be written; -1: none
 
+    cdef int leave_numbers_of(self, list owners) except -1
     cdef int hang(self) except -1
     cdef int take_down(self) except -1
     cdef int empty(self) except -1

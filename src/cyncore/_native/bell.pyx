@@ -44,6 +44,24 @@ cdef class Bell:
     def __dealloc__(self):
         self.close()
 
+    cdef int leave_numbers_of(self, list owners) except -1:
+        """Takes other numbers than those in ``owners``. Such a channel's was closed behind its back, which it is told
+        as long as nobody else has its number.
+        """
+        cdef list taken = []
+        try:
+            while self.reader < len(owners) and owners[self.reader] is not None:
+                taken.append(self.reader)
+                self.reader = os.dup(self.reader)
+            while self.writer < len(owners) and owners[self.writer] is not None:
+                taken.append(self.writer)
+                self.writer = os.dup(self.writer)
+        finally:
+            for end in taken:
+                if end != self.reader and end != self.writer:
+                    os.close(end)
+        return 0
+
     cdef int hang(self) except -1:
         """From now on signals are written here."""
         self.others = _set(self.writer, warn_on_full_buffer=False)
@@ -90,5 +108,8 @@ cdef class Bell:
         cdef int end
         for end in (self.reader, self.writer):
             if end >= 0:
-                os.close(end)
+                try:
+                    os.close(end)
+                except OSError:  # it was closed behind our back
+                    pass
         return self.forget()

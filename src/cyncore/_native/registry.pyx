@@ -295,6 +295,7 @@ cdef class Registry:
         cdef Bell bell
         try:
             bell = Bell()
+            bell.leave_numbers_of(self.owners)
         except OSError:
             return 0
         if cyn_poller_add(&self.poller, bell.reader, <void *> self) < 0:
