@@ -22,13 +22,11 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
                             handle_data; Loop.listen and Loop.connect make them
     Datagram                a socket of datagrams, with handle_datagram; Loop.bind makes it
     Server                  what Loop.listen returns
-    Process                 a child that Loop.spawn has started: derive from it, and define
-                            handle_exit
+    Process                 a child that Loop.spawn has started, with handle_exit
     Lines, Prefixed, Exactly
                             cut the input of a stream up into frames
     LimitExceeded           a peer sent too much at once, or left too much unread
-    TLSError, TruncatedError
-                            why the TLS of a stream has failed
+    TLSError, TruncatedError  why the TLS of a stream has failed
     dispatcher              a connection or a listener: derive from it, and define
                             handle_read, handle_write, handle_accepted or handle_close
     dispatcher_with_send    the same, but send() keeps what the socket does not take
@@ -44,8 +42,7 @@ Each of these names has a help of its own, for example help(cyncore.Loop):
     InstallError            says who uses another copy of these modules
     asyncore, asynchat      the old modules, and smtpd and wasyncore beside them;
                             they are imported when they are first used
-    asyncio                 host() has asyncio serve a loop; AsyncioLoop is an asyncio loop
-                            on the thread of a cyncore loop
+    asyncio                 host() and AsyncioLoop: this loop inside of asyncio, or around it
     BACKENDS                the pollers of this platform, the best one first
     native                  True if the compiled engine is used
     fallback_reason         why the plain-Python engine is used, or None
