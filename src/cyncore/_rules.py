@@ -27,6 +27,8 @@ from errno import (
     errorcode,
 )
 
+from ._report import WARNING, report
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -193,6 +195,22 @@ def bad_time(when: float) -> ValueError:
 
 
 # Words
+
+
+_told: set[tuple[type, str]] = set()
+
+
+def called_elsewhere(method: str, channel: object, loop: object, owner: int) -> None:
+    """A method of an old channel was called by another thread than the one, ``owner``, that runs the loop.
+
+    Old programs do so, and under the GIL it works: it is said once for each class. Without the GIL it raises.
+    """
+    error = wrong_thread(method, loop, owner)
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise error
+    if (type(channel), method) not in _told:
+        _told.add((type(channel), method))
+        report(WARNING, "%r: %s. Without the GIL it would be refused", channel, error)
 
 
 def failure(error: int, what: str) -> OSError:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_0192a08a as NativeStream
+from cyncore.capi cimport Layout_568eeef8 as NativeStream
 
 
-cdef class Layout_0192a08a:
+cdef class Layout_568eeef8:
     cdef object _object
     cdef void *_pointers[15]
     cdef int _ints[22]
@@ -70,8 +70,8 @@ cdef class Layout_0192a08a:
     cdef void _59(self)
     cdef void _60(self)
     cdef void _61(self)
+    cdef void _62(self)
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
-    cdef void _63(self)
     cdef void _64(self)
     cdef void _65(self)
     cdef void _66(self)
@@ -88,9 +88,9 @@ cdef class Layout_0192a08a:
     cdef void _77(self)
     cdef void _78(self)
     cdef void _79(self)
+    cdef void _80(self)
     cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
-    cdef void _82(self)
     cdef void _83(self)
     cdef void _84(self)
     cdef void _85(self)
@@ -113,3 +113,4 @@ cdef class Layout_0192a08a:
     cdef void _102(self)
     cdef void _103(self)
     cdef void _104(self)
+    cdef void _105(self)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import cyncore.asyncore as asyncore
-from cyncore import BACKENDS, Loop, dispatcher
+from cyncore import BACKENDS, Lines, Loop, Stream, dispatcher
 from tests.support.peers import Peers, Recorder, poll_until
 
 
@@ -268,3 +269,88 @@ def test_debug_mode_lets_another_thread_close(backend: str, peers: Peers) -> Non
         loop.poll()
         poll_until(loop, lambda: not loop.map, 100)
     assert channel.seen == []
+
+
+OLD: dict[str, Callable[[Any], object]] = {
+    "send": lambda channel: channel.send(b"x"),
+    "recv": lambda channel: channel.recv(100),
+    "del_channel": lambda channel: channel.del_channel(),
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_debug_mode_says_once_that_an_old_channel_is_used_in_another_thread(
+    name: str, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Used(Recorder):
+        pass
+
+    with Loop(debug=True) as loop:
+        two = [peers.channel(Used, loop.map) for _ in range(2)]
+        for _, far in two:
+            far.send(b"x")
+        with busy_elsewhere(loop):
+            for channel, _ in two:
+                OLD[name](channel)
+        assert [record.getMessage().count(f"{name}: called in thread") for record in caplog.records] == [1]
+        for channel, _ in two:
+            channel.close()
+
+
+def test_without_debug_mode_nothing_is_said(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    class Used(Recorder):
+        pass
+
+    with Loop(debug=False) as loop:
+        channel, far = peers.channel(Used, loop.map)
+        far.send(b"x")
+        with busy_elsewhere(loop):
+            channel.send(b"x")
+            assert channel.recv(100) == b"x"
+        channel.close()
+    assert not caplog.records
+
+
+NEW: dict[str, Callable[[Any], object]] = {
+    "write_eof": lambda stream: stream.write_eof(),
+    "close": lambda stream: stream.close(),
+    "abort": lambda stream: stream.abort(),
+    "pause_reading": lambda stream: stream.pause_reading(),
+    "sendfile": lambda stream: stream.sendfile(0),
+    "pipe": lambda stream: stream.pipe(Stream()),
+    "start_tls": lambda stream: stream.start_tls(None),
+    "idle_deadline": lambda stream: setattr(stream, "idle_deadline", 1.0),
+    "high_water": lambda stream: setattr(stream, "high_water", 1),
+    "framing": lambda stream: setattr(stream, "framing", Lines()),
+}
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_debug_mode_refuses_what_a_stream_is_told_in_another_thread(name: str, peers: Peers) -> None:
+    with Loop(debug=True) as loop:
+        ours, _ = peers.pair()
+        stream = Stream(ours, loop=loop)
+        poll_until(loop, lambda: stream.connected)
+        with busy_elsewhere(loop), pytest.raises(RuntimeError, match=f"{name}: called in thread"):
+            NEW[name](stream)
+        stream.abort()
+
+
+def test_debug_mode_lets_any_thread_write(peers: Peers) -> None:
+    with Loop(debug=True) as loop:
+        ours, theirs = peers.pair()
+        stream = Stream(ours, loop=loop)
+        poll_until(loop, lambda: stream.connected)
+        with busy_elsewhere(loop):
+            stream.write(b"a")
+            stream.writelines([b"b", b"c"])
+        theirs.setblocking(False)
+        got = bytearray()
+
+        def arrived() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                got.extend(theirs.recv(100))
+            return got == b"abc"
+
+        poll_until(loop, arrived)
+        stream.abort()

@@ -214,6 +214,8 @@ cdef class Channel(Endpoint):
     cdef object recv_some(self, object buffer_size):
         cdef Py_ssize_t size = buffer_size, got
         cdef int fd, error
+        if self.loop is not None and self.loop.debug:
+            self.loop.check_caller("recv", self)
         if self.flags & DIRECT and self.loop is not None and 0 < size <= SCRATCH:
             fd = fileno_of(self.sock)
             if fd >= 0:
@@ -309,6 +311,8 @@ cdef class Channel(Endpoint):
         cdef Py_buffer view
         cdef Py_ssize_t sent = -1
         cdef int fd, error
+        if self.loop is not None and self.loop.debug:
+            self.loop.check_caller("send", self)
         if self.flags & DIRECT:
             fd = fileno_of(self.sock)
             if fd >= 0:

@@ -425,6 +425,8 @@ cdef class Endpoint(Watcher):
 
     def del_channel(self, map=None):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
+        if self.loop is not None and self.loop.debug:
+            self.loop.check_caller("del_channel", self)
         if self.flags & UNSENT:
             self.flush_leaving()
         cdef int fd = self.fileno

@@ -130,6 +130,7 @@ cdef class Registry:
 
     cdef int check_open(self, str what) except -1
     cdef int check(self, str what) except -1
+    cdef int check_caller(self, str what, object channel) except -1
     cdef int check_fork(self) except -1
     cdef unsigned fork_epoch(self) noexcept
 

@@ -564,6 +564,12 @@ cdef class Registry:
             raise _rules.wrong_thread(what, self, self.owner_thread)
         return 0
 
+    cdef int check_caller(self, str what, object channel) except -1:
+        """In debug mode: is this the thread that runs the loop?"""
+        if self.depth and self.owner_thread != PyThread_get_thread_ident():
+            _rules.called_elsewhere(what, channel, self, self.owner_thread)
+        return 0
+
     cdef int check_fork(self) except -1:
         """In the child of a fork, opens a wake-up of its own. The poller reopens itself at its first use."""
         if self.epoch == cyn_fork_epoch:

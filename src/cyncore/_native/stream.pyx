@@ -132,6 +132,8 @@ cdef class StreamChannel(StreamInput):
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:
         cdef Settings own
+        if name in DEADLINES or name in SETTINGS:
+            self.check_thread(name)
         if name in DEADLINES:
             return deadline_changed(self)
         if name not in SETTINGS:
@@ -307,6 +309,7 @@ cdef class StreamChannel(StreamInput):
         """
         if self.life & (CLOSE_WANTED | GONE):
             return
+        self.check_thread("close")
         self.take_crossing()
         self.life |= CLOSE_WANTED
         if self.head is None and self.life & (READY | STEPPING) != READY:
@@ -320,6 +323,7 @@ cdef class StreamChannel(StreamInput):
 
     def abort(self):
         """Closes the connection now, and drops what is queued. Does nothing when it is gone already."""
+        self.check_thread("abort")
         self.end(None)
 
     def _end(self, error):

@@ -73,6 +73,7 @@ cdef class StreamOutput(Channel):
     cdef unsigned rest_at             # the place in `rest` of what comes after `head`
 
     cdef Registry its_loop(self)
+    cdef int check_thread(self, str what) except -1
     cdef Extra extras(self)
     cdef Settings its_settings(self)
     cdef int end(self, object error) except -1

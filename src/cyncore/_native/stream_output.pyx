@@ -56,6 +56,16 @@ cdef class StreamOutput(Channel):
             return self.loop
         return None if self.map is None else registry_of(self.map)
 
+    cdef int check_thread(self, str what) except -1:
+        """RuntimeError, in debug mode, if another thread runs the loop."""
+        cdef Registry loop = self.its_loop()
+        if loop is not None and loop.debug and not loop.is_closed:
+            loop.check(what)
+        return 0
+
+    def _check_thread(self, what):
+        self.check_thread(what)
+
     cdef Extra extras(self):
         if self.extra is None:
             self.extra = Extra.__new__(Extra)
@@ -229,6 +239,7 @@ cdef class StreamOutput(Channel):
         """Ends the output when everything queued is sent; reading goes on. Does nothing the second time."""
         if self.life & NO_WRITING:
             return
+        self.check_thread("write_eof")
         self.take_crossing()
         self.life |= EOF_WANTED
         self.flush_later()

@@ -17,6 +17,7 @@ from .._rules import (
     EARLIER_MOST,
     LOST_IN_BACKLOG,
     OUT_OF_DESCRIPTORS,
+    called_elsewhere,
     failure,
     no_deadlines,
     no_socket,
@@ -127,6 +128,7 @@ class Channel(Root):
 
     def del_channel(self, map: Any = None) -> None:
         """Leaves ``map`` (None: its own), whether it was in it or not."""
+        self._check_caller("del_channel")
         if map is None:
             map = self._map
         fd = self._fileno
@@ -187,6 +189,12 @@ class Channel(Root):
         if self._loop is not None and not self._loop.closed:  # closed: it was taken out of the map by hand before that
             self._loop._check(method)
 
+    def _check_caller(self, method: str) -> None:
+        """In debug mode: is this the thread that runs the loop?"""
+        loop = self._loop
+        if loop is not None and loop.debug and loop._turn.is_foreign():
+            called_elsewhere(method, self, loop, loop._turn.owner)
+
     def _state(self) -> tuple[bool, ...]:
         return bool(self.connected), bool(self.accepting), bool(self.connecting), bool(self.closing)
 
@@ -204,6 +212,7 @@ class Channel(Root):
 
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
+        self._check_caller("recv")
         if self._muted_in is not None:
             self._muted_in = None
         self._last_recv = ""
@@ -226,6 +235,7 @@ class Channel(Root):
 
     def send(self, data: Any) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost."""
+        self._check_caller("send")
         try:
             sent = int(self._method_of(self.socket, "send")(data))
             self._note_bytes(0, sent)

@@ -23,6 +23,7 @@ class Serving(Protocol):
 
     _turn: Turn
     _figures: Figures
+    debug: bool
 
     @property
     def map(self) -> Any: ...

@@ -165,6 +165,8 @@ class StreamChannel(Channel):
             self.close()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name.endswith(("_deadline", "_water")) or name in ("framing", "max_output"):
+            self._check_thread(name)
         super().__setattr__(name, value)
         if name == "framing":
             check(value)
@@ -295,6 +297,7 @@ class StreamChannel(Channel):
         """
         if self.closing:
             return
+        self._check_thread("close")
         self._take_cross_thread()
         self._close_wanted = True
         if self._loop_is_closed() or (not self._output_queue and (not self.connected or self._step is not None)):
@@ -305,7 +308,14 @@ class StreamChannel(Channel):
 
     def abort(self) -> None:
         """Closes the connection now, and drops what is queued. Does nothing when it is gone already."""
+        self._check_thread("abort")
         self._end(None)
+
+    def _check_thread(self, what: str) -> None:
+        """RuntimeError, in debug mode, if another thread runs the loop."""
+        loop = self._loop_kept
+        if loop is not None and loop.debug and not loop.closed:
+            loop._check(what)
 
     def _end(self, error: BaseException | None) -> None:
         """Closes the connection, and has `handle_close(error)` called in the next tick. The first call counts."""
@@ -758,6 +768,7 @@ class StreamChannel(Channel):
         """Ends the output when everything queued is sent; reading goes on. Does nothing the second time."""
         if self._eof_wanted or self.closing:
             return
+        self._check_thread("write_eof")
         self._take_cross_thread()
         self._eof_wanted = True
         self._flush_later()

@@ -216,6 +216,7 @@ class Stream(StreamChannel):
         """
         from .file_part import FilePart
 
+        self._check_thread("sendfile")
         part = FilePart(file, offset, count)
         try:
             self._queue_part(part)
@@ -232,6 +233,7 @@ class Stream(StreamChannel):
         """
         if other is self or not hasattr(other, "_queue_part"):
             raise TypeError(f"{self!r}: pipe() joins it with another cyncore.Stream, not {other!r}")
+        self._check_thread("pipe")
         for stream in (self, other):
             if stream._pipe is not None:
                 raise RuntimeError(f"{stream!r} is joined with another stream already")
@@ -260,6 +262,7 @@ class Stream(StreamChannel):
         """
         if not self.connected or self.closing or self._step is not None:
             raise RuntimeError(f"{self!r}: start_tls() needs a connection")
+        self._check_thread("start_tls")
         if isinstance(self.socket, Descriptor):
             raise RuntimeError(f"{self!r}: start_tls() needs a socket, and not {self.socket!r}")
         self._queue_part(StartTls(context, server_side, server_hostname, session))
