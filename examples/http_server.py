@@ -579,11 +579,9 @@ class Server(asyncore.dispatcher):
         self.bind(address)
         self.listen(1024)
 
-    def url(self) -> str:
+    def place(self) -> str:
         host, port = self.socket.getsockname()[:2]
-        if host in ("0.0.0.0", "::"):
-            host = "localhost"
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def handle_accepted(self, sock: socket.socket, addr: tuple[str, int]) -> None:
         with contextlib.suppress(OSError):  # gone already: its first event says so
@@ -616,7 +614,7 @@ def main(kind: type[Server] = Server) -> None:
     except OSError as error:
         sys.exit(f"http_server: cannot listen on {options.host} port {options.port}: {error.strerror}")
     Stop(server)
-    print(f"Serving {options.folder} at {server.url()} (Ctrl-C to stop)", flush=True)
+    print(f"ready {server.place()}", flush=True)
     try:
         asyncore.loop(use_poll=True)
     except KeyboardInterrupt:

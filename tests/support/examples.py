@@ -20,7 +20,7 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 30.0  # seconds after which a test says that what it waits for does not come
-READY = r"^ready (?P<host>[0-9.]+):(?P<port>\d+)$"  # what an example of streams prints
+READY = r"^ready \[?(?P<host>[0-9.:]+?)\]?:(?P<port>\d+)$"  # what an example that serves prints
 
 
 def command(script: str, *args: object) -> list[str]:
@@ -128,8 +128,7 @@ def serving(script: str, *args: object, pattern: str) -> Iterator[Server]:
 def serving_http(
     folder: Path, *args: object, script: str = "http_server.py"
 ) -> contextlib.AbstractContextManager[Server]:
-    pattern = r"^Serving .* at http://\[?(?P<host>[^\]/]+?)\]?:(?P<port>\d+)/ \(Ctrl-C to stop\)$"
-    return serving(script, "--port", 0, *args, folder, pattern=pattern)
+    return serving(script, "--port", 0, *args, folder, pattern=READY)
 
 
 @contextlib.contextmanager
