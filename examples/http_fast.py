@@ -3,20 +3,19 @@
 
     python examples/http_fast.py [--host HOST] [--port PORT] [-v] [FOLDER]
 
-It shows what can be done about a program that was written for asyncore, without writing it anew:
+It is written for a stream, which adds:
 
-- `readable` and `writable` are functions that the loop must ask all the time. Here what waits is in the buffer of
-  `dispatcher_with_send`, and reading is paused meanwhile: the loop knows, and asks nobody.
+- Answers wait in the stream, and the kernel sends big files. While much of it waits, no further request is read.
+- A client that says nothing, or does not take its answer, is sent away after a minute.
 - What most requests ask for is answered without thinking: a request line that was answered in this second, above header
-  fields that are known to change nothing. A timer, which asyncore had none of, forgets the answers when the second is
-  over, since the date in them is another one then; so a file that has changed is served a second later at most.
+  fields that are known to change nothing. A timer forgets the answers when the second is over, since the date in them
+  is another one then; so a file that has changed is served a second later at most.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
+import sys
 import time
 
 import cyncore
@@ -36,7 +35,8 @@ SPECIAL = re.compile(
 class Memory:
     """What was answered in this second, and what header fields were seen that change nothing."""
 
-    def __init__(self, site: http_server.Site) -> None:
+    def __init__(self, loop: cyncore.Loop, site: http_server.Site) -> None:
+        self.loop = loop
         self.site = site
         self.answers: dict[bytes, bytes] = {}  # by the request line
         self.fields: set[bytes] = set()  # from the end of the request line to the end of the empty line
@@ -67,75 +67,93 @@ class Memory:
             return  # only files that the site itself remembers: not those that were written a moment ago
         if not self.answers:
             left = 1.0 - time.time() % 1.0
-            cyncore.Loop.of(cyncore.socket_map).call_later(left, self.answers.clear)
+            self.loop.call_later(left, self.answers.clear)
         if len(self.answers) < http_server.REMEMBERED:
             self.answers[request.line.encode("latin-1")] = output
 
 
-class Connection(http_server.Connection, cyncore.dispatcher_with_send):
-    readable = cyncore.dispatcher.readable  # the loop's own, which it need not ask
-    writable = cyncore.dispatcher_with_send.writable
+class Connection(http_server.Conversation, cyncore.Stream):
+    idle_deadline = 60  # seconds
+    write_deadline = 60
 
-    def __init__(self, sock: socket.socket, client: str, memory: Memory, log: bool) -> None:
-        super().__init__(sock, client, memory.site, log)
+    def __init__(self, memory: Memory, log: bool) -> None:
         self.memory = memory
+        self.site = memory.site
+        self.log_requests = log
 
-    def handle_read(self) -> None:
-        data = self.recv(http_server.SMALL)
+    def handle_connect(self) -> None:
+        self.client = self.addr[0]
+
+    def handle_data(self, data: bytes) -> None:
         memory = self.memory
         end = data.find(b"\r\n")
         answer = memory.answers.get(data[:end])
-        if answer is None or self.received or self.skip or self.draining or not memory.is_plain(data[end:]):
-            self.receive(data)
-            return
-        sent = cyncore.dispatcher.send(self, answer)
-        if sent < len(answer) and self.connected:
-            self.hold(answer[sent:])
-
-    def handle_write(self) -> None:
-        self.initiate_send()
-        if not self.out_buffer:
-            self.resume_reading()
-            self.go_on()
+        if answer is None or self.received or self.skip or not memory.is_plain(data[end:]):
+            self.received += data
             self.serve()
+        else:
+            self.write(answer)
 
-    def push(self) -> None:
-        output = self.output
-        sent = cyncore.dispatcher.send(self, output)
-        if sent == len(output):
-            self.go_on()
-        elif self.connected:
-            self.hold(output[sent:])
+    def serve(self) -> None:
+        """Answer the requests that are here, in their order, as long as the client takes the answers."""
+        while self.received and not self.closing:
+            if self.output_size > self.high_water:
+                self.pause_reading()
+                self.loop.call_soon(self.go_on)  # the other clients come first
+                return
+            try:
+                head = self.take_head()
+                if head is None:
+                    return
+                request = http_server.parse_request(head)
+            except http_server.Refused as refusal:
+                self.keep = False
+                self.write(self.start_of(http_server.page(refusal.status), None))
+            else:
+                self.keep = request.keep_alive
+                self.skip = request.body_size
+                self.answer(self.site.answer(request), request)
+            if not self.keep:
+                self.close()
 
-    def go_on(self) -> None:
-        """All that was to be sent is out. A big file goes one chunk an event, so that the others get their turn."""
-        self.output = self.next_chunk()
-        if self.output:
-            self.hold(self.output)
-        elif not self.keep:
-            self.hang_up()
+    def answer(self, answer: http_server.Answer, request: http_server.Request) -> None:
+        output = self.start_of(answer, request)
+        if answer.file is not None:
+            with answer.file:
+                self.high_water = self.low_water = 0  # a file stays open until it is sent: no more than two
+                self.write(output)
+                self.sendfile(answer.file, answer.file.tell(), answer.file_size)
+            return
+        self.write(output)
+        if not self.log_requests:  # every request is to be logged
+            self.memory.learn(request, answer, output)
 
-    def hold(self, output: bytes | memoryview) -> None:
-        """Send this when the client takes it, and read nothing more until then."""
-        self.output = self.out_buffer = output
+    def handle_full(self) -> None:
         self.pause_reading()
 
-    def begin(self, answer: http_server.Answer, request: http_server.Request | None) -> None:
-        super().begin(answer, request)
-        if request is not None and not self.log_requests:  # every request is to be logged
-            self.memory.learn(request, answer, bytes(self.output))
+    def handle_drained(self) -> None:
+        self.resume_reading()
+        self.serve()
+
+    def go_on(self) -> None:
+        """Answers the requests that were left, unless `handle_drained` will do so."""
+        if self.output_size <= self.high_water and not self.closing:
+            self.handle_drained()
 
 
-class Server(http_server.Server):
-    def __init__(self, site: http_server.Site, host: str, port: int, log: bool) -> None:
-        super().__init__(site, host, port, log)
-        self.memory = Memory(site)
-
-    def handle_accepted(self, sock: socket.socket, addr: tuple[str, int]) -> None:
-        with contextlib.suppress(OSError):  # gone already: its first event says so
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Connection(sock, addr[0], self.memory, self.log_requests)
+def main() -> None:
+    options = http_server.command_line()
+    with cyncore.Loop() as loop:
+        memory = Memory(loop, http_server.Site(options.folder))
+        try:
+            server = loop.listen((options.host, options.port), lambda: Connection(memory, options.verbose))
+        except OSError as error:
+            sys.exit(f"http_fast: cannot listen on {options.host} port {options.port}: {error.strerror}")
+        loop.drain_on_signals(10)
+        host, port = server.address[:2]
+        print(f"ready [{host}]:{port}" if ":" in host else f"ready {host}:{port}", flush=True)
+        loop.run()
 
 
 if __name__ == "__main__":
-    http_server.main(Server)
+    main()

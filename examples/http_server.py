@@ -385,7 +385,55 @@ class Site:
 # ---------------------------------------------------------------------------------------------------------- Connections
 
 
-class Connection(asyncore.dispatcher):
+class Conversation:
+    """What a connection knows of HTTP. It knows no socket: http_fast.py uses it, too."""
+
+    site: Site
+    client: str
+    log_requests: bool
+    received = b""
+    skip = 0  # bytes of a body that belongs to an answered request
+    keep = True  # False: the answer under way is the last one
+
+    def take_head(self) -> bytes | None:
+        """Take the next request's head out of what was received; None while it is not complete."""
+        if self.skip:
+            skipped = min(self.skip, len(self.received))
+            self.skip -= skipped
+            self.received = self.received[skipped:]
+        if self.received[:1] in (b"\r", b"\n"):  # old clients send a line end after a body
+            self.received = self.received.lstrip(b"\r\n")
+        end = self.received.find(b"\r\n\r\n")
+        seen = self.received if end < 0 else self.received[:end]
+        if len(seen) > LINE_LIMIT and b"\n" not in seen[:LINE_LIMIT]:
+            raise Refused(414)
+        if len(seen) > HEAD_LIMIT:
+            raise Refused(431)
+        if end < 0:
+            if b"\n\n" in seen:  # its lines end otherwise than ours: nothing more will come
+                raise Refused(400)
+            return None
+        self.received = self.received[end + 4 :]
+        return seen
+
+    def start_of(self, answer: Answer, request: Request | None) -> bytes:
+        """The answer without what is in its file."""
+        parts = [STATUS_LINES[answer.status], self.site.date_line(), answer.fields]
+        if not self.keep:
+            parts.append(b"Connection: close\r\n")
+        elif request is not None and request.http_1_0:
+            parts.append(b"Connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        body = b"" if request is not None and request.method == "HEAD" else answer.body
+        parts.append(body)
+        if self.log_requests:
+            line = "(not understood)" if request is None else ascii(request.line)[1:-1]  # no control characters
+            words = (time.strftime("%H:%M:%S"), self.client, answer.status, len(body) + answer.file_size, line)
+            print(*words, file=sys.stderr, flush=True)
+        return b"".join(parts)
+
+
+class Connection(Conversation, asyncore.dispatcher):
     """One client. While an answer waits for the client to take it, nothing more is read: neither a fast sender
     nor a slow reader makes us hold more than a few requests and one chunk, and a client that closed its sending side
     gets everything it asked for before we see that it did."""
@@ -397,12 +445,9 @@ class Connection(asyncore.dispatcher):
         self.client = client
         self.site = site
         self.log_requests = log
-        self.received = b""
-        self.skip = 0  # bytes of a body that belongs to an answered request
         self.output: bytes | memoryview = b""
         self.file: BinaryIO | None = None
         self.file_left = 0
-        self.keep = True  # False: the answer under way is the last one
         self.draining = False  # the last answer is out, and the client still talks
 
     def readable(self) -> bool:
@@ -455,45 +500,12 @@ class Connection(asyncore.dispatcher):
                 self.begin(self.site.answer(request), request)
             self.push()
 
-    def take_head(self) -> bytes | None:
-        """Take the next request's head out of what was received; None while it is not complete."""
-        if self.skip:
-            skipped = min(self.skip, len(self.received))
-            self.skip -= skipped
-            self.received = self.received[skipped:]
-        if self.received[:1] in (b"\r", b"\n"):  # old clients send a line end after a body
-            self.received = self.received.lstrip(b"\r\n")
-        end = self.received.find(b"\r\n\r\n")
-        seen = self.received if end < 0 else self.received[:end]
-        if len(seen) > LINE_LIMIT and b"\n" not in seen[:LINE_LIMIT]:
-            raise Refused(414)
-        if len(seen) > HEAD_LIMIT:
-            raise Refused(431)
-        if end < 0:
-            if b"\n\n" in seen:  # its lines end otherwise than ours: nothing more will come
-                raise Refused(400)
-            return None
-        self.received = self.received[end + 4 :]
-        return seen
-
     def begin(self, answer: Answer, request: Request | None) -> None:
         """Make the answer what is to be sent."""
-        parts = [STATUS_LINES[answer.status], self.site.date_line(), answer.fields]
-        if not self.keep:
-            parts.append(b"Connection: close\r\n")
-        elif request is not None and request.http_1_0:
-            parts.append(b"Connection: keep-alive\r\n")
-        parts.append(b"\r\n")
-        body = b"" if request is not None and request.method == "HEAD" else answer.body
-        parts.append(body)
+        self.output = self.start_of(answer, request)
         if answer.file is not None:
             self.file, self.file_left = answer.file, answer.file_size
-            parts.append(self.next_chunk())
-        self.output = b"".join(parts)
-        if self.log_requests:
-            line = "(not understood)" if request is None else ascii(request.line)[1:-1]  # no control characters
-            words = (time.strftime("%H:%M:%S"), self.client, answer.status, len(body) + answer.file_size, line)
-            print(*words, file=sys.stderr, flush=True)
+            self.output += self.next_chunk()
 
     def next_chunk(self) -> bytes:
         if self.file is None:
@@ -600,7 +612,7 @@ def port_number(text: str) -> int:
     return port
 
 
-def main(kind: type[Server] = Server) -> None:
+def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Serve the files of a folder over HTTP/1.1.")
     parser.add_argument("--host", default="127.0.0.1", help="address or name to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=8000, help="0: any that is free (default: %(default)s)")
@@ -609,8 +621,13 @@ def main(kind: type[Server] = Server) -> None:
     options = parser.parse_args()
     if not os.path.isdir(options.folder):
         parser.error(f"not a folder: {options.folder}")
+    return options
+
+
+def main() -> None:
+    options = command_line()
     try:
-        server = kind(Site(options.folder), options.host, options.port, options.verbose)
+        server = Server(Site(options.folder), options.host, options.port, options.verbose)
     except OSError as error:
         sys.exit(f"http_server: cannot listen on {options.host} port {options.port}: {error.strerror}")
     Stop(server)

@@ -10,8 +10,15 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--program", choices=("http_fast", "http_server"), default="http_fast")
 parser.add_argument("folder")
 options = parser.parse_args()
-cyncore.install()  # both are programs for asyncore
+cyncore.install()  # http_server.py is a program for asyncore
 program, http_server = load(options.program), load("http_server")
-server = program.Server(http_server.Site(options.folder), "127.0.0.1", 0, False)
-announce(server.socket.getsockname()[1])
-cyncore.Loop.of(cyncore.socket_map).run()
+site = http_server.Site(options.folder)
+if options.program == "http_server":
+    loop = cyncore.Loop.of(cyncore.socket_map)
+    port = program.Server(site, "127.0.0.1", 0, False).socket.getsockname()[1]
+else:
+    loop = cyncore.Loop()
+    memory = program.Memory(loop, site)
+    port = loop.listen(("127.0.0.1", 0), lambda: program.Connection(memory, False)).address[1]
+announce(port)
+loop.run()
