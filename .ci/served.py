@@ -14,8 +14,8 @@ def fetched(command):
         try:
             for line in server.stdout:
                 print(line, end="")
-                if url := re.search(r"http://\S+", line):
-                    address = f"{url[0]}README.md"
+                if ready := re.match(r"ready (\S+)", line):
+                    address = f"http://{ready[1]}/README.md"
                     with urllib.request.urlopen(address, timeout=10) as answer:
                         return address, answer.read()
         finally:

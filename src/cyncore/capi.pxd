@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_568eeef8 as NativeStream
+from cyncore.capi cimport Layout_c02c340d as NativeStream
 
 
-cdef class Layout_568eeef8:
+cdef class Layout_c02c340d:
     cdef object _object
     cdef void *_pointers[15]
     cdef int _ints[22]
@@ -71,8 +71,8 @@ cdef class Layout_568eeef8:
     cdef void _60(self)
     cdef void _61(self)
     cdef void _62(self)
+    cdef void _63(self)
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
-    cdef void _64(self)
     cdef void _65(self)
     cdef void _66(self)
     cdef void _67(self)
@@ -89,9 +89,9 @@ cdef class Layout_568eeef8:
     cdef void _78(self)
     cdef void _79(self)
     cdef void _80(self)
+    cdef void _81(self)
     cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
-    cdef void _83(self)
     cdef void _84(self)
     cdef void _85(self)
     cdef void _86(self)
@@ -114,3 +114,4 @@ cdef class Layout_568eeef8:
     cdef void _103(self)
     cdef void _104(self)
     cdef void _105(self)
+    cdef void _106(self)

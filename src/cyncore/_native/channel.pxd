@@ -14,6 +14,7 @@ cdef class Channel(Endpoint):
     cdef int unmute(self) except -1
     cdef object call_on_datagram(self, str name, tuple arguments)
     cdef object accept_some(self)
+    cdef object checked(self, str what, object argument)
     cdef object recv_some(self, object buffer_size)
     cdef object recv_through(self, object buffer_size)
     cdef object send_some(self, object data)

@@ -37,6 +37,7 @@ from .watcher cimport (
     ACCEPT_EMFILE,
     ACCEPTING,
     BACKED_OFF,
+    CHECKED,
     CONNECTED,
     CONNECTING,
     DIRECT,
@@ -211,11 +212,21 @@ cdef class Channel(Endpoint):
         """
         return Channel.recv_some(self, buffer_size)
 
+    cdef object checked(self, str what, object argument):
+        """Does in debug mode what `recv_some` and `send_some` do, and tells of a wrong thread."""
+        if self.loop is not None:
+            self.loop.check_caller(what, self)
+        self.flags &= ~CHECKED
+        try:
+            return self.recv_some(argument) if what == "recv" else self.send_some(argument)
+        finally:
+            self.flags |= CHECKED
+
     cdef object recv_some(self, object buffer_size):
         cdef Py_ssize_t size = buffer_size, got
         cdef int fd, error
-        if self.loop is not None and self.loop.debug:
-            self.loop.check_caller("recv", self)
+        if self.flags & CHECKED:
+            return self.checked("recv", buffer_size)
         if self.flags & DIRECT and self.loop is not None and 0 < size <= SCRATCH:
             fd = fileno_of(self.sock)
             if fd >= 0:
@@ -311,8 +322,8 @@ cdef class Channel(Endpoint):
         cdef Py_buffer view
         cdef Py_ssize_t sent = -1
         cdef int fd, error
-        if self.loop is not None and self.loop.debug:
-            self.loop.check_caller("send", self)
+        if self.flags & CHECKED:
+            return self.checked("send", data)
         if self.flags & DIRECT:
             fd = fileno_of(self.sock)
             if fd >= 0:

@@ -44,6 +44,7 @@ from .watcher cimport (
     ACCEPTING,
     ASKING,
     BRAKES,
+    CHECKED,
     CLOSING,
     CONNECTED,
     CONNECTING,
@@ -425,7 +426,7 @@ cdef class Endpoint(Watcher):
 
     def del_channel(self, map=None):
         """Leaves ``map`` (None: the channel's own) and its loop, before the descriptor is closed. Any thread."""
-        if self.loop is not None and self.loop.debug:
+        if self.flags & CHECKED and self.loop is not None:
             self.loop.check_caller("del_channel", self)
         if self.flags & UNSENT:
             self.flush_leaving()

@@ -28,6 +28,7 @@ cdef enum:
     STREAM = 1 << 24         # it reads by itself: a read event that comes alone goes straight to on_read
     TIMED = 1 << 25          # it is a dispatcher with deadlines: the times of its events are noted
     DATAGRAM = 1 << 28       # its socket has no connection: an error that the kernel reports is no hang-up
+    CHECKED = 1 << 29        # its loop was in debug mode when it joined: calls in other threads are told
     # The lists of the loop that it is in; for `polled` see `polled_index`
     DIRTY = 1 << 13
     RECENT = 1 << 14

@@ -60,7 +60,9 @@ cdef class Watcher(Root):
             if self.flags & PENDING:
                 self.flags |= PENDING_LATER
             self.flags &= ~(BACKED_OFF | PENDING | RECV_EAGAIN | ACCEPT_EMFILE)
-        self.flags &= ~(HELD | MUTED)
+        self.flags &= ~(HELD | MUTED | CHECKED)
+        if loop.debug:
+            self.flags |= CHECKED
         self.traits = traits
         traits.users += 1
         try:
