@@ -27,6 +27,7 @@ from benchmarks.tables import (
     http,
     idle,
     lines,
+    loops,
     mail,
     old,
     resp,
@@ -55,6 +56,7 @@ MODULES = (
     chat,
     datagrams,
     tls,
+    loops,
 )
 TABLES: list[Table] = [*(module.TABLE for module in MODULES), tls.HANDSHAKES, tls.MEMORY]
 
