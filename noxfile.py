@@ -26,6 +26,8 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 CURRENT = "{}.{}".format(*sys.version_info)
 # The Python whose run over its wheel is measured, beside that of the plain-Python engine.
 MEASURED = "3.13"
+# The newest hypothesis has an extension that is not built for it.
+FREE_THREADED = ["pytest>=9", "pytest-timeout>=2.4", "hypothesis<6.131", "waitress>=3", "greenlet>=3", "build>=1.2"]
 WHEEL_LIMIT = 1_200_000  # bytes
 
 SHORT = ["-q", "-m", "not load and not soak"]
@@ -270,6 +272,15 @@ def interpreters(session: nox.Session) -> None:
         measured = [*SHORT, *(f"--deselect={test}" for test in UNMEASURED), *session.posargs]
         session.run("python", *COVERAGE, "-m", "pytest", *measured, env={"COVERAGE_FILE": data})
         session.run("python", "-m", "pytest", *SHORT, *UNMEASURED)
+
+
+@nox.session(python="python3.13t")
+def free_threaded(session: nox.Session) -> None:
+    """The suite without the GIL."""
+    with session.chdir(copied(session, "free-threaded")):
+        session.install("-e", ".", *FREE_THREADED, *BUILD)
+        session.run("python", "-X", "gil=0", "-W", "error", "-c", "import cyncore; assert cyncore.native")
+        session.run("python", "-X", "gil=0", "-m", "pytest", *BACKEND, "--ignore=tests/tools", *session.posargs)
 
 
 @nox.session(requires=["backends(python)", f"interpreters-{MEASURED}"])
