@@ -7,6 +7,7 @@ What is changed in them is a port, which is any that is free, and how long a pro
 from __future__ import annotations
 
 import os
+import signal
 import smtplib
 import socket
 import subprocess
@@ -89,18 +90,20 @@ def test_old_program_of_the_readme_echoes(tmp_path: Path, command: str) -> None:
         assert echoed(line_of(process), b"hello") == b"hello"
 
 
-def test_new_program_of_the_readme_echoes_and_works(tmp_path: Path) -> None:
-    source = block(README, "Server(7001)").replace("Server(7001)", f"server = Server(0)\n{TELLS_ITS_PORT}")
+def test_new_program_of_the_readme_answers_and_works(tmp_path: Path) -> None:
+    source = block(README, "class Visitor").replace("7001", "0").replace("call_later(1.0", "call_later(0.1")
+    source = source.replace("    loop.run()", "    print(server.address[1], flush=True)\n    loop.run()")
     assert source.count("time.sleep(5)") == 1
     (tmp_path / "program.py").write_text(source.replace("time.sleep(5)", "time.sleep(0.2)"), encoding="utf-8")
     with running(words_of("python program.py"), tmp_path) as process:
         port = line_of(process)
-        assert echoed(port, b"hello") == b"hello"
-        with socket.create_connection(("127.0.0.1", int(port)), PATIENCE) as sock:
-            for _ in range(2):  # the second waits in the kernel until reading is resumed
-                sock.sendall(b"x")
-                assert sock.recv(1) == b"x"
+        with socket.create_connection(("127.0.0.1", int(port)), PATIENCE) as sock, sock.makefile("rb") as file:
+            sock.sendall(b"one\ntwo\n")  # the second waits until reading is resumed
+            assert file.readline() == b"one\n"
+            assert file.readline() == b"two\n"
         assert line_of(process) == "the job is done"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
 
 
 def test_install_of_the_readme_binds_the_names() -> None:
