@@ -27,7 +27,14 @@ CURRENT = "{}.{}".format(*sys.version_info)
 # The Python whose run over its wheel is measured, beside that of the plain-Python engine.
 MEASURED = "3.13"
 # The newest hypothesis has an extension that is not built for it.
-FREE_THREADED = ["pytest>=9", "pytest-timeout>=2.4", "hypothesis>=6.130,<6.131", "waitress>=3", "greenlet>=3", "build>=1.2"]
+FREE_THREADED = [
+    "pytest>=9",
+    "pytest-timeout>=2.4",
+    "hypothesis>=6.130,<6.131",
+    "waitress>=3",
+    "rich>=13",
+    "prometheus-client>=0.20",
+]
 WHEEL_LIMIT = 1_200_000  # bytes
 
 SHORT = ["-q", "-m", "not load and not soak"]
