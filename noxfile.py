@@ -282,7 +282,7 @@ def interpreters(session: nox.Session) -> None:
 
 
 @nox.session(python="python3.13t")
-def free_threaded(session: nox.Session) -> None:
+def freethreaded(session: nox.Session) -> None:
     """The suite without the GIL."""
     with session.chdir(copied(session, "free-threaded")):
         session.install("-e", ".", *FREE_THREADED, *BUILD)
