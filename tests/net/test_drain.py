@@ -165,3 +165,29 @@ def test_a_loop_that_drains_already_goes_on_with_that(loop: Loop, peers: Peers) 
     loop.drain(1000)
     loop.run()
     assert told == ["drain", "close"]
+
+
+def test_a_signal_ends_the_run_when_the_work_is_done_whatever_timers_are_left(loop: Loop) -> None:
+    ended: list[str] = []
+
+    class Last(cyncore.Stream):
+        def handle_close(self, error: BaseException | None) -> None:
+            self.loop.call_soon(ended.append, "told")
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        Last(ours, loop=loop)
+        loop.drain_on_signals(60)
+        loop.call_later(3600, ended.append, "a timer that nobody waits for")
+        loop.call_later(0, signal.raise_signal, signal.SIGTERM)
+        loop.run()
+    assert "told" in ended
+    assert not loop.closed
+
+
+def test_a_drain_that_the_program_has_asked_for_leaves_its_timers(loop: Loop) -> None:
+    ended: list[str] = []
+    loop.call_later(0.01, ended.append, "a timer")
+    loop.drain(60)
+    loop.run()
+    assert ended == ["a timer"]

@@ -35,6 +35,7 @@ class Network:
         self._drain_timer: Any = None
         self.signals = Signals(loop)
         self._is_draining = False
+        self._stops = False  # the run ends when the work has
         self.drains = 0  # those that have ended
 
     # Servers
@@ -243,10 +244,24 @@ class Network:
             self._drain_timer.cancel()
             self._drain_timer = None
         self.signals.end_drain()
+        if self._stops and not self.loop.closed:
+            self._stops = False
+            self._stop_after(2)
+
+    def _stop_after(self, ticks: int) -> None:
+        """Ends the run when the last ends were told, which is queued, and what is queued there was called."""
+        if ticks:
+            self.loop.call_soon(self._stop_after, ticks - 1)
+        else:
+            self.loop.call_soon(self.loop.stop)
 
     def drain_on_signals(self, seconds: float) -> None:
         """See `Loop.drain_on_signals`."""
-        self.signals.drain(lambda: self.drain(seconds))
+        self.signals.drain(lambda: self._drain_and_stop(seconds))
+
+    def _drain_and_stop(self, seconds: float) -> None:
+        self._stops = True
+        self.drain(seconds)
 
     def closed(self) -> None:
         """The loop closes: a signal has nothing to call any more, and nobody waits for children."""
