@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import socket
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -125,6 +127,8 @@ def test_another_thread_may_send(loop: Loop, peers: Peers) -> None:
         ("/path", TypeError, r"is \(host, port\)"),
         (("::1", 1), ValueError, "no address in digits of the family"),
         (("127.0.0.1\0x", 1), ValueError, "no address in digits"),
+        (("127.0.0.1", 1, 0), TypeError, r"is \(host, port\)"),
+        (("127.0.0.1", 1, 0, 0), TypeError, r"is \(host, port\)"),
     ],
 )
 @pytest.mark.parametrize("in_tick", [False, True])
@@ -149,6 +153,66 @@ def test_what_is_no_address_is_refused_at_once(
         else:
             with pytest.raises(error, match=words):
                 channel.send(b"x", address)
+
+
+@every_backend
+@pytest.mark.parametrize("rest", [("x", 0), (-1, 0), (1 << 20, 0), (0, 1 << 32), (0, -1)])
+def test_numbers_of_ipv6_that_are_none_are_refused_before_anything_waits(loop: Loop, rest: tuple[Any, Any]) -> None:
+    channel = loop.bind(("::1", 0), Recorder)
+    address = channel.address
+    channel.send(b"before", address)
+    with pytest.raises((TypeError, ValueError)):
+        channel.send(b"wrong", (*address[:2], *rest))
+    channel.send(b"behind", address)
+    poll_until(loop, lambda: len(channel.got) == 2)
+    assert channel.got == [b"before", b"behind"]
+    assert channel.output_size == 0
+    channel.abort()
+
+
+@every_backend
+@pytest.mark.parametrize("path", ["", "x" * 200, b"\0" + b"x" * 200])
+def test_paths_that_are_none_are_refused_before_anything_waits(loop: Loop, tmp_path: Path, path: Any) -> None:
+    channel = loop.bind(str(tmp_path / "x"), Recorder)
+    channel.send(b"before", channel.address)
+    with pytest.raises(ValueError, match="a path of a Unix socket has 1 to"):
+        channel.send(b"wrong", path)
+    channel.send(b"behind", channel.address)
+    poll_until(loop, lambda: len(channel.got) == 2)
+    assert channel.got == [b"before", b"behind"]
+    channel.abort()
+
+
+@every_backend
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+def test_an_abstract_name_may_fill_the_room_for_it(loop: Loop, peers: Peers) -> None:
+    name = b"\0cyncore" + os.urandom(50).hex().encode()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    peers.keep(sock)
+    sock.bind(name)
+    assert len(name) == 108
+    channel = loop.bind("\0" + name[20:].decode(), Echo)
+    sock.sendto(b"there", b"\0" + name[20:])
+    assert received(loop, sock, 1) == [b"there"]
+    channel.abort()
+
+
+@every_backend
+def test_an_address_with_a_port_out_of_an_enum_is_nobody_elses(loop: Loop, peers: Peers) -> None:
+    seen: list[Any] = []
+
+    class Peer(Recorder):
+        def handle_datagram(self, data: bytes, address: Any, destination: Any = None) -> None:
+            seen.append(address)
+
+    with bound(loop, Peer) as channel:
+        sock = client(peers, channel.address)
+        host, port = sock.getsockname()
+        channel.send(b"there", (host, enum.IntEnum("Port", {"OURS": port}).OURS))
+        assert sock.recv(10) == b"there"
+        sock.send(b"x")
+        poll_until(loop, lambda: seen)
+    assert type(seen[0][1]) is int
 
 
 def test_what_is_no_bytes_is_refused(loop: Loop) -> None:

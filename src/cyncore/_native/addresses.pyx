@@ -76,7 +76,7 @@ cdef class Addresses:
             address_now = _destination.checked(family, address)
             if not make_name(name, family, address_now):
                 raise ValueError(f"{address!r} is no address in digits of the family of this socket")
-        if PyTuple_CheckExact(address) and address == address_of_name(name):
+        if is_plain_address(address) and address == address_of_name(name):
             self.remember(name, address)
         else:
             self.last = address if PyTuple_CheckExact(address) else None
@@ -107,6 +107,8 @@ cdef bint is_plain_address(object address):
     for number in address[1:]:
         if type(number) is not int or not 0 <= number <= 0xFFFFFFFF:
             return False
+    if PyTuple_GET_SIZE(address) == 4 and address[2] > _destination.FLOW_MOST:
+        return False
     return type(address[0]) is str and address[1] <= 65535
 
 
@@ -130,7 +132,7 @@ cdef int read_path(cyn_name *name, int family, object path) except -1:
     """Makes the name of a Unix socket. A path that begins with a zero byte is an abstract one."""
     cdef bytes text = os.fsencode(path)
     cdef Py_ssize_t size = len(text)
-    if size == 0 or size > <Py_ssize_t> sizeof(name.path.sun_path) - 1:
+    if size == 0 or size > <Py_ssize_t> sizeof(name.path.sun_path) - (text[0] != 0):
         raise ValueError(f"a path of a Unix socket has 1 to {sizeof(name.path.sun_path) - 1} bytes: {path!r}")
     memset(&name.path, 0, sizeof(name.path))
     name.any.sa_family = <unsigned short> family
@@ -146,7 +148,8 @@ cdef object address_of_name(const cyn_name *name):
         return None
     if cyn_name_peer(name, &peer):
         return address_of(&peer)
-    text = <bytes> name.path.sun_path[:name.size - PATH_AT]
+    size = min(<Py_ssize_t> name.size - PATH_AT, <Py_ssize_t> sizeof(name.path.sun_path))  # of 108 bytes it says 109
+    text = <bytes> name.path.sun_path[:size]
     if text[0] == 0:
         return text  # as the socket module has it
     size = text.find(b"\0")
