@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -144,6 +145,55 @@ def test_a_handler_for_failures_that_raises_costs_nothing(loop: Loop, caplog: An
         channel.send(b"x")
         poll_until(loop, lambda: "of the handler" in caplog.text)
         assert not channel.closing
+
+
+@every_backend
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+@pytest.mark.parametrize("does", ["send", "send by another", "close", "abort"])
+def test_what_the_handler_of_a_signal_does_in_the_midst_of_a_send(loop: Loop, does: str) -> None:
+    sink = loop.bind(LOOPBACK, Recorder)
+    channel = loop.bind(LOOPBACK, Recorder)
+    other = loop.bind(LOOPBACK, Recorder)
+    poll_until(loop, lambda: other.connected)
+    address = sink.address
+    count = 0
+
+    def handler(number: int, frame: Any) -> None:
+        nonlocal count
+        count += 1
+        if does == "send":
+            channel.send(b"handler", address)
+        elif does == "send by another":
+            other.send(b"handler", address)
+        else:
+            getattr(channel, does)()
+
+    def interrupt(frame: Any, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "send_failure" and count < 3:
+            signal.raise_signal(signal.SIGUSR1)
+
+    def send() -> None:
+        for number in range(5):
+            channel.send(b"x" * number, address)
+            channel.send(bytes(70_000), address)  # which this host refuses
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    sys.setprofile(interrupt)
+    try:
+        loop.call_soon(send)
+        loop.poll(0)
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGUSR1, before)
+    own = 1 if does == "abort" else 5
+    added = count if does.startswith("send") else 0
+    poll_until(loop, lambda: len(sink.got) == own + added)
+    assert count
+    assert [data for data in sink.got if data != b"handler"] == [b"x" * number for number in range(own)]
+    assert channel.closing == (does in ("close", "abort"))
+    assert channel.output_size == other.output_size == 0
+    for each in (sink, channel, other):
+        each.abort()
 
 
 @every_backend

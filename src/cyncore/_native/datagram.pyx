@@ -217,13 +217,15 @@ cdef class DatagramChannel(DatagramOutput):
         """Stops receiving, and closes the socket when everything queued is sent. Does nothing the second time."""
         if self.life & (CLOSE_WANTED | GONE):
             return
+        cdef Registry loop = self.its_loop()  # where the name of its remote is looked for, `loop` is None still
         self.take_crossing()
         self.life |= CLOSE_WANTED
         self.held = None
-        if self.loop is None or (self.queue is None and not self.flags & FLUSH_QUEUED):
-            self.end(None)
-        else:
-            self.arm()
+        if self.queue is not None or self.flags & FLUSH_QUEUED or self.is_leaving():
+            if loop is not None and not loop.is_closed:
+                self.arm()
+                return
+        self.end(None)
 
     def abort(self):
         """Closes the socket now, and drops what is queued. Does nothing when it is gone already."""

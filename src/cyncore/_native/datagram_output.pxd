@@ -31,6 +31,7 @@ cdef class Outbound:
     cdef cyn_outbound raw
     cdef DatagramOutput sender       # whose it is; None: nobody's
     cdef Py_ssize_t size              # bytes of all
+    cdef bint is_leaving              # it is being sent, or forgotten: nothing may be put to it, or taken out
     cdef PyObject *data[64]           # references: what is sent, and where to; NULL: to the peer of the socket
     cdef PyObject *addresses[64]
     cdef PyObject *sources[64]        # and from where; NULL: the kernel chooses
@@ -72,6 +73,8 @@ cdef class DatagramOutput(Channel):
     cdef int take_crossing(self) except -1
     cdef int flush_soon(self, Registry loop) except -1
     cdef int keep(self, object data, object address, object source) except -1
+    cdef int keep_for_later(self, object data, object address, object source) except -1
+    cdef bint is_leaving(self)
     cdef int lost(self, Py_ssize_t size) except -1
     cdef int send_gathered(self, Outbound out) except -1
     cdef int send_kept(self) except -1

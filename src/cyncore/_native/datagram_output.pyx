@@ -9,10 +9,13 @@ Facts that shape it (those of the kernel are in csrc/cyn_datagram.h):
   was being sent is sent again.
 - An unconnected Unix socket is always writable, also when its receiver has no room (unix(7)). So a timer tries again.
 - Nothing of a channel calls the program from inside a call of the program. What has failed comes by a queued call.
+- The handler of a signal may run wherever Python code does, and a finalizer wherever an object is made. Either may send
+  while something is being sent. That is kept, and a queued call sends it.
 """
 
 import os
 import socket as _socket
+from _thread import RLock
 from collections import deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
@@ -43,6 +46,7 @@ from .. import _destination, _rules
 
 cdef int AF_UNIX = getattr(_socket, "AF_UNIX", -1)
 cdef object EXITS = _rules.EXITS
+cdef object _first_crossing = RLock()
 cdef enum:
     RETRY_MS = 10        # until a Unix socket without a peer tries again to send
     MISHAPS = 64         # failures that are taken at once
@@ -67,13 +71,15 @@ cdef class Outbound:
     cdef int clear(self) except -1:
         """Forgets all of it."""
         cdef int at, count = self.raw.count
+        self.is_leaving = True
         self.raw.count = 0
         self.size = 0
-        self.sender = None
         for at in range(count):
             Py_CLEAR(self.data[at])
             Py_CLEAR(self.addresses[at])
             Py_CLEAR(self.sources[at])
+        self.is_leaving = False
+        self.sender = None
         return 0
 
 
@@ -110,7 +116,8 @@ cdef class DatagramOutput(Channel):
         self.held = self.queue = self.crossing = None
         self.waiting = 0
         if loop is not None and loop.datagrams is not None and datagrams_of(loop).outbound.sender is self:
-            datagrams_of(loop).outbound.clear()
+            if not datagrams_of(loop).outbound.is_leaving:
+                datagrams_of(loop).outbound.clear()
         self.fileno = -1
         if fd >= 0:
             self.leave(self.map, fd)
@@ -181,7 +188,9 @@ cdef class DatagramOutput(Channel):
         turn = loop.sending()
         if turn == NOT_OURS:
             if self.crossing is None:
-                self.crossing = deque()
+                with _first_crossing:  # two threads may both be the first
+                    if self.crossing is None:
+                        self.crossing = deque()
             self.crossing.append((data, address, source))
             loop.call_soon_threadsafe(self._take_crossing)
             return 0
@@ -254,8 +263,10 @@ cdef class DatagramOutput(Channel):
         if source is not None:
             read_source(&peer, self.family, source)
         # From here on no code of the program runs. What others have sent leaves before what this channel does.
-        if out.sender is not self and out.raw.count:
+        if out.sender is not self and out.raw.count and not out.is_leaving:
             out.sender.send_gathered(out)
+        if out.is_leaving:
+            return self.keep_for_later(data, address, source)
         at = out.raw.count
         if place is not NULL:
             out.raw.names[at].size = place.size
@@ -289,11 +300,20 @@ cdef class DatagramOutput(Channel):
         if self.loop is None or self.loop.datagrams is None:
             return 0
         out = datagrams_of(self.loop).outbound
+        if out.is_leaving:
+            return 0
         if out.sender is self and out.raw.count:
             self.send_gathered(out)
         if self.life & (CLOSE_WANTED | GONE) == CLOSE_WANTED and self.queue is None:
             self.end(None)
         return 0
+
+    cdef bint is_leaving(self):
+        """Returns True while what it has gathered is being sent."""
+        cdef Registry loop = self.loop
+        if loop is None or loop.datagrams is None:
+            return False
+        return datagrams_of(loop).outbound.is_leaving and datagrams_of(loop).outbound.sender is self
 
     cdef int flush_leaving(self) except -1:
         return 0
@@ -303,8 +323,9 @@ cdef class DatagramOutput(Channel):
         cdef int first = 0, sent = 0, count = out.raw.count, at, fd = self.descriptor()
         cdef unsigned tries = 0
         self.waiting -= out.size
+        out.is_leaving = True
         try:
-            while first < count:
+            while first < count and not self.life & GONE:
                 sent = cyn_outbound_send(&out.raw, fd, first, &self.segment_most)
                 if sent > 0:
                     first += sent
@@ -314,13 +335,16 @@ cdef class DatagramOutput(Channel):
                 elif sent != -EINTR and not self.is_earlier(-sent, &tries):
                     self.tell(-sent, object_at(out.addresses[first], self.remote_address))
                     first += 1
-            if sent == -EAGAIN:
+            if sent == -EAGAIN and not self.life & GONE:
+                later, self.queue = self.queue, None  # what was sent in the meantime
                 for at in range(first, count):
                     address, source = object_at(out.addresses[at], None), object_at(out.sources[at], None)
                     self.keep(<object> out.data[at], address, source)
+                if later is not None:
+                    self.queue = later if self.queue is None else self.queue + later
         finally:
             out.clear()
-        if sent == -EAGAIN:
+        if sent == -EAGAIN and not self.life & GONE:
             self.wait_for_room()
         elif sent == -EBADF or sent == -ENOTSOCK:
             self.end(OSError(-sent, os.strerror(-sent)))
@@ -335,6 +359,14 @@ cdef class DatagramOutput(Channel):
             self.queue = deque()
         self.queue.append((data, address, source))
         self.waiting += size
+        return 0
+
+    cdef int keep_for_later(self, object data, object address, object source) except -1:
+        """Keeps a datagram, and has it sent by a queued call."""
+        cdef bint is_first = self.queue is None
+        self.keep(data, address, source)
+        if is_first and self.queue is not None:
+            self.loop.queue(self._send_kept, ())
         return 0
 
     cdef int lost(self, Py_ssize_t size) except -1:
@@ -364,7 +396,10 @@ cdef class DatagramOutput(Channel):
 
     def _retry(self):
         self.life &= ~RETRYING
-        if self.life & GONE or self.loop is None:
+        self._send_kept()
+
+    def _send_kept(self):
+        if self.life & GONE or self.loop is None or self.life & RETRYING:
             return
         try:
             self.send_kept()
@@ -384,7 +419,7 @@ cdef class DatagramOutput(Channel):
             data, address, source = kept.popleft()
             self.waiting -= PyBytes_GET_SIZE(data)
             self.queue_one(shared, data, address, source)
-            if not kept and shared.outbound.sender is self:
+            if not kept and shared.outbound.sender is self and not shared.outbound.is_leaving:
                 self.send_gathered(shared.outbound)
         if self.life & GONE:
             return 0

@@ -77,6 +77,7 @@ class DatagramChannel(Channel):
     _delivering = False
     _retrying = False
     _flush_queued = False
+    _flushing = False
     _loss_queued = False
     _lost_count = 0
     _lost_size = 0
@@ -430,7 +431,16 @@ class DatagramChannel(Channel):
         self._flush()
 
     def _flush(self) -> None:
-        """Sends what the socket takes now."""
+        """Sends what the socket takes now. What a signal's handler or a finalizer sends meanwhile comes behind."""
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            self._flush_all()
+        finally:
+            self._flushing = False
+
+    def _flush_all(self) -> None:
         tries = 0
         while self._output and self._is_open_for_use:
             data, address, source = self._output[0]
@@ -438,6 +448,8 @@ class DatagramChannel(Channel):
                 self._send_one(data, address, source)
             except OSError as error:
                 number = error.errno or 0
+                if self._has_gone:  # the same handler has ended it
+                    return
                 if number in NOT_NOW:
                     self._wait_for_room()
                     return
@@ -451,6 +463,8 @@ class DatagramChannel(Channel):
                     continue  # nothing of this one was sent
                 self._tell(number, self._remote if address is None else address)
             tries = 0
+            if self._has_gone:
+                return
             self._output.popleft()
             self._waiting -= len(data)
         if self._close_wanted and not self._output:
