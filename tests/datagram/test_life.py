@@ -104,6 +104,23 @@ def test_abort_while_a_name_is_looked_for(loop: Loop) -> None:
 
 
 @every_backend
+def test_close_while_a_name_is_looked_for_sends_what_was_queued(loop: Loop, peers: Peers) -> None:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peers.keep(sock)
+    sock.bind(LOOPBACK)
+    sock.settimeout(5)
+    loop.resolver = lambda host, service: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", sock.getsockname())]
+    channel = loop.bind(None, Recorder, remote=("a.name", 9))
+    channel.send(b"early")
+    channel.close()
+    assert channel.closing
+    with ends_by_itself(loop):
+        loop.run()
+    assert sock.recv(10) == b"early"
+    assert channel.seen == ["close"]
+
+
+@every_backend
 def test_a_socket_that_is_taken_over(loop: Loop, peers: Peers) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     peers.keep(ours, theirs)
@@ -189,6 +206,19 @@ def test_a_stale_path_is_replaced_and_one_in_use_is_not(loop: Loop, tmp_path: Pa
     with bound(loop, Recorder, path):
         pass
     assert not os.path.exists(path)
+
+
+@every_backend
+def test_a_unix_socket_that_cannot_be_opened_leaves_no_file(loop: Loop, tmp_path: Path) -> None:
+    class Awaited(Recorder):
+        async def handle_ready(self) -> None:  # type: ignore[override]
+            pass
+
+    with pytest.raises(OSError, match="nobody"):
+        loop.bind(str(tmp_path / "x"), Recorder, remote=str(tmp_path / "nobody"))
+    with pytest.raises(TypeError, match="async"):
+        loop.bind(str(tmp_path / "x"), Awaited)
+    assert not list(tmp_path.iterdir())
 
 
 @every_backend

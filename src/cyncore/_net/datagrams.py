@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 from .._datagram import Datagram
@@ -150,10 +151,10 @@ def _connect(loop: Any, datagram: Datagram, addresses: list[tuple[Any, ...]], op
             sock.connect(target)
         except OSError as error:
             failure = OSError(error.errno, f"{error.strerror}: {words(target)}")
-            sock.close()
+            _discard(sock)
             continue
         except BaseException:
-            sock.close()
+            _discard(sock)
             raise
         _open(loop, datagram, sock, sock.getpeername())
         return
@@ -167,9 +168,19 @@ def _open(loop: Any, datagram: Datagram, sock: socket.socket, remote: Any) -> No
             datagram._path = path, os.lstat(path).st_ino
         datagram._open(sock, loop, remote)
     except BaseException:
-        sock.close()
+        datagram._path = None
+        _discard(sock)
         raise
     loop.call_soon(datagram._ready)
+
+
+def _discard(sock: socket.socket) -> None:
+    """Closes a socket that nobody gets, and removes the file that it was bound to."""
+    path = sock.getsockname() if sock.family == AF_UNIX else ""
+    sock.close()
+    if isinstance(path, str) and path:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def remove_file(datagram: Datagram) -> None:
