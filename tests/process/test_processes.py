@@ -246,6 +246,34 @@ def test_status_is_not_known_where_somebody_else_has_waited(
     assert "somebody else has waited" in caplog.text
 
 
+@pytest.mark.parametrize("means", ["pidfd", "sigchld"], indirect=True)
+def test_signals_to_a_child_that_somebody_else_has_waited_for_go_nowhere(
+    loop: Loop, job: Callable[..., Job], means: str
+) -> None:
+    one = job("pass")
+    os.waitpid(one.pid, 0)
+    one.terminate(5)
+    one.kill()
+    with ends_by_itself(loop):
+        loop.run()
+    assert one.exits == [255]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pidfd_send_signal"), reason="no pidfd")
+def test_signals_do_not_reach_another_process_of_its_number(loop: Loop, job: Callable[..., Job]) -> None:
+    one = job("pass")
+    os.waitpid(one.pid, 0)
+    stranger = subprocess.Popen([sys.executable, "-c", STAY], **stay())
+    pid, one.pid = one.pid, stranger.pid  # as if the kernel had given the number again
+    one.kill()
+    one.pid = pid
+    with ends_by_itself(loop):
+        loop.run()
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
 # Where there is no pidfd
 
 

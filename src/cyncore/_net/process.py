@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from .._descriptor import Descriptor
@@ -102,8 +103,11 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         """Sends it the signal ``number``. Does nothing when it has ended. OSError if that is no signal."""
-        if self.running:
-            os.kill(self.pid, number)
+        if not self.running:
+            return
+        with suppress(ProcessLookupError):  # somebody else has waited for it
+            if self._watch is None or not self._watch.send_signal(number):
+                os.kill(self.pid, number)
 
     def terminate(self, deadline: float | None = None) -> None:
         """Sends SIGTERM, and SIGKILL if it has not ended ``deadline`` seconds later; None: never.
@@ -199,6 +203,16 @@ class Watch(dispatcher):
 
     def writable(self) -> bool:
         return False
+
+    def send_signal(self, number: int) -> bool:
+        """Sends the signal to this process and to no other one of its number. Returns False if it was refused."""
+        try:
+            signal.pidfd_send_signal(self.socket.fileno(), number)
+        except ProcessLookupError:
+            raise
+        except OSError:  # by a sandbox, or because it is no signal: kill(2) says which
+            return False
+        return True
 
     def handle_read_event(self) -> None:
         self.process._reap()
