@@ -633,6 +633,35 @@ def test_handler_that_is_set_later_stays_and_may_call_the_one_of_the_loop(loop: 
     assert signal.signal(signal.SIGUSR1, found) is later
 
 
+def test_handler_that_the_program_sets_again_when_the_loop_is_done_with_it_passes_signals_on(
+    loop: Loop, before: list[str]
+) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    ours = signal.getsignal(signal.SIGUSR1)
+    own = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.remove_signal_handler(signal.SIGUSR1)
+    assert own is ours
+    signal.signal(signal.SIGUSR1, own)
+    signal.raise_signal(signal.SIGUSR1)
+    assert before == ["before"]
+    assert not isinstance(signal.getsignal(signal.SIGUSR1), type(ours))
+
+
+def test_interrupt_is_passed_on_to_pythons_own_handler_when_the_loop_is_closed() -> None:
+    found = signal.getsignal(signal.SIGINT)
+    try:
+        with Loop() as loop:
+            loop.add_signal_handler(signal.SIGINT, print)
+            ours = signal.getsignal(signal.SIGINT)
+            assert callable(ours)
+            signal.signal(signal.SIGINT, lambda number, frame: ours(number, frame))
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, found)
+
+
 def test_handler_is_added_behind_one_that_was_set_meanwhile(loop: Loop) -> None:
     came: list[str] = []
     found = signal.getsignal(signal.SIGUSR1)

@@ -65,10 +65,11 @@ class Handler:
 
         was_set = signal.getsignal(number) is self
         self.signals.drop_those_over()
+        self.put_back()  # it may have been set again when the loop had forgotten it
         if was_set and signal.getsignal(number) is not self:
             signal.raise_signal(number)
-        else:  # somebody else's handler has called this one
-            self._call_before(number, frame)
+        elif callable(self.before):  # somebody else's handler has called this one
+            self.before(number, frame)
 
     def put_back(self) -> None:
         """Sets the handler of before, unless another one was set meanwhile. ValueError outside of the main thread."""
