@@ -210,6 +210,32 @@ def test_a_descriptor_that_was_closed_behind_its_back(loop: Loop) -> None:
 
 
 @every_backend
+def test_a_handler_that_has_another_channel_take_its_number(loop: Loop) -> None:
+    others: list[Any] = []
+
+    class Replaced(Recorder):
+        def handle_datagram(self, data: bytes, address: Any, destination: Any = None) -> None:
+            self.send(b"lost", address)
+            self.socket.close()
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            others.append(Recorder(sock, loop=loop))
+            self.pause_reading()
+
+    channel = loop.bind(LOOPBACK, Replaced)
+    number = channel.socket.fileno()
+    with bound(loop) as sender:
+        for _ in range(3):
+            sender.send(b"x", channel.address)
+        poll_until(loop, lambda: others)
+        assert others[0].socket.fileno() == number
+        channel.resume_reading()
+        sender.send(b"y", sender.address)
+        poll_until(loop, lambda: sender.got)
+        assert channel.closing
+        others[0].abort()
+
+
+@every_backend
 def test_a_socket_that_was_shut_down_is_closed(loop: Loop) -> None:
     if sys.platform != "linux":
         pytest.skip("elsewhere an unconnected socket cannot be shut down")

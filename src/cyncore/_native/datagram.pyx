@@ -398,13 +398,14 @@ cdef class DatagramChannel(DatagramOutput):
 
     cdef int hold(self, list rest) except -1:
         """Keeps datagrams that no handler has got yet, and delivers them when reading goes on."""
-        if self.life & (CLOSE_WANTED | GONE):
+        cdef Registry loop = self.its_loop()  # a handler may have put another channel in its place: `loop` is None then
+        if self.life & (CLOSE_WANTED | GONE) or loop is None or loop.is_closed:
             return 0
         if rest:
             self.held = rest if self.held is None else [*self.held, *rest]
         if self.held is not None and not self.flags & PAUSED and not self.life & DELIVERING:
             self.life |= DELIVERING
-            self.loop.queue(self._deliver_held, ())
+            loop.queue(self._deliver_held, ())
         return self.arm()
 
     def _deliver_held(self):

@@ -296,10 +296,11 @@ cdef class DatagramOutput(Channel):
 
     cdef int flush(self, bint at_end) except -1:
         cdef Outbound out
+        cdef Registry loop = self.its_loop()
         self.flags &= ~FLUSH_QUEUED
-        if self.loop is None or self.loop.datagrams is None:
+        if loop is None or loop.datagrams is None:
             return 0
-        out = datagrams_of(self.loop).outbound
+        out = datagrams_of(loop).outbound
         if out.is_leaving:
             return 0
         if out.sender is self and out.raw.count:
@@ -310,7 +311,7 @@ cdef class DatagramOutput(Channel):
 
     cdef bint is_leaving(self):
         """Returns True while what it has gathered is being sent."""
-        cdef Registry loop = self.loop
+        cdef Registry loop = self.its_loop()
         if loop is None or loop.datagrams is None:
             return False
         return datagrams_of(loop).outbound.is_leaving and datagrams_of(loop).outbound.sender is self
@@ -363,17 +364,20 @@ cdef class DatagramOutput(Channel):
 
     cdef int keep_for_later(self, object data, object address, object source) except -1:
         """Keeps a datagram, and has it sent by a queued call."""
+        cdef Registry loop = self.its_loop()
         cdef bint is_first = self.queue is None
+        if loop is None or loop.is_closed:
+            return 0
         self.keep(data, address, source)
         if is_first and self.queue is not None:
-            self.loop.queue(self._send_kept, ())
+            loop.queue(self._send_kept, ())
         return 0
 
     cdef int lost(self, Py_ssize_t size) except -1:
         cdef Registry loop = self.its_loop()
         self.lost_count += 1
         self.lost_size += size
-        if not self.life & LOSS_QUEUED and not loop.is_closed:
+        if not self.life & LOSS_QUEUED and loop is not None and not loop.is_closed:
             self.life |= LOSS_QUEUED
             loop.queue(self._tell_loss, ())
         return 0
@@ -386,10 +390,13 @@ cdef class DatagramOutput(Channel):
 
     cdef int wait_for_room(self) except -1:
         """Has what is kept sent when there is room for it."""
+        cdef Registry loop = self.its_loop()
+        if loop is None or loop.is_closed:
+            return 0
         if self.family == AF_UNIX and not self.life & HAS_REMOTE:
             if not self.life & RETRYING:
                 self.life |= RETRYING
-                self.loop.later(RETRY_MS, self._retry, ())
+                loop.later(RETRY_MS, self._retry, ())
             return 0
         self.flags |= OUTPUT
         return self.arm()
@@ -447,15 +454,16 @@ cdef class DatagramOutput(Channel):
         """Tells what the kernel has queued, and returns how much. This host's own refusal of what is being sent is left
         to the caller.
         """
+        cdef Registry loop = self.its_loop()
         cdef cyn_mishap mishap
         cdef int count = 0, _at
-        if not self.granted & CYN_TELL_FAILURES:
+        if not self.granted & CYN_TELL_FAILURES or loop is None:
             return 0
         for _at in range(MISHAPS):
             if cyn_mishap_take(self.descriptor(), &mishap) <= 0:
                 break
             if not mishap.is_local or mishap.error != own_error:
-                self.tell(mishap.error, datagrams_of(self.loop).addresses.find(&mishap.to))
+                self.tell(mishap.error, datagrams_of(loop).addresses.find(&mishap.to))
                 count += 1
         return count
 
