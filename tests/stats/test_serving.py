@@ -339,3 +339,19 @@ def test_addresses_are_shown_as_people_write_them() -> None:
         *("[::1]:80", "127.0.0.1:80", "/run/x", "@name"),
         *(None, None),
     ]
+
+
+@pytest.mark.parametrize("address", ["\0figures", b"\0figures"])
+def test_an_abstract_name_is_refused(address: Any) -> None:
+    with Loop() as loop, pytest.raises(ValueError, match="abstract name"):
+        loop.serve_stats(address)
+
+
+def test_a_closed_server_answers_no_connection_that_was_there() -> None:
+    with Loop() as loop:
+        server = loop.serve_stats(("127.0.0.1", 0))
+        with socket.create_connection(server.address[:2], timeout=5) as client:
+            poll_until(loop, lambda: len(loop.map) == 2)
+            server.close()
+            poll_until(loop, lambda: not loop.map)
+            assert client.recv(1) == b""

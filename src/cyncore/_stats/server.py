@@ -46,6 +46,11 @@ class StatsServer:
             raise ValueError(
                 f"serve_stats: {address!r} is not on the loopback interface, and what is shown is not for others"
             )
+        if isinstance(address, (str, bytes)) and address[:1] in ("\0", b"\0"):
+            raise ValueError(
+                f"serve_stats: {address!r} is an abstract name, which every user of this machine can connect to; "
+                "give it a path"
+            )
         self.loop = loop
         self.interval = interval
         self.max_viewers = max_viewers
@@ -79,8 +84,9 @@ class StatsServer:
     def close(self) -> None:
         """Stops serving: closes the listener and the connections to it. Does nothing the second time."""
         self._server.close()
-        for viewer in list(self._watching):
-            viewer.close()
+        for channel in list(self.loop.map.values()):
+            if isinstance(channel, Viewer) and channel.stats_server is self:  # those that have not asked yet, too
+                channel.close()
         self._collector.stop()
 
     # For its viewers
