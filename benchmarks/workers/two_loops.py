@@ -1,8 +1,8 @@
 """The worker of the loops table: `python -m benchmarks.workers.two_loops COUNT` prints one line of JSON.
 
-One loop, and then two in a thread each, pass a message of 64 bytes to and fro between two streams. The handler computes
-for some 50 us before it answers. So nearly all of the time is Python code, which the GIL lets run in one thread at a
-time, and a free-threaded build in both.
+One loop, and then two in a thread each, pass a message of 64 bytes back and forth between two streams. The handler
+computes for some 50 us before it answers. So nearly all of the time is Python code, which the GIL lets run in one
+thread at a time, and a free-threaded build in both.
 """
 
 from __future__ import annotations

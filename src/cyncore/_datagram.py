@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from errno import ENODEV
 
 from ._engine import native
 from ._report import ERROR, WARNING, report
@@ -303,7 +304,10 @@ def _index_of(interface: Any) -> int:
         return 0
     if isinstance(interface, int):
         return interface
-    return socket.if_nametoindex(interface)
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError as error:  # whose text, in some versions of Python, does not say what is missing
+        raise OSError(error.errno or ENODEV, f"there is no interface {interface!r}") from error
 
 
 def _mreqn(group: str, interface: Any) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -186,6 +187,10 @@ def test_a_channel_that_comes_into_a_map_that_a_thread_serves_already_is_served(
 # Debug mode
 
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+UNDER_THE_GIL = pytest.mark.skipif(not HAS_GIL, reason="without the GIL it is refused")
+
+
 WRONG: dict[str, Callable[[Loop], object]] = {
     "call_soon": lambda loop: loop.call_soon(print),
     "call_later": lambda loop: loop.call_later(1, print),
@@ -259,6 +264,7 @@ def test_debug_mode_refuses_to_pause_from_another_thread(backend: str, name: str
         poll_until(loop, lambda: channel.got == b"x", 100)
 
 
+@UNDER_THE_GIL
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_debug_mode_lets_another_thread_close(backend: str, peers: Peers) -> None:
     with Loop(backend=backend, debug=True) as loop:
@@ -278,6 +284,7 @@ OLD: dict[str, Callable[[Any], object]] = {
 }
 
 
+@UNDER_THE_GIL
 @pytest.mark.parametrize("name", OLD)
 def test_debug_mode_says_once_that_an_old_channel_is_used_in_another_thread(
     name: str, peers: Peers, caplog: pytest.LogCaptureFixture
@@ -295,6 +302,16 @@ def test_debug_mode_says_once_that_an_old_channel_is_used_in_another_thread(
         assert [record.getMessage().count(f"{name}: called in thread") for record in caplog.records] == [1]
         for channel, _ in two:
             channel.close()
+
+
+@pytest.mark.skipif(HAS_GIL, reason="under the GIL it works")
+@pytest.mark.parametrize("name", OLD)
+def test_debug_mode_refuses_without_the_gil_to_use_an_old_channel_in_another_thread(name: str, peers: Peers) -> None:
+    with Loop(debug=True) as loop:
+        channel, _ = peers.channel(Recorder, loop.map)
+        with busy_elsewhere(loop), pytest.raises(RuntimeError, match=f"{name}: called in thread"):
+            OLD[name](channel)
+        channel.close()
 
 
 def test_without_debug_mode_nothing_is_said(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:

@@ -246,7 +246,14 @@ def test_a_page_from_elsewhere_is_shown_nothing(loop: Loop, server: Any, host: s
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("POST", "/", 405), ("GET", "/nothing", 404), ("HEAD", "/", 200), ("GET", "/channels.json?start=x", 400)],
+    [
+        ("POST", "/", 405),
+        ("GET", "/nothing", 404),
+        ("HEAD", "/", 200),
+        ("GET", "/channels.json?start=x", 400),
+        ("GET", "/channels.json?start=99999999999999999999", 200),
+        ("GET", "//[", 400),
+    ],
 )
 def test_other_requests_are_refused(loop: Loop, server: Any, method: str, path: str, status: int) -> None:
     found, _, body = ask(loop, server, path, method=method)

@@ -519,7 +519,7 @@ cdef class Loop(Inspection):
         self.services().drain(seconds)
 
     def drain_on_signals(self, seconds):
-        """Has SIGTERM and SIGINT drain the loop and then end its run; a second one ends it at once. Main thread only."""
+        """Has SIGTERM and SIGINT drain the loop and then end its run; a second one ends it now. Main thread only."""
         self.check("drain_on_signals")
         self.services().drain_on_signals(seconds)
 

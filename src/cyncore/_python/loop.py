@@ -395,7 +395,7 @@ class Loop(Inspection):
         self._services().drain(seconds)
 
     def drain_on_signals(self, seconds: float) -> None:
-        """Has SIGTERM and SIGINT drain the loop and then end its run; a second one ends it at once. Main thread only."""
+        """Has SIGTERM and SIGINT drain the loop and then end its run; a second one ends it now. Main thread only."""
         self._services().drain_on_signals(seconds)
 
     def serve_stats(self, address: Any = None, **options: Any) -> Any:

@@ -17,17 +17,25 @@ def folder() -> str:
     It is the runtime folder of the session where there is one, or one in the folder for temporary files.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isdir(runtime):
+    if runtime and _is_private(runtime):
         return runtime
     path = os.path.join(tempfile.gettempdir(), f"cyncore-{os.getuid()}")
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:  # an earlier process has made it, unless somebody wants to see what comes there
         pass
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not _is_private(path):
         raise PermissionError(f"{path} is not a folder that belongs to this user alone: sockets cannot be put there")
     return path
+
+
+def _is_private(path: str) -> bool:
+    """Is it a folder of this user alone?"""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def name(pid: int, number: int) -> str:
@@ -56,9 +64,11 @@ def _serves(path: str) -> bool:
             probe.connect(path)
         except BlockingIOError:  # its queue is full, so there is one
             return True
-        except OSError:
+        except ConnectionRefusedError:  # an earlier process has left it
             os.unlink(path)
             return False
+        except OSError:  # whatever it is, it is not ours
+            return True
     return True
 
 

@@ -46,7 +46,7 @@ class StatsServer:
             raise ValueError(
                 f"serve_stats: {address!r} is not on the loopback interface, and what is shown is not for others"
             )
-        if isinstance(address, (str, bytes)) and address[:1] in ("\0", b"\0"):
+        if isinstance(address, (str, bytes)) and os.fsencode(address)[:1] == b"\0":
             raise ValueError(
                 f"serve_stats: {address!r} is an abstract name, which every user of this machine can connect to; "
                 "give it a path"

@@ -10,6 +10,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from .._rules import LAST_DESCRIPTOR
 from .._stream.stream import Stream
 from .documents import channel_document, prometheus_text, stats_document
 
@@ -83,7 +84,11 @@ class Viewer(Stream):
         if not self.stats_server.is_ours(hosts[0] if hosts else ""):
             self.answer(403, TEXT, "the Host header names another machine\n")
             return
-        url = urlsplit(words[1])
+        try:
+            url = urlsplit(words[1])
+        except ValueError:  # brackets that hold no address
+            self.answer(400, TEXT, "this is no path\n")
+            return
         route = getattr(self, f"get_{ROUTES.get(url.path, 'nothing')}")
         route(parse_qs(url.query), words[0] == "HEAD")
 
@@ -102,7 +107,7 @@ class Viewer(Stream):
 
     def get_channels(self, query: dict[str, list[str]], is_head: bool) -> None:
         try:
-            start = max(int(query.get("start", ["0"])[0]), 0)
+            start = min(max(int(query.get("start", ["0"])[0]), 0), LAST_DESCRIPTOR)
             most = min(max(int(query.get("most", ["100"])[0]), 1), MOST_CHANNELS)
         except ValueError:
             self.answer(400, TEXT, "start and most are numbers\n")
