@@ -415,3 +415,38 @@ def test_child_that_is_left_is_killed_when_the_drain_is_over(loop: Loop, job: Ca
     with ends_by_itself(loop):
         loop.run()
     assert one.exits == [-signal.SIGKILL]
+
+
+def test_child_that_is_killed_after_a_signal_is_told_of_before_the_run_ends(
+    loop: Loop, job: Callable[..., Job]
+) -> None:
+    one = job(STUBBORN, **stay(), stdout=Text)
+    wait_for_output(loop, one)
+    loop.drain_on_signals(0.05)
+    loop.call_soon(signal.raise_signal, signal.SIGTERM)
+    timer = loop.call_later(3600, print, "a timer that nobody waits for")
+    with ends_by_itself(loop):
+        loop.run()
+    assert one.exits == [-signal.SIGKILL]
+    timer.cancel()
+
+
+def test_child_that_cannot_be_killed_does_not_keep_a_drain(
+    loop: Loop, job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def not_ours() -> None:
+        raise PermissionError(errno.EPERM, "not ours")
+
+    one = job(STUBBORN, **stay(), stdout=Text)
+    wait_for_output(loop, one)
+    monkeypatch.setattr(one, "kill", not_ours, raising=False)
+    loop.drain_on_signals(0.05)
+    loop.call_soon(signal.raise_signal, signal.SIGTERM)
+    with ends_by_itself(loop):
+        loop.run()
+    assert "cannot be killed" in caplog.text
+    monkeypatch.undo()
+    one.kill()
+    with ends_by_itself(loop):
+        loop.run()
+    assert one.exits == [-signal.SIGKILL]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._datagram import Datagram
+from .._report import WARNING, report
 from .._stream.stream import Stream
 from .address import bound_sockets, is_path
 from .client import Connect
@@ -228,12 +229,17 @@ class Network:
             self._drained()
 
     def _abort_all(self) -> None:
-        for process in self.processes:
-            process.kill()
+        for process in list(self.processes):
+            try:
+                process.kill()
+            except OSError as error:  # it has become another user's
+                self.processes.discard(process)
+                report(WARNING, "%r cannot be killed, and is left: %s", process, error)
         for stream in self._left():
             if isinstance(stream, (Stream, Datagram)):
                 stream.abort()
-        self._drained()
+        if self._is_draining and not self.processes:  # else the end of the last one ends the drain
+            self._drained()
 
     def _drained(self) -> None:
         self._is_draining = False
