@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_c02c340d as NativeStream
+from cyncore.capi cimport Layout_a6cdae7b as NativeStream
 
 
-cdef class Layout_c02c340d:
+cdef class Layout_a6cdae7b:
     cdef object _object
     cdef void *_pointers[15]
     cdef int _ints[22]
@@ -72,8 +72,8 @@ cdef class Layout_c02c340d:
     cdef void _61(self)
     cdef void _62(self)
     cdef void _63(self)
+    cdef void _64(self)
     cdef int write_bytes(self, const char *data, Py_ssize_t size) except -1
-    cdef void _65(self)
     cdef void _66(self)
     cdef void _67(self)
     cdef void _68(self)
@@ -90,9 +90,9 @@ cdef class Layout_c02c340d:
     cdef void _79(self)
     cdef void _80(self)
     cdef void _81(self)
+    cdef void _82(self)
     cdef int handle_bytes(self, const char *data, Py_ssize_t size) except? -1
     cdef int handle_frame_bytes(self, const char *data, Py_ssize_t size) except? -1
-    cdef void _84(self)
     cdef void _85(self)
     cdef void _86(self)
     cdef void _87(self)
@@ -115,3 +115,4 @@ cdef class Layout_c02c340d:
     cdef void _104(self)
     cdef void _105(self)
     cdef void _106(self)
+    cdef void _107(self)

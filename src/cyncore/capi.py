@@ -12,7 +12,7 @@ from ._version import __version__
 VERSION = 1
 """The version of the interface: one more when a source that was right before must be changed."""
 
-LAYOUT = "Layout_c02c340d"
+LAYOUT = "Layout_a6cdae7b"
 
 if not native:
     raise ImportError(

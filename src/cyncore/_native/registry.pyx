@@ -15,6 +15,8 @@ import os
 from _thread import RLock
 from _weakref import ref
 
+import cython
+
 from cpython.dict cimport PyDict_Check
 from cpython.list cimport PyList_GET_SIZE, PyList_SET_ITEM
 from cpython.object cimport PyObject
@@ -211,10 +213,11 @@ cdef class Registry:
         global _last
         if _last is <void *> self:
             _last = NULL
-        self.is_closed = True
-        self.is_open = False
-        cyn_poller_close(&self.poller)
-        cyn_wake_close(&self.wake_fds)
+        with cython.critical_section(self):
+            self.is_closed = True
+            self.is_open = False
+            cyn_poller_close(&self.poller)
+            cyn_wake_close(&self.wake_fds)
         if self.bell is not None:
             self.bell.close()
         if self.watched:
@@ -245,11 +248,13 @@ cdef class Registry:
 
     def wake(self):
         """Ends the wait in progress, or the next one. Any thread."""
-        self.check_open("wake")
-        self.check_fork()
-        if not self.wake_pending:
-            self.wake_pending = True
-            cyn_wake_signal(&self.wake_fds)
+        # Without the GIL: `woken` must not drain what is signalled here, nor `close` take the descriptor away.
+        with cython.critical_section(self):
+            self.check_open("wake")
+            self.check_fork()
+            if not self.wake_pending:
+                self.wake_pending = True
+                cyn_wake_signal(&self.wake_fds)
 
     cdef int woken(self, int fd, bint lost) except -1:
         """Called for an event of the wake-up descriptor, or of the bell. `lost`: the program has closed it by mistake.
@@ -259,13 +264,14 @@ cdef class Registry:
                 return self.drop_bell(True)
             self.bell.empty()
             return 0
-        self.wake_pending = False
-        if not lost:
-            cyn_wake_drain(&self.wake_fds)
-            return 0
-        cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
-        cyn_wake_forget(&self.wake_fds)  # its numbers may belong to other files by now
-        return self.open_wake()
+        with cython.critical_section(self):
+            self.wake_pending = False
+            if not lost:
+                cyn_wake_drain(&self.wake_fds)
+                return 0
+            cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
+            cyn_wake_forget(&self.wake_fds)  # its numbers may belong to other files by now
+            return self.open_wake()
 
     # Signals
 

@@ -75,6 +75,7 @@ cdef class StreamOutput(Channel):
     cdef Registry its_loop(self)
     cdef int check_thread(self, str what) except -1
     cdef Extra extras(self)
+    cdef object crossing(self)
     cdef Settings its_settings(self)
     cdef int end(self, object error) except -1
     cdef int end_if_over(self) except -1

@@ -20,6 +20,8 @@ The way of what is written, from top to bottom:
 import os
 from collections import deque
 
+import cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, EPIPE, errno
 from libc.stdlib cimport malloc
@@ -67,9 +69,23 @@ cdef class StreamOutput(Channel):
         self.check_thread(what)
 
     cdef Extra extras(self):
+        cdef Extra made
         if self.extra is None:
-            self.extra = Extra.__new__(Extra)
+            made = Extra.__new__(Extra)
+            with cython.critical_section(self):  # two threads may both be the first to write
+                if self.extra is None:
+                    self.extra = made
         return self.extra
+
+    cdef object crossing(self):
+        """What other threads have written, and the loop's thread has not queued yet."""
+        cdef Extra extra = self.extras()
+        if extra.crossing is None:
+            made = deque()
+            with cython.critical_section(self):
+                if extra.crossing is None:
+                    extra.crossing = made
+        return extra.crossing
 
     cdef object its_socket(self):
         return self.sock
@@ -305,12 +321,8 @@ cdef class StreamOutput(Channel):
     cdef int put_outside(self, object data, Py_ssize_t size, int turn) except -1:
         """Queues output where this thread is not in a tick of the loop, or another thread has written."""
         cdef Registry loop = self.its_loop()
-        cdef Extra extra
         if turn == NOT_OURS:
-            extra = self.extras()
-            if extra.crossing is None:
-                extra.crossing = deque()
-            extra.crossing.append(data)
+            self.crossing().append(data)
             loop.call_soon_threadsafe(self._take_crossing)
             return 0
         cdef bint at_once = turn == SEND_NOW and can_flush(self)
