@@ -20,15 +20,26 @@
 #endif
 #endif
 
+#ifdef __clang__
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wsign-compare" /* in musl's macro */
+#endif
+static struct cmsghdr *part_after(struct msghdr *head, struct cmsghdr *part) {
+    return CMSG_NXTHDR(head, part);
+}
+#ifdef __clang__
+#pragma clang diagnostic pop
+#endif
+
 /* -- many at once -------------------------------------------------------------------------------------------------- */
 
 #if CYN_HAVE_MMSG
 static int receive(int fd, struct mmsghdr *heads, int room) {
-    return CYN_SYS(recvmmsg)(fd, heads, (unsigned)room, MSG_DONTWAIT | MSG_TRUNC, NULL);
+    return (int)CYN_SYS(recvmmsg)(fd, heads, (unsigned)room, MSG_DONTWAIT | MSG_TRUNC, NULL);
 }
 
 static int dispatch(int fd, struct mmsghdr *heads, int count) {
-    return CYN_SYS(sendmmsg)(fd, heads, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return (int)CYN_SYS(sendmmsg)(fd, heads, (unsigned)count, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 #else
 static int receive(int fd, struct mmsghdr *heads, int room) {
@@ -135,7 +146,7 @@ static void read_control(const struct cmsghdr *part, struct cyn_datagram *found)
 void cyn_inbound_read(const struct cyn_inbound *in, int at, struct cyn_datagram *found) {
     struct msghdr *head = (struct msghdr *)&in->heads[at].msg_hdr;
     found->data = in->data + (size_t)at * CYN_DATAGRAM_STEP;
-    found->whole = in->heads[at].msg_len;
+    found->whole = (size_t)in->heads[at].msg_len; /* signed on FreeBSD */
     found->size = found->whole < CYN_DATAGRAM_ROOM ? found->whole : CYN_DATAGRAM_ROOM;
     if (head->msg_flags & MSG_TRUNC && found->whole <= found->size)
         found->whole = found->size + 1; /* a kernel that does not tell how long it was */
@@ -143,7 +154,7 @@ void cyn_inbound_read(const struct cyn_inbound *in, int at, struct cyn_datagram 
     found->from = &in->names[at];
     found->to.family = 0;
     if (head->msg_controllen > 0)
-        for (struct cmsghdr *part = CMSG_FIRSTHDR(head); part != NULL; part = CMSG_NXTHDR(head, part))
+        for (struct cmsghdr *part = CMSG_FIRSTHDR(head); part != NULL; part = part_after(head, part))
             read_control(part, found);
     if (found->segment >= found->size)
         found->segment = 0;
@@ -168,7 +179,7 @@ static size_t put_control(struct msghdr *head, size_t at, struct content content
     struct cmsghdr *part = (struct cmsghdr *)((char *)head->msg_control + at);
     part->cmsg_level = content.level;
     part->cmsg_type = content.type;
-    part->cmsg_len = CMSG_LEN(content.size);
+    part->cmsg_len = (__typeof__(part->cmsg_len))CMSG_LEN(content.size);
     memcpy(CMSG_DATA(part), content.data, content.size);
     return at + CMSG_SPACE(content.size);
 }
@@ -177,7 +188,9 @@ static size_t put_source(struct msghdr *head, size_t at, const struct cyn_peer *
     size_t width = is_for_many(source) ? 0 : source->family == AF_INET ? 4 : 16; /* of a group, the interface counts */
 #ifdef IP_PKTINFO
     if (source->family == AF_INET) {
-        struct in_pktinfo told = {.ipi_ifindex = (int)source->scope};
+        struct in_pktinfo told;
+        memset(&told, 0, sizeof told);
+        told.ipi_ifindex = (__typeof__(told.ipi_ifindex))source->scope;
         memcpy(&told.ipi_spec_dst, source->host, width);
         return put_control(head, at, (struct content){IPPROTO_IP, IP_PKTINFO, &told, sizeof told});
     }
@@ -269,7 +282,7 @@ int cyn_outbound_send(struct cyn_outbound *out, int fd, int first, unsigned *mos
 
 #ifdef __linux__
 static int is_failure(struct msghdr *head, struct cyn_mishap *mishap) {
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(head); part != NULL; part = CMSG_NXTHDR(head, part)) {
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(head); part != NULL; part = part_after(head, part)) {
         struct sock_extended_err told;
         if (!(part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR) &&
             !(part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR))

@@ -103,7 +103,7 @@ static int is_regular(int fd) {
 static int first_error(const struct kevent *receipts, int count, unsigned wanted) {
     for (int i = 0; i < count; i++) {
         int error = receipts[i].flags & EV_ERROR ? (int)receipts[i].data : 0;
-        int added = (wanted & mask_of(receipts[i].filter)) != 0;
+        int added = (wanted & mask_of((int)receipts[i].filter)) != 0;
         if (error && (added || (error != ENOENT && error != EBADF)))
             return -error;
     }
@@ -143,7 +143,7 @@ static int kqueue_set(struct cyn_poller *p, int fd, unsigned armed, unsigned wan
     int count = list_changes(changes, fd, armed, wanted, generation);
     if (count == 0)
         return 0;
-    int n = CYN_SYS(kevent)(s->fd, changes, count, receipts, count, &at_once);
+    int n = CYN_SYS(kevent)(s->fd, changes, (cyn_kevent_count)count, receipts, (cyn_kevent_count)count, &at_once);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     return first_error(receipts, n, wanted);
@@ -158,7 +158,7 @@ static int merge(struct kqueue_state *s, const struct kevent *event, struct cyn_
         *place = (struct place){.at = n};
         out[n++] = (struct cyn_event){.fd = fd, .generation = generation};
     }
-    unsigned mask = mask_of(event->filter);
+    unsigned mask = mask_of((int)event->filter);
     out[place->at].ready |= mask;
     if (event->flags & EV_EOF) {
         place->ends |= mask;
@@ -173,7 +173,8 @@ static int merge(struct kqueue_state *s, const struct kevent *event, struct cyn_
 static int kqueue_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     struct kqueue_state *s = p->state;
     const struct timespec limit = cyn_to_timespec(timeout);
-    int got = CYN_SYS(kevent)(s->fd, NULL, 0, s->batch, room < BATCH ? room : BATCH, timeout < 0 ? NULL : &limit);
+    cyn_kevent_count most = (cyn_kevent_count)(room < BATCH ? room : BATCH);
+    int got = CYN_SYS(kevent)(s->fd, NULL, 0, s->batch, most, timeout < 0 ? NULL : &limit);
     if (got < 0)
         return -errno;
     int n = 0;
@@ -200,7 +201,7 @@ static int kqueue_alarm(struct cyn_poller *p, int64_t when) {
         EV_SET(&changes[count++], 0, EVFILT_TIMER, EV_ADD | EV_ONESHOT | EV_RECEIPT, 0, cyn_to_milliseconds(left), 0);
 #endif
     }
-    int n = CYN_SYS(kevent)(s->fd, changes, count, receipts, count, &at_once);
+    int n = CYN_SYS(kevent)(s->fd, changes, (cyn_kevent_count)count, receipts, (cyn_kevent_count)count, &at_once);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     return first_error(receipts, n, 0);

@@ -49,19 +49,19 @@ int cyn_peer_find(int fd, struct cyn_peer *peer) {
 }
 
 int cyn_peer_accept(int fd, struct cyn_peer *peer) {
+#if CYN_HAVE_ACCEPT4
     union address from;
     socklen_t size = sizeof from;
-#if CYN_HAVE_ACCEPT4
     int made = CYN_SYS(accept4)(fd, &from.any, &size, SOCK_CLOEXEC);
-#else
-    (void)fd;
-    int made = -1;
-    errno = ENOSYS; /* without accept4 a socket may inherit O_NONBLOCK, and clearing it costs what is gained */
-#endif
     if (made < 0)
         return -errno;
     keep(peer, &from, size);
     return made;
+#else
+    (void)fd;
+    (void)peer;
+    return -ENOSYS; /* without accept4 a socket may inherit O_NONBLOCK, and clearing it costs what is gained */
+#endif
 }
 
 /* Faster than inet_ntop(), which calls printf for four small numbers. */

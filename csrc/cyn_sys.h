@@ -74,6 +74,12 @@ static inline int cyn_epoll_pwait2(int epoll, struct epoll_event *events, int ro
 }
 #endif
 
+#ifdef __NetBSD__
+typedef size_t cyn_kevent_count;
+#else
+typedef int cyn_kevent_count;
+#endif
+
 #ifdef CYN_SYS_TABLE
 #ifdef __linux__
 struct mmsghdr;
@@ -129,7 +135,8 @@ struct cyn_sys {
 #ifdef CYN_HAVE_KQUEUE
     int (*kqueue)(void);
     int (*fstat)(int, struct stat *);
-    __typeof__(kevent) *kevent; /* on NetBSD the counts have another type */
+    int (*kevent)(int, const struct kevent *, cyn_kevent_count, struct kevent *, cyn_kevent_count,
+                  const struct timespec *);
 #endif
 };
 extern struct cyn_sys cyn_sys;

@@ -135,8 +135,8 @@ static int f_kqueue(void) {
     return fails(KQUEUE) ? -1 : kqueue();
 }
 
-static int f_kevent(int queue, const struct kevent *in, int count, struct kevent *out, int room,
-                    const struct timespec *limit) {
+static int f_kevent(int queue, const struct kevent *in, cyn_kevent_count count, struct kevent *out,
+                    cyn_kevent_count room, const struct timespec *limit) {
     return fails(KEVENT) ? -1 : kevent(queue, in, count, out, room, limit);
 }
 
@@ -479,8 +479,8 @@ static int done_and_refused(int epoll, int op, int fd, struct epoll_event *event
 #endif
 
 #ifdef CYN_HAVE_KQUEUE
-static int half_refused(int queue, const struct kevent *in, int count, struct kevent *out, int room,
-                        const struct timespec *limit) {
+static int half_refused(int queue, const struct kevent *in, cyn_kevent_count count, struct kevent *out,
+                        cyn_kevent_count room, const struct timespec *limit) {
     int n = kevent(queue, in, count, out, room, limit);
     if (count > 1) {
         out[1].flags |= EV_ERROR;

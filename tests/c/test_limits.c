@@ -37,6 +37,7 @@ static int note(const struct timespec *limit) {
     return 0;
 }
 
+#if defined(CYN_HAVE_PPOLL) || defined(CYN_HAVE_EPOLL)
 static int note_fine(const struct timespec *limit) {
     asked.fine++;
     if (!asked.refusal)
@@ -44,6 +45,7 @@ static int note_fine(const struct timespec *limit) {
     errno = asked.refusal;
     return -1;
 }
+#endif
 
 static int note_milliseconds(int limit) {
     asked.limit = limit < 0 ? ENDLESS : limit * INT64_C(1000000);
@@ -81,8 +83,8 @@ static int n_epoll_pwait2(int epoll, struct epoll_event *events, int room, const
 #endif
 
 #ifdef CYN_HAVE_KQUEUE
-static int n_kevent(int queue, const struct kevent *in, int count, struct kevent *out, int room,
-                    const struct timespec *limit) {
+static int n_kevent(int queue, const struct kevent *in, cyn_kevent_count count, struct kevent *out,
+                    cyn_kevent_count room, const struct timespec *limit) {
     (void)queue, (void)in, (void)count, (void)out, (void)room;
     return note(limit);
 }
