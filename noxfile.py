@@ -38,12 +38,15 @@ FREE_THREADED = [
 WHEEL_LIMIT = 1_200_000  # bytes
 
 SHORT = ["-q", "-m", "not load and not soak"]
-# What packs and what counts: neither a backend nor a sanitizer changes it.
-TOOLS = ["tests/tools/test_benchmarks.py", "tests/tools/test_gate.py", "tests/tools/test_packaging.py"]
-BACKEND = [*SHORT, *(f"--ignore={path}" for path in ("tests/check", "tests/install/test_shim.py", *TOOLS))]
+# What reads sources, packs and counts: `readme` runs it, and no Python, backend or sanitizer changes it.
+ANYWHERE = [*SHORT, "--ignore=tests/tools"]
+BACKEND = [*ANYWHERE, "--ignore=tests/check", "--ignore=tests/install/test_shim.py"]
+# What waits and what is served: all that another way to wait, or a sanitizer, can change.
+ENGINE = [*SHORT, *(f"tests/{subject}" for subject in ("channel", "chat", "crashes", "datagram", "hosting", "loop"))]
+ENGINE += [f"tests/{subject}" for subject in ("net", "process", "stats", "stream")]
+OLD = ["tests/smtpd", "tests/oracle", "--ignore=tests/oracle/test_shadowed_names.py"]
 # Coverage counts along, takes part of the stack, and cannot be loaded by an interpreter with a GIL of its own.
 UNMEASURED = [
-    *TOOLS,
     "tests/loop/test_subinterpreter.py",
     "tests/check/test_command.py::test_tree_that_is_too_deep_is_a_finding_and_no_obstacle",
 ]
@@ -52,7 +55,6 @@ GREENLETS = [
     "--ignore=tests/install/test_monkey_patched.py",
     "--ignore=tests/hosting/test_greenlets.py",
     "--deselect=tests/crashes/test_predicates.py::test_ticks_of_greenlets_end_in_any_order",
-    "--deselect=tests/tools/test_docs_hosting.py::test_gevent_hosts_it",
 ]
 COVERAGE = ["-m", "coverage", "run"]
 WHEEL = ["-m", "build", "-q", "--wheel", "--no-isolation", "--outdir"]
@@ -120,6 +122,11 @@ def readme_command(start: str) -> str:
     return next(line for line in lines if line.startswith(start))
 
 
+def chosen(session: nox.Session, tests: list[str]) -> list[str]:
+    """The tests that were asked for behind ``--``, or these."""
+    return [*SHORT, *session.posargs] if session.posargs else tests
+
+
 def run_built(session: nox.Session, *command: str, **env: str) -> None:
     """Runs a command in the copy and with the venv that the session ``build`` has made."""
     venv = session.cache_dir.resolve().parent / "build"
@@ -183,7 +190,8 @@ def backends(session: nox.Session, backend: str) -> None:
     """The suite over a backend that is not the default one; of the plain-Python engine coverage is measured."""
     words = COVERAGE if backend == "python" else []
     env = {"CYNCORE_BACKEND": backend, "COVERAGE_FILE": str(emptied(session, f"coverage/{backend}") / "data")}
-    run_built(session, "python", *words, "-m", "pytest", *BACKEND, *session.posargs, **env)
+    tests = BACKEND if backend == "python" else ENGINE
+    run_built(session, "python", *words, "-m", "pytest", *chosen(session, tests), **env)
 
 
 @nox.session(python=False)
@@ -220,7 +228,7 @@ def sanitize(session: nox.Session) -> None:
     with session.chdir(copied(session, "sanitize")):
         session.install("-e", ".[test]", env={"CYNCORE_SANITIZE": "address,undefined", "CYNCORE_SYS_TABLE": "1"})
         try:
-            session.run(*pytest, *BACKEND, *GREENLETS, *session.posargs, env=env)
+            session.run(*pytest, *chosen(session, [*ENGINE, *OLD, *GREENLETS]), env=env)
         finally:
             reports = [path.read_text(errors="replace") for path in logs.iterdir()]
             print(*reports, sep="\n")
@@ -266,17 +274,18 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, reuse_venv=False, requires=["wheels-{python}"])
 def interpreters(session: nox.Session) -> None:
-    """The suite, as the sdist has it, against the wheel of each Python."""
+    """The suite of the sdist against each wheel; between the oldest Python and the newest, the engine alone."""
     wheel = only("*.whl", folder(session, f"wheel-{session.python}"))
     session.install(f"{wheel}[test]", *needs("dev", "coverage"))
     unpacked = emptied(session, f"sdist-{session.python}")
     session.run("tar", "xf", str(only("*.tar.gz", folder(session, "dist/dist"))), "-C", str(unpacked), external=True)
     with session.chdir(only("cyncore-*", unpacked)):
         if session.python != MEASURED:
-            session.run("python", "-m", "pytest", *SHORT, *session.posargs)
+            tests = ANYWHERE if session.python == PYTHONS[0] else [*ENGINE, *OLD]
+            session.run("python", "-m", "pytest", *chosen(session, tests))
             return
         data = str(emptied(session, "coverage/wheel") / "data")
-        measured = [*SHORT, *(f"--deselect={test}" for test in UNMEASURED), *session.posargs]
+        measured = chosen(session, [*ANYWHERE, *(f"--deselect={test}" for test in UNMEASURED)])
         session.run("python", *COVERAGE, "-m", "pytest", *measured, env={"COVERAGE_FILE": data})
         session.run("python", "-m", "pytest", *SHORT, *UNMEASURED)
 
@@ -287,7 +296,7 @@ def freethreaded(session: nox.Session) -> None:
     with session.chdir(copied(session, "free-threaded")):
         session.install("-e", ".", *FREE_THREADED, *BUILD)
         session.run("python", "-X", "gil=0", "-W", "error", "-c", "import cyncore; assert cyncore.native")
-        session.run("python", "-X", "gil=0", "-m", "pytest", *BACKEND, "--ignore=tests/tools", *session.posargs)
+        session.run("python", "-X", "gil=0", "-m", "pytest", *chosen(session, BACKEND))
 
 
 @nox.session(requires=["backends(python)", f"interpreters-{MEASURED}"])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,9 +53,15 @@ def words_of(path: Path) -> Iterator[tuple[str, str]]:
         yield from ((page, text) for text in texts if text not in PAGES)
 
 
+@functools.cache
 def run_by_tests() -> set[tuple[str, str]]:
     files = TESTS.glob("tools/test_docs_*.py")
     return {found for path in files for found in words_of(path)}
+
+
+@functools.cache
+def text_of_tests() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py") if path != Path(__file__))
 
 
 def lines(block: Block) -> list[str]:
@@ -79,8 +86,7 @@ def test_commands_are_run_by_a_test(block: Block) -> None:
         if block.text.startswith(first):
             assert words in (ROOT / where).read_text(encoding="utf-8")
             return
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py") if path != Path(__file__))
-    assert [line for line in lines(block) if f'"{line}"' not in tests] == []
+    assert [line for line in lines(block) if f'"{line}"' not in text_of_tests()] == []
 
 
 def test_every_block_has_a_language_that_is_looked_at() -> None:
