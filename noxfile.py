@@ -327,6 +327,16 @@ def hosts(session: nox.Session) -> None:
         )
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site of the documentation, in which every warning is an error and every link leads somewhere."""
+    session.install(*EXTRAS["docs"])
+    site, made = emptied(session, "site"), emptied(session, "doctrees")
+    session.run("sphinx-build", "-q", "-n", "-W", "--keep-going", "-d", str(made), "docs", str(site))
+    session.run("python", "docs/links.py", str(site))
+    print(site / "index.html")
+
+
 @nox.session(python=False, requires=["build"], allow_parallel=False)
 def faults(session: nox.Session) -> None:
     """Single failed calls and allocations; it has two lanes of its own."""
