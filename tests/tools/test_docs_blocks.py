@@ -25,6 +25,7 @@ ELSEWHERE = {
     "python -m benchmarks old-gate": ("noxfile.py", '"-m", "benchmarks", "old-gate"'),
     "python -m benchmarks charts": ("tests/tools/test_benchmarks.py", '"-m", "benchmarks", "charts"'),
     "python -m cyncore top 1234": ("tests/stats/test_top.py", '"-m", "cyncore", "top", str(process.pid)'),
+    "openssl req -x509": ("tests/tools/test_docs_tutorial.py", 'block(PAGE, "openssl req -x509")'),
     "bash .ci/programs/run": ("noxfile.py", '"bash", ".ci/programs/run"'),
 }
 
@@ -72,7 +73,7 @@ def lines(block: Block) -> list[str]:
 ALL = [one for page in PAGES for one in blocks(page)]
 
 
-@pytest.mark.parametrize("block", [one for one in ALL if one.language in ("python", "cython")], ids=str)
+@pytest.mark.parametrize("block", [one for one in ALL if one.language in ("python", "cython", "ini")], ids=str)
 def test_python_is_run_by_a_test(block: Block) -> None:
     if block.page == "docs/check.md":  # check/test_rules.py has all examples, test_docs_check.py all cures
         assert block.section[:6] in RULES
@@ -90,7 +91,7 @@ def test_commands_are_run_by_a_test(block: Block) -> None:
 
 
 def test_every_block_has_a_language_that_is_looked_at() -> None:
-    assert [str(one) for one in ALL if one.language not in ("python", "cython", "sh")] == []
+    assert [str(one) for one in ALL if one.language not in ("python", "cython", "ini", "sh")] == []
 
 
 def test_nothing_is_listed_that_is_not_there() -> None:
