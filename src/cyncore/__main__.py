@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """``python -m cyncore SCRIPT [ARG...]`` and ``python -m cyncore -m MODULE [ARG...]``: an old program on cyncore's loop.
 
+The command ``cyncore`` is the same.
+
 The program finds cyncore's modules under the names ``asyncore``, ``asynchat`` and ``smtpd``, and under those of the
 copies that ``--replace`` names or cyncore knows. Everything else (``sys.argv``, ``sys.path[0]``, ``__main__``) is as if
 Python itself had started the program.
@@ -97,6 +99,13 @@ def show_version() -> None:
     # `-m` has put the current folder first, where a program that is started otherwise does not have it.
     for line in hidden_shims(sys.path if _safe_path() else sys.path[1:]):
         print(line)
+
+
+def command() -> int:
+    """The command ``cyncore``, which pip installs: does what ``python -m cyncore`` does with the same words."""
+    if not _safe_path():
+        sys.path[0] = os.getcwd()  # where `-m` has it; a script has its own folder there, that of all commands
+    return main(sys.argv[1:])
 
 
 def main(argv: list[str]) -> int:

@@ -369,6 +369,47 @@ def test_modules_that_do_nothing_as_programs_do_it_silently(name: str) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
+# The command
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Path:
+    """The command as pip makes it."""
+    source = "import sys\nfrom cyncore.__main__ import command\nsys.exit(command())\n"
+    return write(tmp_path / "bin" / "cyncore", source)
+
+
+def test_command_that_pip_makes_is_that_one() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '\n[project.scripts]\ncyncore = "cyncore.__main__:command"\n' in text
+
+
+def test_script_finds_by_the_command_what_it_finds_by_python(script: Path, command: Path, tmp_path: Path) -> None:
+    expected = python(script, "a", "--b", cwd=tmp_path)
+    assert expected.returncode == 0
+    done = python(command, script, "a", "--b", cwd=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == (expected.stdout, "", 0)
+
+
+def test_module_is_found_from_the_current_folder_by_the_command(script: Path, command: Path, tmp_path: Path) -> None:
+    done = python(command, "-m", "program", "a", cwd=tmp_path)
+    assert done.stdout.splitlines()[:2] == run("-m", "program", "a", cwd=tmp_path).stdout.splitlines()[:2]
+    assert (done.stdout.splitlines()[1], done.returncode) == (os.path.realpath(tmp_path), 0)
+
+
+def test_command_puts_nothing_on_the_path_where_python_was_told_not_to(command: Path, tmp_path: Path) -> None:
+    write(tmp_path / "program.py", "print('must not be found')")
+    env = {**os.environ, "PYTHONSAFEPATH": "1"}
+    if not hasattr(sys.flags, "safe_path"):
+        pytest.skip("this Python has no -P")
+    assert python(command, "-m", "program", cwd=tmp_path, env=env).returncode == 1
+
+
+def test_command_shows_the_usage_and_fails_as_the_module_does(command: Path) -> None:
+    done, expected = python(command, "--frobnicate"), run("--frobnicate")
+    assert (done.returncode, done.stderr) == (expected.returncode, expected.stderr)
+
+
 # Folders and archives
 
 

@@ -70,7 +70,7 @@ def test_sdist_has_every_source(sdist: set[str]) -> None:
 
 def test_sdist_can_be_tested_and_read(sdist: set[str]) -> None:
     needed = sources("tests", "*.py", "*.pyx", "*.c", "*.h", "Makefile") | sources("examples", "*.py", "*.pyx", "*.md")
-    needed |= sources("benchmarks", "*.py", "*.c") | sources("docs", "*.md")
+    needed |= sources("benchmarks", "*.py", "*.c") | sources("docs", "*.md", "*.rst", "*.py", "*.svg", "*.css", "*.1")
     needed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "pyproject.toml"}
     needed |= {"setup.py", "docs/layout.py", "docs/readme.py", "noxfile.py", ".ci/run"}
     needed |= sources("src/cyncore-shim", "*.py", "*.md", "*.toml", "LICENSE")
