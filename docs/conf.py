@@ -35,6 +35,7 @@ exclude_patterns = ["_build", "README.md"]
 smartquotes = False  # docstrings quote what a program writes
 
 html_theme = "furo"
+html_theme_options = {"navigation_with_keys": True}
 html_title = f"cyncore {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -44,7 +45,7 @@ html_show_sourcelink = False
 html_last_updated_fmt = None  # two builds of the same files are the same
 copybutton_exclude = ".linenos, .gp, .go"
 pygments_style = "friendly"
-pygments_dark_style = "monokai"
+pygments_dark_style = "one-dark"
 
 myst_heading_anchors = 4
 
@@ -79,7 +80,8 @@ REPOSITORY = run_path(str(DOCS / "readme.py"))["repository"]()
 def with_links_of_the_site(text: str, folder: Path, page: str) -> str:
     """``text``, of a file in ``folder``, with links that lead from ``page`` of the site.
 
-    Where the repository is not known, what leads to a file of it is no link.
+    A page that is called by the name of its file is called by its title there. Where the repository is not known, what
+    leads to a file of it is no link.
     """
     here = (DOCS / page).parent
 
@@ -93,6 +95,8 @@ def with_links_of_the_site(text: str, folder: Path, page: str) -> str:
         elif file in PAGES or (DOCS in file.parents and file.suffix in (".md", ".svg", ".png")):
             target = os.path.relpath(DOCS / f"{PAGES[file]}.md" if file in PAGES else file, here)
             target += anchor and f"#{anchor}"
+            if file.suffix == ".md" and match[1].rpartition("/")[2] == file.name != "README.md":
+                return f"[]({target})"
         elif REPOSITORY is not None:
             url, commit = REPOSITORY
             target = f"{url}/{'tree' if file.is_dir() else 'blob'}/{commit}/{file.relative_to(ROOT)}"

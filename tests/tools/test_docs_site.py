@@ -99,6 +99,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("[a page](streams.md#tls)", "[a page](../streams.md#tls)"),
         ("[a page](../CHANGELOG.md)", "[a page](changelog.md)"),
         ("[the examples](../examples/README.md)", "[the examples](examples.md)"),
+        ("[streams.md](streams.md)", "[](../streams.md)"),
+        ("[docs/streams.md](streams.md)", "[](../streams.md)"),
         ("[home](../README.md)", "[home](../index.rst)"),
         ("![a chart](benchmarks/echo.svg)", "![a chart](benchmarks/echo.svg)"),
         ("[elsewhere](https://example.org/)", "[elsewhere](https://example.org/)"),
