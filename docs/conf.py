@@ -18,7 +18,7 @@ from typing import Any
 
 from sphinx.pycode import ModuleAnalyzer
 
-os.environ.setdefault("CYNCORE_BACKEND", "python")  # whose methods have signatures; its docstrings are the same
+os.environ.setdefault("CYNCORE_BACKEND", "python")  # whose methods have signatures, and which needs no compiler
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -39,6 +39,7 @@ html_theme_options = {"navigation_with_keys": True}
 html_title = f"cyncore {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
@@ -165,8 +166,22 @@ def signature(
     return SIGNATURES[name] if shown is not None and "**options" in shown and name in SIGNATURES else (shown, returned)
 
 
+COMPILED = run_path(str(DOCS / "compiled.py"))["Docstrings"]()
+
+
+def docstring(app: Any, kind: str, name: str, what: Any, options: Any, lines: list[str]) -> None:
+    """In place of what the plain engine says of itself, what the compiled one does, which is the one in use."""
+    function = what.fget if isinstance(what, property) else what
+    if kind != "class" and not getattr(function, "__module__", "").startswith("cyncore._python"):
+        return
+    text = COMPILED.of(getattr(function, "__qualname__", ""))
+    if text is not None:
+        lines[:] = [*text.splitlines(), ""]
+
+
 def setup(app: Any) -> None:
     """What Sphinx calls when it has read this file."""
     read_sources()
     app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-process-docstring", docstring)
     app.connect("source-read", source_read)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
+import inspect
 import re
 import runpy
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from cyncore import asynchat, asyncio, smtpd
 from tests.support.docs import PAGES, ROOT
 
 DOCS = ROOT / "docs"
+COMPILED = ("loop", "calls", "channel", "stream", "outbox", "datagram")
 REFERENCE = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "reference").glob("*.rst")))
 
 
@@ -124,3 +127,22 @@ def test_link_to_a_source_leads_into_the_repository(
     rewrite = settings["with_links_of_the_site"]
     rewrite.__globals__["REPOSITORY"] = repository
     assert rewrite("[it](../setup.py)", DOCS, "loop") == shown
+
+
+METHODS = [
+    *("Loop", "Loop.run", "Loop.listen", "Loop.call_soon", "Loop.spin_guard", "Loop.stats", "Handle", "Handle.cancel"),
+    *("TimerHandle", "TimerHandle.when", "Channel", "Channel.recv", "Channel.connected", "Channel.pause_reading"),
+    *("StreamChannel.write", "StreamChannel.unread", "StreamChannel.close", "DatagramChannel.send"),
+    *("OutboxChannel.send", "OutboxChannel.out_buffer"),
+]
+
+
+@pytest.mark.skipif(not cyncore.native, reason="the compiled engine is not in use")
+@pytest.mark.parametrize("name", METHODS)
+def test_docstrings_of_the_compiled_engine_are_read_from_its_sources(name: str) -> None:
+    kind, _, method = name.partition(".")
+    modules = [importlib.import_module(f"cyncore._native.{module}") for module in COMPILED]
+    (found,) = {vars(module)[kind] for module in modules if kind in vars(module)}
+    text = inspect.getdoc(getattr(found, method) if method else found)
+    assert text is not None
+    assert runpy.run_path(str(DOCS / "compiled.py"))["Docstrings"]().of(name) == text
