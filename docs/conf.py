@@ -61,6 +61,7 @@ nitpick_ignore_regex = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_use_type_comments = False  # it looks for the source of a class in the public module
 add_module_names = False
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
@@ -75,6 +76,7 @@ PAGES = {
 }
 FRONT = (ROOT / "README.md", DOCS / "README.md")
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+TITLE = re.compile(r"# (.+)")
 REPOSITORY = run_path(str(DOCS / "readme.py"))["repository"]()
 
 
@@ -97,7 +99,7 @@ def with_links_of_the_site(text: str, folder: Path, page: str) -> str:
             target = os.path.relpath(DOCS / f"{PAGES[file]}.md" if file in PAGES else file, here)
             target += anchor and f"#{anchor}"
             if file.suffix == ".md" and match[1].rpartition("/")[2] == file.name != "README.md":
-                return f"[]({target})"
+                return f"[{TITLE.match(file.read_text(encoding='utf-8'))[1]}]({target})"
         elif REPOSITORY is not None:
             url, commit = REPOSITORY
             target = f"{url}/{'tree' if file.is_dir() else 'blob'}/{commit}/{file.relative_to(ROOT)}"
