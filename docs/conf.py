@@ -60,8 +60,9 @@ nitpick_ignore_regex = [
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
-autodoc_use_type_comments = False  # it looks for the source of a class in the public module
+# These look for the source of a class in the public module, where it is not.
+autodoc_preserve_defaults = False
+autodoc_use_type_comments = False
 add_module_names = False
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
