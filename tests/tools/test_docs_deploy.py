@@ -116,9 +116,11 @@ def test_socket_of_systemd_s_own_tool_is_served(folder: Path) -> None:
     tool("systemd-socket-activate")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = probe.getsockname()
-    command = ACTIVATE.replace("7000", str(address[1])).replace("python", sys.executable)
+    tool_name, *words = shlex.split(ACTIVATE.replace("7000", str(address[1])).replace("python", sys.executable))
+    env = environment()
+    kept = [word for name in ("PYTHONPATH", "CYNCORE_BACKEND") if name in env for word in ("-E", name)]  # by that tool
     process = subprocess.Popen(
-        shlex.split(command), cwd=folder, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [tool_name, *kept, *words], cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     try:
         assert process.stderr is not None
