@@ -366,6 +366,19 @@ def test_handler_may_close_what_the_numbers_are_written_to(idle: Loop) -> None:
     os.close(reader)
 
 
+def test_handler_may_close_what_the_numbers_are_written_to_and_have_them_elsewhere(idle: Loop) -> None:
+    old_reader, old = os.pipe()
+    reader, writer = os.pipe()
+    os.set_blocking(old, False)
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(old)
+    with at_a_signal(lambda: (os.close(old), signal.set_wakeup_fd(writer), idle.stop())):
+        idle.run()
+    assert signal.set_wakeup_fd(before) == writer
+    for end in (old_reader, reader, writer):
+        os.close(end)
+
+
 # A signal that does not interrupt the wait: it came just before, or the kernel has given it to another thread
 
 

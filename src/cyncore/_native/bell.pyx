@@ -77,10 +77,13 @@ cdef class Bell:
             self.empty()  # what came last is theirs, too
         try:
             found = _set(self.others)
-            if found != self.writer:
-                _set(found)
         except (OSError, ValueError):  # it has been closed
-            _set(-1)
+            found = _set(-1)
+        if found != self.writer:
+            try:
+                _set(found)
+            except (OSError, ValueError):  # so has that of the handler
+                _set(-1)
         return 0
 
     cdef int empty(self) except -1:

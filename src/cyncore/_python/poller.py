@@ -308,7 +308,10 @@ def _put_back(others: int, ours: int) -> None:
     """Ends `Wake.told_of_signals`, unless a handler has asked for signals itself meanwhile."""
     try:
         found = signal.set_wakeup_fd(others, warn_on_full_buffer=False)
-        if found != ours:
-            signal.set_wakeup_fd(found, warn_on_full_buffer=False)
     except (OSError, ValueError):  # it has been closed
-        signal.set_wakeup_fd(-1)
+        found = signal.set_wakeup_fd(-1)
+    if found != ours:
+        try:
+            signal.set_wakeup_fd(found, warn_on_full_buffer=False)
+        except (OSError, ValueError):  # so has that of the handler
+            signal.set_wakeup_fd(-1)
