@@ -264,6 +264,8 @@ static int send_from(struct cyn_outbound *out, int fd, int first, unsigned most)
         out->ends[count] = (unsigned char)end;
         at = end;
     }
+    if (count == 0)
+        return 0; /* nothing is left */
     int sent = dispatch(fd, out->heads, count);
     return sent < 0 ? -errno : out->ends[sent - 1] - first;
 }

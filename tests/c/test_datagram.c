@@ -188,6 +188,17 @@ TEST(failures_come_with_their_addresses) {
 #endif
 }
 
+TEST(nothing_that_is_left_is_nothing_sent) {
+    static struct cyn_outbound out;
+    struct cyn_name one, other;
+    unsigned most = 0;
+    int sender = kept(AF_INET, &one), receiver = kept(AF_INET, &other);
+    (void)receiver;
+    CHECK_EQ(cyn_outbound_send(&out, sender, 0, &most), 0);
+    put(&out, &other, "x", 1);
+    CHECK_EQ(cyn_outbound_send(&out, sender, 1, &most), 0);
+}
+
 TEST(names_of_digits_only) {
     struct cyn_name name;
     struct cyn_peer rest = {.port = 53};
