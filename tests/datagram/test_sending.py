@@ -270,6 +270,88 @@ def test_a_unix_socket_without_a_peer_waits_without_a_spin(loop: Loop, tmp_path:
 
 
 @every_backend
+def test_a_unix_receiver_that_never_reads_holds_up_nobody_else(loop: Loop, tmp_path: Path) -> None:
+    deaf_path, path = str(tmp_path / "deaf"), str(tmp_path / "reads")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
+    ):
+        deaf.bind(deaf_path)
+        sock.bind(path)
+        with bound(loop, Recorder, str(tmp_path / "ours")) as channel:
+            for data in WORDS:
+                channel.send(data, deaf_path)
+            assert channel.output_size > 0
+            for data in WORDS[:3]:
+                channel.send(data, path)  # leaves at once
+            assert received(loop, sock, 3) == WORDS[:3]
+            loop.call_soon(lambda: [(channel.send(data, deaf_path), channel.send(data, path)) for data in WORDS[:3]])
+            assert received(loop, sock, 3) == WORDS[:3]  # of one tick, too
+            assert received(loop, deaf, len(WORDS) + 3) == [*WORDS, *WORDS[:3]]  # in order, when it reads after all
+            poll_until(loop, lambda: channel.output_size == 0)
+
+
+@every_backend
+def test_a_unix_receiver_that_ends_has_its_datagrams_told(loop: Loop, tmp_path: Path) -> None:
+    path = str(tmp_path / "deaf")
+    with bound(loop, Recorder, str(tmp_path / "ours")) as channel:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+            deaf.bind(path)
+            for data in WORDS:
+                channel.send(data, path)
+            assert channel.output_size > 0
+        poll_until(loop, lambda: channel.output_size == 0)
+        loop.poll(0)
+        assert (ConnectionRefusedError, path) in channel.seen
+
+
+@every_backend
+def test_more_than_max_output_for_unix_receivers_is_dropped_and_told(loop: Loop, tmp_path: Path) -> None:
+    class Bounded(Recorder):
+        max_output = 20
+
+    path = str(tmp_path / "deaf")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(path)
+        with bound(loop, Bounded, str(tmp_path / "ours")) as channel:
+            while channel.output_size < 20:
+                channel.send(b"0123456789", path)
+            channel.send(b"0123456789", path)
+            assert channel.output_size == 20
+            poll_until(loop, lambda: channel.seen[1:])
+            assert channel.seen[1:] == [(LimitExceeded, None)]
+
+
+@every_backend
+def test_close_waits_for_a_unix_receiver(loop: Loop, tmp_path: Path) -> None:
+    path = str(tmp_path / "slow")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
+        slow.bind(path)
+        channel = loop.bind(str(tmp_path / "ours"), Recorder)
+        poll_until(loop, lambda: channel.connected)
+        for data in WORDS:
+            channel.send(data, path)
+        channel.close()
+        assert received(loop, slow, len(WORDS)) == WORDS
+        poll_until(loop, lambda: channel.seen[-1] == "close")
+
+
+@every_backend
+def test_abort_drops_what_waits_for_a_unix_receiver(loop: Loop, tmp_path: Path) -> None:
+    path = str(tmp_path / "deaf")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(path)
+        channel = loop.bind(str(tmp_path / "ours"), Recorder)
+        poll_until(loop, lambda: channel.connected)
+        for data in WORDS:
+            channel.send(data, path)
+        channel.abort()
+        assert channel.output_size == 0
+        poll_until(loop, lambda: channel.seen[-1] == "close")
+        assert loop.next_deadline() is None or loop.poll(0.1) == 0  # the timer finds nothing
+
+
+@every_backend
 def test_what_is_more_than_max_output_is_dropped_and_told(loop: Loop, tmp_path: Path) -> None:
     told: list[tuple[str, Any]] = []
 

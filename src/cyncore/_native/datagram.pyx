@@ -210,7 +210,7 @@ cdef class DatagramChannel(DatagramOutput):
         if self.life & GONE or self.loop is None:
             return
         self.send_kept()
-        if self.life & CLOSE_WANTED and self.queue is None and not self.flags & FLUSH_QUEUED:
+        if self.life & CLOSE_WANTED and self.is_empty() and not self.flags & FLUSH_QUEUED:
             self.end(None)
 
     def close(self):
@@ -221,7 +221,7 @@ cdef class DatagramChannel(DatagramOutput):
         self.take_crossing()
         self.life |= CLOSE_WANTED
         self.held = None
-        if self.queue is not None or self.flags & FLUSH_QUEUED or self.is_leaving():
+        if not self.is_empty() or self.flags & FLUSH_QUEUED or self.is_leaving():
             if loop is not None and not loop.is_closed:
                 self.arm()
                 return

@@ -51,6 +51,7 @@ cdef class DatagramOutput(Channel):
     cdef list held                    # (data, address, destination, whole): given to no handler yet; None: nothing
     cdef object queue                 # a deque of (data, address, source): what the socket had no room for; or None
     cdef object crossing              # a deque of the same: what other threads have sent; None: none ever has
+    cdef object stuck                 # a Stuck: what Unix sockets have no room for; None: there was no such
     cdef Py_ssize_t waiting           # bytes that wait to be sent
     cdef Py_ssize_t most_waiting      # max_output; -1: no limit
     cdef Py_ssize_t largest           # max_size
@@ -79,6 +80,10 @@ cdef class DatagramOutput(Channel):
     cdef int send_gathered(self, Outbound out) except -1
     cdef int send_kept(self) except -1
     cdef int wait_for_room(self) except -1
+    cdef int wait_for_receiver(self, object data, object address) except -1
+    cdef int retry_later(self) except -1
+    cdef int stuck_end(self, Outbound out, int first, int count) except -1
+    cdef bint is_empty(self) except -1
     cdef bint is_earlier(self, int error, unsigned *tries) except -1
     cdef int take_mishaps(self, int own_error) except -1
     cdef int tell(self, int error, object address) except -1

@@ -114,6 +114,8 @@ cdef class DatagramOutput(Channel):
         self.life = self.life & ~READY | GONE
         self.flags &= ~(CONNECTED | OUTPUT | FLUSH_QUEUED)
         self.held = self.queue = self.crossing = None
+        if self.stuck is not None:
+            self.stuck.clear()
         self.waiting = 0
         if loop is not None and loop.datagrams is not None and datagrams_of(loop).outbound.sender is self:
             if not datagrams_of(loop).outbound.is_leaving:
@@ -262,6 +264,9 @@ cdef class DatagramOutput(Channel):
                 shared.addresses.read(&name, self.family, address)
         if source is not None:
             read_source(&peer, self.family, source)
+        if self.stuck is not None and address is not None and self.stuck.has(address):
+            if out.sender is not self:  # else what was gathered before comes first
+                return self.wait_for_receiver(data, address)
         # From here on no code of the program runs. What others have sent leaves before what this channel does.
         if out.sender is not self and out.raw.count and not out.is_leaving:
             out.sender.send_gathered(out)
@@ -305,9 +310,13 @@ cdef class DatagramOutput(Channel):
             return 0
         if out.sender is self and out.raw.count:
             self.send_gathered(out)
-        if self.life & (CLOSE_WANTED | GONE) == CLOSE_WANTED and self.queue is None:
+        if self.life & (CLOSE_WANTED | GONE) == CLOSE_WANTED and self.is_empty():
             self.end(None)
         return 0
+
+    cdef bint is_empty(self) except -1:
+        """Returns True if nothing waits for room any more."""
+        return self.queue is None and not self.stuck
 
     cdef bint is_leaving(self):
         """Returns True while what it has gathered is being sent."""
@@ -321,16 +330,28 @@ cdef class DatagramOutput(Channel):
 
     cdef int send_gathered(self, Outbound out) except -1:
         """Sends what is gathered, which is this channel's, and keeps what the socket has no room for."""
-        cdef int first = 0, sent = 0, count = out.raw.count, at, fd = self.descriptor()
+        cdef int first = 0, sent = 0, count = out.raw.count, end = count, at, fd = self.descriptor()
         cdef unsigned tries = 0
         self.waiting -= out.size
         out.is_leaving = True
         try:
             while first < count and not self.life & GONE:
+                if self.stuck is not None:  # before a destination that has no room, the call must end
+                    end = self.stuck_end(out, first, count)
+                    if end == first:
+                        self.wait_for_receiver(<object> out.data[first], object_at(out.addresses[first], None))
+                        first += 1
+                        continue
+                out.raw.count = end
                 sent = cyn_outbound_send(&out.raw, fd, first, &self.segment_most)
+                out.raw.count = count
                 if sent > 0:
                     first += sent
                     tries = 0
+                elif sent == -EAGAIN and self.family == AF_UNIX and not self.life & HAS_REMOTE:
+                    self.wait_for_receiver(<object> out.data[first], object_at(out.addresses[first], None))
+                    first += 1
+                    sent = 0
                 elif sent == -EAGAIN or sent == -EBADF or sent == -ENOTSOCK:
                     break
                 elif sent != -EINTR and not self.is_earlier(-sent, &tries):
@@ -349,6 +370,31 @@ cdef class DatagramOutput(Channel):
             self.wait_for_room()
         elif sent == -EBADF or sent == -ENOTSOCK:
             self.end(OSError(-sent, os.strerror(-sent)))
+        return 0
+
+    cdef int stuck_end(self, Outbound out, int first, int count) except -1:
+        """Returns the place of the first datagram from ``first`` on whose destination has no room."""
+        while first < count and not self.stuck.has(object_at(out.addresses[first], None)):
+            first += 1
+        return first
+
+    cdef int wait_for_receiver(self, object data, object address) except -1:
+        """Has a datagram wait until a Unix socket has room, or drops it where too much waits."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if self.stuck is None:
+            from .._stuck import Stuck
+
+            self.stuck = Stuck()
+        if not self.stuck.add(data, address, None if self.most_waiting < 0 else self.most_waiting):
+            return self.lost(size)
+        self.waiting += size
+        return self.retry_later()
+
+    cdef int retry_later(self) except -1:
+        cdef Registry loop = self.its_loop()
+        if not self.life & RETRYING and self.stuck and loop is not None and not loop.is_closed:
+            self.life |= RETRYING
+            loop.later(RETRY_MS, self._retry, ())
         return 0
 
     cdef int keep(self, object data, object address, object source) except -1:
@@ -393,20 +439,40 @@ cdef class DatagramOutput(Channel):
         cdef Registry loop = self.its_loop()
         if loop is None or loop.is_closed:
             return 0
-        if self.family == AF_UNIX and not self.life & HAS_REMOTE:
-            if not self.life & RETRYING:
-                self.life |= RETRYING
-                loop.later(RETRY_MS, self._retry, ())
-            return 0
         self.flags |= OUTPUT
         return self.arm()
 
     def _retry(self):
+        """Tries again to send to those that had no room."""
         self.life &= ~RETRYING
-        self._send_kept()
+        if self.life & GONE or self.loop is None or self.stuck is None:
+            return
+        self.stuck.send(self._send_again)
+        if self.life & GONE:
+            return
+        if self.life & CLOSE_WANTED and self.is_empty() and not self.flags & FLUSH_QUEUED and not self.is_leaving():
+            self.end(None)
+        else:
+            self.retry_later()
+
+    def _send_again(self, data, address):
+        """Sends one that waited. False: there is no room still."""
+        try:
+            self.sock.sendto(data, address)
+        except OSError as error:
+            if self.life & GONE or error.errno == EAGAIN:
+                return False
+            if error.errno == EBADF or error.errno == ENOTSOCK:
+                self.end(error)
+                return False
+            self.tell(error.errno, address)
+        if self.life & GONE:
+            return False
+        self.waiting -= len(data)
+        return True
 
     def _send_kept(self):
-        if self.life & GONE or self.loop is None or self.life & RETRYING:
+        if self.life & GONE or self.loop is None:
             return
         try:
             self.send_kept()
@@ -432,7 +498,7 @@ cdef class DatagramOutput(Channel):
             return 0
         if kept:
             self.queue.extend(kept)
-        elif self.queue is None and self.life & CLOSE_WANTED:
+        elif self.life & CLOSE_WANTED and self.is_empty():
             self.end(None)
         return 0
 

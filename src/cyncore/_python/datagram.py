@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._destination import checked, is_for_many, packed
 from .._rules import EXITS, check_bytes, send_failure, too_much_output, wrong_target
+from .._stuck import Stuck
 from .channel import Channel
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER
 from .poller import READ, WRITE, hung_up_now
@@ -84,6 +85,7 @@ class DatagramChannel(Channel):
     _waiting = 0
     _held: list[tuple[bytes, Any, Any, int]] | None = None  # data, address, destination, and the size of what is cut
     _room_wanted = False
+    _stuck: Stuck | None = None  # what Unix sockets have no room for; none ever had: None
 
     if TYPE_CHECKING:  # Datagram's
 
@@ -207,7 +209,7 @@ class DatagramChannel(Channel):
         self._take_crossing()
         self._close_wanted = True
         self._held = None
-        if self._loop_kept is None or self._loop_kept.closed or not self._output:
+        if self._loop_kept is None or self._loop_kept.closed or not (self._output or self._stuck):
             self._end(None)
         else:
             self._interest_changed()
@@ -225,6 +227,8 @@ class DatagramChannel(Channel):
         self._held = None
         self._output.clear()
         self._crossing.clear()
+        if self._stuck is not None:
+            self._stuck.clear()
         self._waiting = 0
         sock = self.socket
         self.del_channel()
@@ -398,7 +402,7 @@ class DatagramChannel(Channel):
         try:
             self._take_crossing()  # what was sent before comes first
             self._queue(data, address, source, turn == SENT_LATER)
-            if turn == SEND_NOW and not self._room_wanted and not self._retrying:
+            if turn == SEND_NOW and not self._room_wanted:
                 self._flush()
         finally:
             if turn == SEND_NOW:
@@ -412,7 +416,10 @@ class DatagramChannel(Channel):
     def _queue(self, data: bytes, address: Any, source: Any, is_gathered: bool) -> None:
         if self.closing:
             return
-        held_back = self._room_wanted or self._retrying or not self._is_open_for_use
+        if self._stuck is not None and not self._output and self._stuck.has(address):
+            self._wait_for_receiver(data, address)
+            return
+        held_back = self._room_wanted or not self._is_open_for_use
         if held_back and self.max_output is not None and self._waiting + len(data) > self.max_output:
             self._lose(len(data))
             return
@@ -444,12 +451,22 @@ class DatagramChannel(Channel):
         tries = 0
         while self._output and self._is_open_for_use:
             data, address, source = self._output[0]
+            if self._stuck is not None and self._stuck.has(address):
+                self._output.popleft()
+                self._waiting -= len(data)
+                self._wait_for_receiver(data, address)
+                continue
             try:
                 self._send_one(data, address, source)
             except OSError as error:
                 number = error.errno or 0
                 if self._has_gone:  # the same handler has ended it
                     return
+                if number in NOT_NOW and self._family == AF_UNIX and not self._has_remote:
+                    self._output.popleft()
+                    self._waiting -= len(data)
+                    self._wait_for_receiver(data, address)
+                    continue
                 if number in NOT_NOW:
                     self._wait_for_room()
                     return
@@ -467,7 +484,7 @@ class DatagramChannel(Channel):
                 return
             self._output.popleft()
             self._waiting -= len(data)
-        if self._close_wanted and not self._output:
+        if self._close_wanted and not self._output and not self._stuck:
             self._end(None)
 
     def _send_one(self, data: bytes, address: Any, source: Any) -> None:
@@ -484,18 +501,51 @@ class DatagramChannel(Channel):
             data, _, _ = self._output.pop()
             self._waiting -= len(data)
             self._lose(len(data))
-        if self._family == AF_UNIX and not self._has_remote:  # such a socket is always writable (unix(7))
-            if not self._retrying:
-                self._retrying = True
-                self._loop_kept.call_later(RETRY, self._retry)
-            return
         self._room_wanted = True
         self._interest_changed()
 
+    def _wait_for_receiver(self, data: bytes, address: Any) -> None:
+        """Has a datagram wait until a Unix socket has room, or drops it where too much waits."""
+        if self._stuck is None:
+            self._stuck = Stuck()
+        if not self._stuck.add(data, address, self.max_output):
+            self._lose(len(data))
+            return
+        self._waiting += len(data)
+        self._retry_later()
+
+    def _retry_later(self) -> None:
+        if not self._retrying and self._stuck and not self._loop_kept.closed:
+            self._retrying = True
+            self._loop_kept.call_later(RETRY, self._retry)
+
     def _retry(self) -> None:
+        """Tries again to send to those that had no room."""
         self._retrying = False
-        if not self._has_gone:
-            self._guarded(self._flush)
+        if self._has_gone or self._stuck is None:
+            return
+        self._stuck.send(self._send_again)
+        if self._close_wanted and not self._output and not self._stuck:
+            self._end(None)
+        elif not self._has_gone:
+            self._retry_later()
+
+    def _send_again(self, data: bytes, address: Any) -> bool:
+        """Sends one that waited. False: there is no room still."""
+        try:
+            self.socket.sendto(data, address)
+        except OSError as error:
+            number = error.errno or 0
+            if self._has_gone or number in NOT_NOW:
+                return False
+            if number in (EBADF, ENOTSOCK):
+                self._end(error)
+                return False
+            self._tell(number, address)
+        if self._has_gone:
+            return False
+        self._waiting -= len(data)
+        return True
 
     def _lose(self, size: int) -> None:
         self._lost_count += 1
