@@ -213,6 +213,26 @@ def test_debug_mode_names_a_call_from_a_wrong_thread(name: str) -> None:
         WRONG[name](loop)
 
 
+def test_debug_mode_refuses_to_cancel_a_timer_from_another_thread() -> None:
+    with Loop(debug=True) as loop:
+        for timer in (loop.call_later(60, print), loop.call_at(loop.time() + 60, print)):
+            with busy_elsewhere(loop), pytest.raises(RuntimeError, match=r"TimerHandle\.cancel: called in thread"):
+                timer.cancel()
+            assert not timer.cancelled()
+            timer.cancel()  # nobody runs the loop now
+            assert timer.cancelled()
+        left = loop.call_later(60, print)
+    left.cancel()  # of a loop that is closed
+
+
+def test_without_debug_mode_a_timer_is_cancelled_wherever_it_is() -> None:
+    with Loop(debug=False) as loop:
+        timer = loop.call_later(60, print)
+        with busy_elsewhere(loop):
+            timer.cancel()
+        assert timer.cancelled()
+
+
 def test_debug_mode_lets_other_threads_do_what_they_may() -> None:
     made: list[str] = []
     with Loop(debug=True) as loop:

@@ -8,6 +8,7 @@ cdef class Handle:
     cdef object callback
     cdef tuple args
     cdef bint is_cancelled
+    cdef bint is_checked  # of a timer: made in debug mode, so that no other thread may cancel it while the loop runs
     cdef int run(self) except -1
     cdef int let_go(self) except -1
 
@@ -17,9 +18,11 @@ cdef class TimerHandle(Handle):
     cdef cyn_timer timer
     cdef double at
     cdef Py_ssize_t kept_at
+    cdef int check_thread(self) except -1
 
 
 cdef class Calls:
+    cdef object owner     # a weak reference to the loop, if a timer is to be checked; else None
     cdef list queued
     cdef list batch       # the calls of the tick in progress, taken from `queued`
     cdef Py_ssize_t at    # the place in it of the next call

@@ -75,10 +75,21 @@ cdef class TimerHandle(Handle):
             cyn_timers_cancel(&self.calls.timers, &self.timer)
 
     def cancel(self):
-        """Cancels the call, and drops the callback and its arguments. Does nothing the second time. O(log n)."""
+        """Cancels the call, and drops the callback and its arguments. Does nothing the second time. O(log n).
+
+        RuntimeError in debug mode, if another thread runs the loop.
+        """
+        if self.is_checked:
+            self.check_thread()
         if self.calls is not None:
             self.calls.stop_timer(self)
         self.let_go()
+
+    cdef int check_thread(self) except -1:
+        loop = None if self.calls is None else self.calls.owner()
+        if loop is not None and not loop.closed:
+            loop._check_cancel()
+        return 0
 
     def when(self):
         """Returns when the call is due, in seconds of `Loop.time`."""

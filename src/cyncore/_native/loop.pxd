@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport int64_t
 
-from .calls cimport Handle
+from .calls cimport Handle, TimerHandle
 from .csrc cimport cyn_event
 from .inspection cimport Inspection
 
@@ -15,6 +15,7 @@ cdef class Loop(Inspection):
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
+    cdef int have_checked(self, TimerHandle handle) except -1
     cdef object services(self)
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1

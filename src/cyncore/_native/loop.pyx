@@ -21,7 +21,7 @@ from libc.limits cimport LONG_MAX
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from .calls cimport Calls, Handle, are_queued, has_timers
+from .calls cimport Calls, Handle, TimerHandle, are_queued, has_timers
 from .channel cimport Channel
 from .csrc cimport (
     CYN_NVAL,
@@ -462,12 +462,32 @@ cdef class Loop(Inspection):
         cdef double delay = seconds if type(seconds) is float else _rules.number("seconds", seconds)
         if not delay >= 0.0:
             raise ValueError(f"call_later: seconds must not be below zero: {seconds!r}")
-        return self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
+        cdef TimerHandle handle = self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
+        if self.debug:
+            self.have_checked(handle)
+        return handle
 
     def call_at(self, when, callback, *args):
         """Calls ``callback(*args)`` once, at ``when`` in seconds of `time`; if that has passed, in the next tick."""
         self.check("call_at")
-        return self.add_timer(when if type(when) is float else _rules.number("when", when), callback, args)
+        cdef TimerHandle handle = self.add_timer(
+            when if type(when) is float else _rules.number("when", when), callback, args
+        )
+        if self.debug:
+            self.have_checked(handle)
+        return handle
+
+    cdef int have_checked(self, TimerHandle handle) except -1:
+        """Has `cancel` of a timer look which thread calls it."""
+        if self.calls.owner is None:
+            from weakref import ref
+
+            self.calls.owner = ref(self)
+        handle.is_checked = True
+        return 0
+
+    def _check_cancel(self):
+        self.check("TimerHandle.cancel")
 
     # Servers and clients, which are above the engine
 

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._rules import LATEST, bad_time
 
@@ -49,6 +49,20 @@ class TimerHandle(Handle):
     """A call that was asked for at a time."""
 
     _when: float
+    _owner: Callable[[], Any] | None = None  # a weak reference to the loop, if it was made in debug mode
+
+    def cancel(self) -> None:
+        """The call is not made, and what it referred to is let go. Does nothing the second time.
+
+        RuntimeError in debug mode, if another thread runs the loop.
+        """
+        if self._owner is not None:
+            loop = self._owner()
+            if loop is not None and not loop.closed:
+                loop._check_cancel()
+        self._cancelled = True
+        self._callback = None
+        self._args = ()
 
     def when(self) -> float:
         """The time of the call, in seconds of `Loop.time`."""

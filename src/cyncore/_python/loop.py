@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from .._patched import is_patched, wait
 from .._report import ERROR, WARNING, report
@@ -354,6 +354,8 @@ class Loop(Inspection):
 
     def _add_timer(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> TimerHandle:
         handle = self._calls.add_timer(when, callback, args)
+        if self.debug:
+            handle._owner = ref(self)
         if self._descriptor is not None and not self._turn.depth and self._calls.is_next(handle):
             if self._alarm is not None:
                 self._alarm.set(handle.when())
@@ -480,6 +482,9 @@ class Loop(Inspection):
         self._check_open(method)
         if self.debug and self._turn.is_foreign():
             raise wrong_thread(method, self, self._turn.owner)
+
+    def _check_cancel(self) -> None:
+        self._check("TimerHandle.cancel")
 
     # One tick
 
