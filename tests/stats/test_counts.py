@@ -281,6 +281,30 @@ def test_bytes_of_a_dispatcher_are_counted(kind: Any, loop: Loop, peers: Peers) 
     assert (loop.stats().bytes_in, loop.stats().bytes_out) == (3, 3)
 
 
+def test_bytes_of_datagrams_of_a_dispatcher_are_counted(loop: Loop, peers: Peers) -> None:
+    class Echo(dispatcher):
+        def writable(self) -> bool:
+            return False
+
+        def handle_read(self) -> None:
+            data, address = self.recvfrom(100)
+            self.sendto(data + b"!", address)
+
+    channel = Echo(map=loop.map)
+    channel.create_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    channel.bind(("127.0.0.1", 0))
+    theirs = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peers.keep(theirs)
+    theirs.settimeout(5)
+    theirs.sendto(b"123", channel.socket.getsockname())
+    loop.poll(1)
+    assert theirs.recv(10) == b"123!"
+    found = info(loop, channel)
+    assert (found.bytes_in, found.bytes_out) == (3, 4)
+    channel.close()
+    assert (loop.stats().bytes_in, loop.stats().bytes_out) == (3, 4)
+
+
 @pytest.mark.parametrize("kind", [dispatcher_with_send, asynchat.async_chat, Quiet])
 def test_output_that_waits_is_told(kind: Any, loop: Loop, peers: Peers) -> None:
     if kind is Quiet:

@@ -276,6 +276,8 @@ cdef class Channel(Endpoint):
         passed over.
         """
         pair = self.call_on_datagram("recvfrom", (buffer_size,))
+        if self.loop is not None:
+            count_received(self, self.loop, len(pair[0]))
         if self.flags & (MUTED | TIMED):
             took_input(self)
         return pair
@@ -287,9 +289,11 @@ cdef class Channel(Endpoint):
         earlier are passed over, and this one is sent.
         """
         try:
-            return self.call_on_datagram("sendto", (data, address))
+            sent = self.call_on_datagram("sendto", (data, address))
         except BlockingIOError:
             return 0
+        count_sent(self, sent)
+        return sent
 
     cdef object call_on_datagram(self, str name, tuple arguments):
         """Calls a method of the socket, and again where it has only told of an earlier datagram."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint64_t
 
 from .registry cimport Registry
 from .traits cimport Traits
@@ -69,8 +69,8 @@ cdef class Watcher(Root):
     cdef uint16_t idle_passes         # how often in a row, while recent, it was asked and gave the same answer
     cdef uint16_t backoff             # the last pause of a listener that ran out of descriptors, in ms
     cdef unsigned entered             # when it joined the loop: a stamp, see cyn_figures.h
-    cdef size_t received_size         # the bytes that it has received since
-    cdef size_t sent_size             # and sent
+    cdef uint64_t received_size       # the bytes that it has received since
+    cdef uint64_t sent_size           # and sent
 
     cdef int enter(self, Registry loop, int fd) except -1
     cdef int leave_loop(self) except -1

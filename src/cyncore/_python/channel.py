@@ -265,6 +265,7 @@ class Channel(Root):
         self._last_recv = "data"
         if self.__timed is not None:
             self.__timed.input_at = time.monotonic()
+        self._note_bytes(len(data), 0)
         return data, address
 
     def sendto(self, data: Any, address: Any) -> int:
@@ -274,9 +275,11 @@ class Channel(Root):
         earlier are passed over, and this one is sent.
         """
         try:
-            return int(self._call_on_datagram("sendto", data, address))
+            sent = int(self._call_on_datagram("sendto", data, address))
         except BlockingIOError:
             return 0
+        self._note_bytes(0, sent)
+        return sent
 
     def _call_on_datagram(self, name: str, *arguments: Any) -> Any:
         """Calls a method of the socket, and again where it has only told of an earlier datagram."""
