@@ -277,3 +277,26 @@ def test_values_that_make_no_sense_are_refused(loop: Loop) -> None:
     assert loop.spin_guard == "slow"
     with pytest.raises(ValueError, match="spin_guard"):
         loop.spin_guard = "stop"  # type: ignore[assignment]
+
+
+@every_backend
+def test_a_channel_that_takes_another_descriptor_in_its_handler_is_not_slowed_by_the_old_one(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hopping(Deaf):
+        def handle_read(self) -> None:
+            self.calls += 1
+            self.set_socket(pairs[self.calls % 2][0], loop.map)
+
+    pairs = [tcp(peers), tcp(peers)]
+    for _, theirs in pairs:
+        theirs.send(b"abc")
+    channel = Hopping(pairs[0][0], loop.map)
+    for _ in range(LONG):
+        loop.poll(0)
+    loop.call_later(0.05, loop.stop)  # by then a pause would be over
+    loop.run()
+    assert why(loop) == [None]
+    assert [one.getMessage() for one in caplog.records] == []
+    channel.close()
+    assert loop.map == {}

@@ -167,8 +167,8 @@ cdef class Dispatch(Predicates):
         cyn_times_note(&self.figures.handlers, end - begin)
         if 0 < self.slow_after <= end - begin:
             report(WARNING, _rules.SLOW_HANDLERS, watcher, fd, (end - begin) / 1e9)
-        if not is_looked_at or not delivered or watcher.loop is not self:
-            return delivered
+        if not is_looked_at or not delivered or watcher.loop is not self or watcher.key_fd != fd:
+            return delivered  # gone, or it has another descriptor by now
         if is_suspect:
             suspect = self.spins.end(fd, watcher, number, (end - begin) / 1e9, end / 1e9, ready & ~CYN_WRITE != 0)
             if suspect is not None:
