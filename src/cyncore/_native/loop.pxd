@@ -15,7 +15,7 @@ cdef class Loop(Inspection):
 
     cdef bint take_stop(self) noexcept
     cdef int leave(self, object turn) except -1
-    cdef int have_checked(self, TimerHandle handle) except -1
+    cdef TimerHandle have_checked(self, TimerHandle handle)
     cdef object services(self)
     cdef int run_due(self) except -1
     cdef int run_call(self, Handle handle) except -1

@@ -462,29 +462,26 @@ cdef class Loop(Inspection):
         cdef double delay = seconds if type(seconds) is float else _rules.number("seconds", seconds)
         if not delay >= 0.0:
             raise ValueError(f"call_later: seconds must not be below zero: {seconds!r}")
-        cdef TimerHandle handle = self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
         if self.debug:
-            self.have_checked(handle)
-        return handle
+            return self.have_checked(self.add_timer(cyn_clock() / 1e9 + delay, callback, args))
+        return self.add_timer(cyn_clock() / 1e9 + delay, callback, args)
 
     def call_at(self, when, callback, *args):
         """Calls ``callback(*args)`` once, at ``when`` in seconds of `time`; if that has passed, in the next tick."""
         self.check("call_at")
-        cdef TimerHandle handle = self.add_timer(
-            when if type(when) is float else _rules.number("when", when), callback, args
-        )
+        cdef double moment = when if type(when) is float else _rules.number("when", when)
         if self.debug:
-            self.have_checked(handle)
-        return handle
+            return self.have_checked(self.add_timer(moment, callback, args))
+        return self.add_timer(moment, callback, args)
 
-    cdef int have_checked(self, TimerHandle handle) except -1:
+    cdef TimerHandle have_checked(self, TimerHandle handle):
         """Has `cancel` of a timer look which thread calls it."""
         if self.calls.owner is None:
             from weakref import ref
 
             self.calls.owner = ref(self)
         handle.is_checked = True
-        return 0
+        return handle
 
     def _check_cancel(self):
         self.check("TimerHandle.cancel")
