@@ -63,6 +63,8 @@ def in_words(error: BaseException, peer: Any, is_handshake: bool) -> BaseExcepti
     reason = getattr(error, "reason", None) or ""  # one that was not made by OpenSSL has none
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"the certificate of the peer is refused: {error.verify_message}"
+    elif reason == "RECORD_LAYER_FAILURE" and not is_handshake:
+        why = _REASONS["DECRYPTION_FAILED_OR_BAD_RECORD_MAC"]  # OpenSSL 3.6 names the layer last, whatever failed in it
     else:
         why = _REASONS.get(reason) or (reason.replace("_", " ").lower() if reason else str(error))
     if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
