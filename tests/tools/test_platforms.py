@@ -21,7 +21,7 @@ def listed() -> list[str]:
 
 
 def test_lists_the_platforms() -> None:
-    assert "bash .ci/platforms" == COMMAND
+    assert COMMAND == "bash .ci/platforms"
     assert {"i386", "s390x", "pypy"} <= set(listed())
 
 
