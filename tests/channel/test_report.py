@@ -82,7 +82,7 @@ os.close(2)
 report(WARNING, 'to a closed descriptor')
 try:
     sys.stderr.close()
-except OSError:  # from Python 3.14 on, what it could not write is told here
+except OSError:  # a buffered one tells here what it could not write
     pass
 report(WARNING, 'to a closed file')
 sys.stderr = None
