@@ -17,7 +17,7 @@ from __future__ import annotations
 import ssl
 from functools import partial
 
-from .tls import READ, WRITE, TLSError, in_words, refuse_renegotiation
+from .tls import READ, WRITE, TLSError, in_words, tighten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def begin(stream: Any, context: ssl.SSLContext, server_side: bool, hostname: str
     stream._is_server_side = server_side
     stream._is_tls_ready = False
     stream._deadlines_started("handshake")
-    refuse_renegotiation(context)
+    tighten(context)
     try:
         nested = Nested(stream._session, context, server_side, hostname, session)
     except (OSError, ValueError) as error:

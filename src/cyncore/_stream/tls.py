@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import sys
 from typing import Any, Final
 
 READ: Final = 1
@@ -18,6 +19,13 @@ WRITE: Final = 2
 _WRAP_SOCKET: Final = ssl.SSLContext.wrap_socket
 _HAS_OBJECTS: Final = hasattr(ssl.SSLContext, "_wrap_socket")  # of CPython
 _NO_RENEGOTIATION: Final = int(ssl.OP_NO_RENEGOTIATION)
+# Every context of the first releases of Python 3.10 and 3.11 has an option by which input that was cut looks whole.
+_CUT_IS_END: Final = (
+    int(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).options & getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0))
+    if sys.version_info < (3, 12)
+    else 0
+)
+_ASKED: Final = _NO_RENEGOTIATION | _CUT_IS_END
 
 
 class TLSError(ssl.SSLError):
@@ -82,10 +90,11 @@ def is_plain(context: ssl.SSLContext) -> bool:
     return type(context).wrap_socket is _WRAP_SOCKET and _HAS_OBJECTS
 
 
-def refuse_renegotiation(context: ssl.SSLContext) -> None:
+def tighten(context: ssl.SSLContext) -> None:
+    """Nobody renegotiates, and an end without close_notify is told."""
     # Asked of the base class, which makes no enum of it each time; one that is not plain may look elsewhere.
-    if not is_plain(context) or not super(ssl.SSLContext, context).options & _NO_RENEGOTIATION:
-        context.options |= ssl.OP_NO_RENEGOTIATION
+    if not is_plain(context) or super(ssl.SSLContext, context).options & _ASKED != _NO_RENEGOTIATION:
+        context.options = (context.options | ssl.OP_NO_RENEGOTIATION) & ~_CUT_IS_END
 
 
 def begin(
@@ -97,7 +106,7 @@ def begin(
     as the rest of a connection. An SSLObject is made for memory BIOs by `ssl`, and serves as well for a descriptor.
     A context that is not plain makes an SSLSocket all the same, on a descriptor of its own: `end` closes it.
     """
-    refuse_renegotiation(context)
+    tighten(context)
     if not is_plain(context):
         own = socket.socket(fileno=os.dup(sock.fileno()))
         try:
@@ -124,7 +133,7 @@ def end(made: ssl.SSLObject | ssl.SSLSocket) -> None:
 
 def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | None, session: Any) -> ssl.SSLSocket:
     """Returns the TLS socket for the descriptor of ``sock``, which gives it up. Renegotiation is refused."""
-    refuse_renegotiation(context)
+    tighten(context)
     return context.wrap_socket(
         sock,
         server_side=server_side,
