@@ -115,6 +115,15 @@ def test_message_that_cannot_be_decoded_is_refused(mail: Mail) -> None:
     assert server.messages == []
 
 
+@pytest.mark.parametrize("pieces", [(b"\xff" + b"z" * 600,), (b"z" * 300, b"\xff" + b"z" * 300), (b"\xff", b"z" * 600)])
+def test_reply_to_a_command_that_is_no_text_does_not_depend_on_its_pieces(mail: Mail, pieces: list[bytes]) -> None:
+    client = mail.client(mail.server(decode_data=True))
+    for piece in pieces:
+        client.say(piece)
+        mail.loop.poll(0.05)
+    assert client.ask(b"\r\n") == ["500 Error: line too long"]
+
+
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize(
     "line", [b"", b"\xff\xfe", b"NOOP\0", b"NO\nOP", b"NO\rOP", b"HELO x\n", b"MAIL FROM:<a@b>\nX"]

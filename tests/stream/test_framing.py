@@ -84,6 +84,13 @@ def test_a_frame_above_its_limit_ends_the_stream(loop: Loop, peers: Peers, frami
     assert frames(stream) == []
 
 
+def test_the_error_of_a_frame_above_its_limit_has_the_length_that_the_peer_has_sent(loop: Loop, peers: Peers) -> None:
+    stream, theirs = connected(peers, loop, framed(Prefixed(8, limit=5)))
+    theirs.sendall(b"\xff" * 8)
+    poll_until(loop, lambda: stream.is_over)
+    assert f"a frame of {2**64 - 1} bytes" in str(stream.seen[-1])
+
+
 def test_a_frame_at_its_limit_is_delivered(loop: Loop, peers: Peers) -> None:
     stream, theirs = connected(peers, loop, framed(Lines(b"\r\n", limit=5)))
     for part in (b"12345", b"\r", b"\n"):

@@ -17,6 +17,7 @@ cdef enum:
 cdef struct frame:  # counted from where the search began
     Py_ssize_t begin, end  # what is delivered
     Py_ssize_t after       # where the next frame begins
+    unsigned long long length  # what a prefix says, of a frame that is too long
 
 
 cdef enum:  # the deadlines

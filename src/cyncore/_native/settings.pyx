@@ -158,7 +158,7 @@ cdef int find_prefixed(Settings settings, const char *data, Py_ssize_t size, fra
     for at in range(width):
         length = length << 8 | <unsigned char> data[width - 1 - at if settings.is_little else at]
     if length > <unsigned long long> settings.limit:
-        found.end = <Py_ssize_t> min(length, <unsigned long long> 0x7FFFFFFFFFFFFFFF)
+        found.length = length
         return TOO_LONG
     found.begin = width
     found.end = found.after = width + <Py_ssize_t> length
@@ -198,4 +198,4 @@ cdef list find_frames(
 cdef object too_long(object stream, Settings settings, frame *found):
     if settings.kind == LINES:
         return LimitExceeded(f"{stream!r}: a line is longer than {settings.limit} bytes")
-    return LimitExceeded(f"{stream!r}: a frame of {found.end} bytes is longer than {settings.limit} bytes")
+    return LimitExceeded(f"{stream!r}: a frame of {found.length} bytes is longer than {settings.limit} bytes")

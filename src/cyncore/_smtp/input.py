@@ -104,9 +104,10 @@ def _collect_text(channel: Conversation, data: bytes) -> None:
         text = decoder.decode(data)
     except UnicodeDecodeError:
         session.has_bad_text = True
+        # it is refused, but which reply that is must not depend on the pieces in which it came
+        text = (decoder.getstate()[0] + data).decode("utf-8", "replace")
         decoder.reset()
-    else:
-        _keep(channel.received_lines, text)
+    _keep(channel.received_lines, text)
 
 
 def _decoder_of(session: Session) -> IncrementalDecoder:
