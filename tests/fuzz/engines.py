@@ -44,10 +44,11 @@ class Engine:
 
     def __init__(self, package: ModuleType) -> None:
         self.package: Any = package
-        self.loop = self.package.Loop()
+        is_second = package is not cyncore  # for which CYNCORE_BACKEND, if it is set, was not meant
+        self.loop = self.package.Loop(backend=self.package.BACKENDS[0] if is_second else None)
 
     def settle(self, sign: Any) -> None:
-        """Runs the loop until two ticks in a row have changed nothing: ``sign()`` is the same, and there is no event."""
+        """Runs the loop until two ticks in a row had no event and have left ``sign()`` as it was."""
         quiet, before = 0, sign()
         for _ in range(ROUNDS):
             events = self.loop.poll(0)
@@ -84,6 +85,15 @@ def engines() -> list[Engine]:
         packages = [cyncore, engine_in_python()] if cyncore.native else [cyncore]
         _engines.extend(Engine(package) for package in packages)
     return _engines
+
+
+def close() -> None:
+    """Closes the loops; the next input makes new ones."""
+    for engine in _engines:
+        for channel in list(engine.loop.map.values()):
+            channel.close()
+        engine.loop.close()
+    _engines.clear()
 
 
 def send(sock: socket.socket, data: bytes) -> None:

@@ -4,14 +4,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
+from tests.fuzz import engines
 from tests.fuzz.__main__ import CORPUS, TARGETS, corpus, target
 from tests.fuzz.mutation import Mutation
 
 FILES = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
 INPUTS = 150  # of each target, which are the same at every run
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    engines.close()
 
 
 def test_every_target_has_a_corpus_and_it_is_small() -> None:

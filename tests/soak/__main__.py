@@ -164,11 +164,8 @@ def main(words: list[str] | None = None) -> int:
         parser.error("--minutes: above 0 and at most 1440; --rate: above 0 and at most 100")
     with tempfile.TemporaryDirectory() as folder:
         certificate, key = Path(folder, "both.pem"), Path(folder, "key.pem")
-        subprocess.run(
-            f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {key}.made".split(),
-            check=True,
-            capture_output=True,
-        )
+        words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {key}.made"
+        subprocess.run(words.split(), check=True, capture_output=True)
         certificate.write_bytes(key.read_bytes() + Path(f"{key}.made").read_bytes())
         server = Server(certificate, Path(folder, "log"))
         print(f"{server.facts['engine']} engine, {server.facts['backend']}, {sum(STEADY.values())} steady connections")

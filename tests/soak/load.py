@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The load of the soak: clients on asyncio, which share no code with the server, at a rate that leaves it idle at times.
+"""The load of the soak: clients on asyncio, which share no code with the server, at a rate that leaves it idle times.
 
 Whatever a client sends comes back, and is compared. A peer that misbehaves must be gone soon after its time is over.
 """
