@@ -62,7 +62,8 @@ def led(name: str, seconds: float, seed: int, folder: Path) -> None:
     with atheris.instrument_imports(include=["cyncore", "cyncore_in_python"], enable_loader_override=False):
         from tests.fuzz.engines import engines
 
-        engines()
+        for engine in engines():
+            importlib.import_module(f"{engine.package.__name__}.smtpd")
         module = target(name)
     known = folder / f"{name}-corpus"
     known.mkdir(exist_ok=True)
