@@ -94,6 +94,8 @@ def compare_with_old(options: dict[str, Any], data: bytes) -> None:
             text = line.decode("latin-1")
             if not in_message and (not text.isascii() or set(text) & set("\0\r\n") or len(line) > 500):
                 return
+            if not in_message and (text.rstrip(" >").endswith('"') or "=?" in text):
+                return  # a quote that opens at the end of an address, and encoded words
             if in_message and options.get("decode_data") and not text.isascii():
                 return
             if in_message and line == b"." and not any(before.received_lines):

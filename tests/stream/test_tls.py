@@ -22,7 +22,7 @@ from tests.support.certificates import server_tls_fixture as server_tls_fixture
 from tests.support.loops import every_backend
 from tests.support.others import others_fixture as others_fixture
 from tests.support.peers import Peers, poll_until
-from tests.support.streams import Recorder, tcp_pair
+from tests.support.streams import Recorder, connected, receive, tcp_pair
 
 
 class Echo(Stream):
@@ -471,6 +471,28 @@ def test_the_end_of_tls_can_be_said_through_a_whole_tls_socket(peers: Peers, ser
     ours.setblocking(False)
     with wrap(ours, server_tls, True, None, None) as sock:
         say_close(sock)
+
+
+def test_start_tls_refuses_what_makes_no_sense_and_the_stream_goes_on(
+    loop: Loop, peers: Peers, client_tls: ssl.SSLContext
+) -> None:
+    stream, theirs = connected(peers, loop)
+    with pytest.raises(TypeError, match=r"start_tls\(\) needs a name as its server_hostname, not 5"):
+        stream.start_tls(client_tls, server_hostname=5)
+    with pytest.raises(TypeError, match=r"start_tls\(\) needs an ssl.SSLContext, not 'x'"):
+        stream.start_tls("x")
+    stream.write(b"hello")
+    assert receive(loop, theirs, 5) == b"hello"
+    stream.abort()
+
+
+def test_start_tls_with_a_session_that_is_none_ends_its_stream_alone(
+    loop: Loop, peers: Peers, client_tls: ssl.SSLContext
+) -> None:
+    stream, _ = connected(peers, loop)
+    loop.call_soon(lambda: stream.start_tls(client_tls, server_hostname="localhost", session="x"))
+    poll_until(loop, lambda: stream.is_over)
+    assert isinstance(stream.seen[-1], TypeError)
 
 
 def test_start_tls_needs_a_connection(client_tls: ssl.SSLContext) -> None:

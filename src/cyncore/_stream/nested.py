@@ -137,7 +137,7 @@ def begin(stream: Any, context: ssl.SSLContext, server_side: bool, hostname: str
     tighten(context)
     try:
         nested = Nested(stream._session, context, server_side, hostname, session)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         stream._end(in_words(error, stream._peer(), True))
         return
     _step(stream, nested, 0)  # the outer session may hold the beginning already

@@ -258,8 +258,13 @@ class Stream(StreamChannel):
         """Begins TLS on the connection. `handle_connect` is called again when the handshake has ended.
 
         What was written before leaves first, as it would have without this call: in the clear, or inside of the TLS
-        that the connection has. RuntimeError if there is no connection, or a handshake goes on.
+        that the connection has. RuntimeError if there is no connection, or a handshake goes on; TypeError for what is
+        no context, or no name.
         """
+        if not hasattr(context, "wrap_socket"):
+            raise TypeError(f"{self!r}: start_tls() needs an ssl.SSLContext, not {context!r}")
+        if not isinstance(server_hostname, (str, bytes, type(None))):
+            raise TypeError(f"{self!r}: start_tls() needs a name as its server_hostname, not {server_hostname!r}")
         if not self.connected or self.closing or self._step is not None:
             raise RuntimeError(f"{self!r}: start_tls() needs a connection")
         self._check_thread("start_tls")
@@ -276,7 +281,7 @@ class Stream(StreamChannel):
         self._deadlines_started("handshake")
         try:
             self._tls = tls_module().begin(self.socket, context, server_side, server_hostname, session)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             self._tls_failed(error, True)
             return
         self._encrypted()

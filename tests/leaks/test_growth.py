@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Every public call leaves nothing behind: no block of memory, no descriptor and, on a debug build, no reference."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.leaks.growth import growth, is_leak
+from tests.leaks.names import CLASSES, MODULES, NOT_CALLED, names
+from tests.leaks.rows import COVERS, ROWS, SLOW, Site
+
+CALLS, FEW = 40, 10
+TIMES = (1, 4, 8)  # what seems to grow is looked at for longer, as what is kept for later is filled by then
+
+
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    logger = logging.getLogger("cyncore")
+    before, logger.disabled = logger.disabled, True
+    yield
+    logger.disabled = before
+
+
+def test_every_public_function_and_method_has_a_row() -> None:
+    covered = {name for row in COVERS.values() for name in row}
+    assert sorted(set(names()) - covered - set(NOT_CALLED)) == []
+
+
+def test_every_name_of_a_row_is_that_of_a_function_or_method() -> None:
+    for name in [name for row in COVERS.values() for name in row]:
+        kind, _, member = name.partition(".")
+        assert callable(getattr(CLASSES.get(kind) or MODULES[kind], member)), name
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_call_leaves_nothing_behind(name: str) -> None:
+    gc.collect()
+    gc.freeze()
+    site = Site()
+    try:
+        for times in TIMES:
+            count = times * (FEW if name in SLOW else CALLS)
+            found = growth(lambda: ROWS[name](site), count)
+            if not is_leak(found, count):
+                break
+    finally:
+        site.close()
+    assert not is_leak(found, count), f"{count} calls have left {found}"
