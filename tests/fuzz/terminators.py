@@ -26,7 +26,7 @@ TERMINATORS: tuple[Any, ...] = (
     300,
 )
 SIZES = (4096, 1, 3, 10)  # bytes that are read at once
-TOKENS = (b"\n", b"\r\n", b"\r\n.\r\n", b"aab", b"aa", b"--x--", b"--", b"text", b"te", b"\0", b"x" * 40)
+TOKENS = (b"\n", b"\r\n", b"\r\n.\r\n", b"aab", b"aa", b"--x--", b"--", b"text", b"tex", b"\0", b"x" * 40)
 
 
 def expected(terminators: list[Any], data: bytes) -> list[bytes]:

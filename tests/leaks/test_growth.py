@@ -36,6 +36,12 @@ def test_every_name_of_a_row_is_that_of_a_function_or_method() -> None:
         assert callable(getattr(CLASSES.get(kind) or MODULES[kind], member)), name
 
 
+def test_what_grows_is_noticed() -> None:
+    kept: list[object] = []
+    assert is_leak(growth(lambda: kept.append([]), CALLS), CALLS)
+    assert not is_leak(growth(list, CALLS), CALLS)
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_call_leaves_nothing_behind(name: str) -> None:
     gc.collect()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Idle connections, and whether their server ever wakes up: ``python -m tests.soak.idle --connections 9500 --seconds 60``.
+"""Idle connections, and whether their server ever wakes up: ``python -m tests.soak.idle --seconds 60``.
 
 It says how often the kernel has switched to or from any thread of the server in that time, and how much of the
 processor it has used. A thread that makes a system call has been switched to. So where there was no switch, there was

@@ -35,6 +35,48 @@
 #define CYN_FREE_THREADS 0
 #endif
 
+/* For numbers that one thread writes while others look at them, or that several count in. What they see may be old by
+ * then, and nobody relies on it; under the GIL these are plain accesses. */
+static inline int cyn_see_int(const int *number) {
+#if CYN_FREE_THREADS
+    return __atomic_load_n(number, __ATOMIC_RELAXED);
+#else
+    return *number;
+#endif
+}
+
+static inline void cyn_set_int(int *number, int value) {
+#if CYN_FREE_THREADS
+    __atomic_store_n(number, value, __ATOMIC_RELAXED);
+#else
+    *number = value;
+#endif
+}
+
+static inline void cyn_add_int(int *number, int more) {
+#if CYN_FREE_THREADS
+    __atomic_fetch_add(number, more, __ATOMIC_RELAXED);
+#else
+    *number += more;
+#endif
+}
+
+static inline unsigned long cyn_see_thread(const unsigned long *thread) {
+#if CYN_FREE_THREADS
+    return __atomic_load_n(thread, __ATOMIC_RELAXED);
+#else
+    return *thread;
+#endif
+}
+
+static inline void cyn_set_thread(unsigned long *thread, unsigned long value) {
+#if CYN_FREE_THREADS
+    __atomic_store_n(thread, value, __ATOMIC_RELAXED);
+#else
+    *thread = value;
+#endif
+}
+
 /* --- classes --- */
 
 /* A number that changes whenever the class or a base of it does; 0: not known.

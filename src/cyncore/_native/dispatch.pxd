@@ -11,7 +11,7 @@ cdef enum:
 
 cdef class Dispatch(Predicates):
     cdef readonly unsigned long _stops  # counts calls of `stop`
-    cdef bint stopping
+    cdef int stopping                 # true: `stop` was called
     cdef list late               # failures from a batch that ended early: (fd, generation, errno)
 
     cdef unsigned long closely   # ticks whose number has none of these bits go through `dispatch_closely`

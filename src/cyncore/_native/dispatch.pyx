@@ -29,6 +29,7 @@ from .csrc cimport (
     cyn_times_note,
     pollfd,
 )
+from .internals cimport cyn_see_int
 from .predicates cimport Predicates
 from .registry cimport failure, is_map_changed
 from .traits cimport READ_EVENT, READS, STATE, is_current
@@ -106,7 +107,7 @@ cdef class Dispatch(Predicates):
             looked_at = self.choose(events, count, number)
         try:
             while (at < looked_at or at < timed) and number == self.waits:
-                if self.stopping and at:
+                if cyn_see_int(&self.stopping) and at:
                     break
                 at += 1
                 delivered += self.dispatch_one(&events[at - 1], number, at <= looked_at)
@@ -115,7 +116,7 @@ cdef class Dispatch(Predicates):
         except BaseException:
             self.keep_failures(events, at, count)
             raise
-        if number != self.waits or (self.stopping and at):
+        if number != self.waits or (cyn_see_int(&self.stopping) and at):
             self.keep_failures(events, at, count)
             return delivered
         return delivered + self.dispatch_batch(events + at, count - at, number)
@@ -232,7 +233,7 @@ cdef class Dispatch(Predicates):
             while True:
                 try:
                     # After a nested tick the rest of this batch is stale. Readiness is level-triggered: it comes again.
-                    while at < count and number == self.waits and not (self.stopping and at):
+                    while at < count and number == self.waits and not (cyn_see_int(&self.stopping) and at):
                         event = &events[at]
                         at += 1
                         if is_map_changed(self):  # a handler of this batch has changed it by hand

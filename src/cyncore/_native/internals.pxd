@@ -6,6 +6,11 @@ from libc.stdint cimport uint64_t
 
 cdef extern from "cpython.h":
     bint CYN_FREE_THREADS
+    int cyn_see_int(const int *number) noexcept
+    void cyn_set_int(int *number, int value) noexcept
+    void cyn_add_int(int *number, int more) noexcept
+    unsigned long cyn_see_thread(const unsigned long *thread) noexcept
+    void cyn_set_thread(unsigned long *thread, unsigned long value) noexcept
     bint CYN_DICTS_HAVE_VERSIONS
 
     unsigned cyn_type_version(type kind) noexcept

@@ -36,7 +36,7 @@ from .csrc cimport (
 )
 from .dispatch cimport BATCH
 from .inspection cimport Inspection
-from .internals cimport cyn_dict_version, cyn_has_threads
+from .internals cimport cyn_dict_version, cyn_has_threads, cyn_see_int, cyn_set_int, cyn_set_thread
 from .predicates cimport PAUSE, PIECE, PIECES, SWEEP_SHARE
 from .registry cimport (
     ASK_AGAIN,
@@ -103,9 +103,11 @@ cdef inline bint waits_elsewhere() except -1:
 cdef bint look_at_select(unsigned long long version) except -1:
     global _elsewhere, _select_version
     cdef PyObject *found = PyDict_GetItemWithError(_of_select, "select")
-    _elsewhere = found is not NULL and not PyCFunction_CheckExact(<object> found)
-    _select_version = version
-    return _elsewhere
+    cdef bint elsewhere = found is not NULL and not PyCFunction_CheckExact(<object> found)
+    if version:  # 0: not known, and then this is asked each time; so it is in a build without the GIL
+        _elsewhere = elsewhere
+        _select_version = version
+    return elsewhere
 
 
 cdef int64_t _nanoseconds(object seconds, str what) except -2:
@@ -231,7 +233,7 @@ cdef class Loop(Inspection):
         """True while a tick is in progress, in any thread."""
         if not self.is_closed:
             self.check_fork()
-        return self.depth > 0
+        return cyn_see_int(&self.depth) > 0
 
     @property
     def slow_handler_limit(self):
@@ -268,7 +270,7 @@ cdef class Loop(Inspection):
         callback end it and are raised here, as is whatever ``handle_error`` raises.
         """
         self.check("run")
-        if self.depth:
+        if cyn_see_int(&self.depth):
             raise RuntimeError(f"{self!r} runs already, in thread {_rules.thread_name(self.owner_thread)}")
         cdef bint once = self.take_stop()
         turn = self.turn
@@ -279,7 +281,7 @@ cdef class Loop(Inspection):
         try:
             while True:
                 self.tick(0 if once else -1, False, 0 if forever else WHILE_ANYTHING)
-                if once or self.stopping or not (forever or self.is_left(WHILE_ANYTHING)):
+                if once or cyn_see_int(&self.stopping) or not (forever or self.is_left(WHILE_ANYTHING)):
                     return
         finally:
             self.leave(turn)
@@ -305,7 +307,7 @@ cdef class Loop(Inspection):
                 while left > 0 and map_size(self.map):
                     self.tick(0 if once else limit, counted, WHILE_CHANNELS)
                     left -= counted
-                    if once or self.stopping:
+                    if once or cyn_see_int(&self.stopping):
                         return
             finally:
                 self.leave(turn)
@@ -339,9 +341,9 @@ cdef class Loop(Inspection):
 
     cdef bint take_stop(self) noexcept:
         """Clears a stop that came before the loop ran, and returns True: then one tick is made, which does not wait."""
-        cdef bint once = self.stopping and self.depth == 0
+        cdef bint once = cyn_see_int(&self.stopping) and self.depth == 0
         if once:
-            self.stopping = False
+            cyn_set_int(&self.stopping, False)
         return once
 
     cdef int leave(self, object turn) except -1:
@@ -349,7 +351,7 @@ cdef class Loop(Inspection):
             cyn_times_note(&self.figures.lag, cyn_clock() - self.figures.since)
             self.figures.since = 0
         if self.depth == 0:
-            self.stopping = False
+            cyn_set_int(&self.stopping, False)
             if self.is_told:
                 try:
                     self.stop_hearing()
@@ -363,7 +365,7 @@ cdef class Loop(Inspection):
         """Ends `run` or `run_map` after the present handler or callback. The rest stays pending. Any thread."""
         if not self.is_closed:
             self._stops += 1
-            self.stopping = True
+            cyn_set_int(&self.stopping, True)
             self.wake()
 
     def close(self):
@@ -407,18 +409,18 @@ cdef class Loop(Inspection):
                 self.turn.release()
         self.hosted = True
         self.rings = timers
-        if self.depth == 0 or self.owner_thread == PyThread_get_thread_ident():
+        if not self.runs_elsewhere():
             self.prepare_outside(True)
         return self.poller_fd()
 
     cdef int prepare_outside(self, bint sweep_all) except -1:
         """Calls `prepare` outside of a tick. It counts as running, so that no predicate can close the loop."""
-        self.depth += 1
-        self.owner_thread = PyThread_get_thread_ident()
+        cyn_set_int(&self.depth, self.depth + 1)
+        cyn_set_thread(&self.owner_thread, PyThread_get_thread_ident())
         try:
             self.prepare(sweep_all)
         finally:
-            self.depth -= 1
+            cyn_set_int(&self.depth, self.depth - 1)
             self.now = 0
         if self.hosted:
             self.set_alarm()
@@ -621,7 +623,7 @@ cdef class Loop(Inspection):
         if are_queued(self.calls):
             self.now = 0
             self.calls.begin()
-            while first or not self.stopping:
+            while first or not cyn_see_int(&self.stopping):
                 handle = self.calls.next()
                 if handle is None:
                     break
@@ -632,7 +634,7 @@ cdef class Loop(Inspection):
             self.now = 0
             self.earliest = now  # a timer that a call adds for the past comes after those that are due
             try:
-                while first or not self.stopping:
+                while first or not cyn_see_int(&self.stopping):
                     handle = self.calls.due(now, newer)
                     if handle is None:
                         break
@@ -686,9 +688,9 @@ cdef class Loop(Inspection):
             outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # the handler that runs this tick may wait for the answer to what it pushed
-        self.depth += 1
+        cyn_set_int(&self.depth, self.depth + 1)
         self.now = 0
-        self.owner_thread = PyThread_get_thread_ident()
+        cyn_set_thread(&self.owner_thread, PyThread_get_thread_ident())
         ticking[0] = <void *> self
         try:
             self.check_fork()
@@ -723,7 +725,7 @@ cdef class Loop(Inspection):
                 if is_owing(self):
                     self.flush_gathered()
             finally:
-                self.depth -= 1
+                cyn_set_int(&self.depth, self.depth - 1)
                 ticking[0] = <void *> outer if outer is not None and outer.depth else NULL
                 self.now = 0  # a tick around this one must read the clock again
 
@@ -794,7 +796,7 @@ cdef class Loop(Inspection):
 
     cdef bint must_return(self) noexcept:
         """Returns True if a wait must end without an event, because of a stop or of a queued call."""
-        return self.stopping or are_queued(self.calls)
+        return cyn_see_int(&self.stopping) or are_queued(self.calls)
 
     cdef int flush_answers(self) except -1:
         """Sends what predicates have pushed, and gives the kernel the interest that this has changed."""

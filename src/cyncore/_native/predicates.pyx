@@ -23,7 +23,7 @@ from libc.stdint cimport int64_t
 
 from .channel cimport Channel
 from .csrc cimport cyn_clock, cyn_poller_refused, cyn_times_note
-from .internals cimport cyn_dict_version
+from .internals cimport cyn_dict_version, cyn_see_int
 from .registry cimport Registry, failure, is_map_changed, tick_time
 from .traits cimport Traits, revision
 from .watcher cimport (
@@ -285,12 +285,12 @@ cdef class Predicates(Registry):
         cdef Traits traits
         cdef bint unused = False
         for traits in self.kinds:
-            if traits.users <= 0:
+            if cyn_see_int(&traits.users) <= 0:
                 unused = True
             else:
                 traits.check()
         if unused:
-            self.kinds = [traits for traits in self.kinds if (<Traits> traits).users > 0]
+            self.kinds = [traits for traits in self.kinds if cyn_see_int(&traits.users) > 0]
         if self.kinds_revision != revision():
             self.kinds_revision = revision()
             for owner in list(self.owners):

@@ -122,6 +122,7 @@ cdef class Registry:
     cdef TimerHandle add_timer(self, double when, object callback, tuple args)
     cdef int later(self, int64_t milliseconds, object callback, tuple args) except -1
 
+    cdef bint runs_elsewhere(self) noexcept
     cdef int sending(self) except -1
     cdef bint is_sending_later(self) except -1
     cdef int sent(self) except -1

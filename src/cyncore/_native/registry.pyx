@@ -58,6 +58,9 @@ from .internals cimport (
     CYN_FREE_THREADS,
     cyn_dict_event,
     cyn_dict_version,
+    cyn_see_int,
+    cyn_see_thread,
+    cyn_set_int,
     cyn_ticking,
     cyn_unwatch,
     cyn_watch,
@@ -105,11 +108,11 @@ cdef Registry registry_of(object map):
     """Returns the registry that serves ``map``, or None; `registry_for` makes one."""
     global _last
     cdef Registry found
-    if _last is not NULL and (<Registry> _last).map is map and not CYN_FREE_THREADS:
+    if not CYN_FREE_THREADS and _last is not NULL and (<Registry> _last).map is map:
         return <Registry> _last
     reference = _serving.get(<size_t> <PyObject *> map)
     found = None if reference is None else reference()
-    if found is not None:
+    if found is not None and not CYN_FREE_THREADS:
         _last = <void *> found
     return found
 
@@ -526,11 +529,15 @@ cdef class Registry:
             and self.tick_epoch == self.epoch
         )
 
+    cdef bint runs_elsewhere(self) noexcept:
+        """Returns True if a thread other than this one is in a tick of the loop."""
+        return cyn_see_int(&self.depth) and cyn_see_thread(&self.owner_thread) != PyThread_get_thread_ident()
+
     cdef int sending(self) except -1:
         """Returns who sends output that this thread has for a channel: SEND_NOW, SENT_LATER or NOT_OURS."""
         if self.is_sending_later():
             return SENT_LATER
-        if (self.depth and self.owner_thread != PyThread_get_thread_ident()) or not self.turn.acquire(False):
+        if self.runs_elsewhere() or not self.turn.acquire(False):
             return NOT_OURS
         return SEND_NOW
 
@@ -566,14 +573,14 @@ cdef class Registry:
         if self.is_closed:
             raise _rules.closed_loop(what, self, self.calls is not None)
         self.check_fork()
-        if self.debug and self.depth and self.owner_thread != PyThread_get_thread_ident():
-            raise _rules.wrong_thread(what, self, self.owner_thread)
+        if self.debug and self.runs_elsewhere():
+            raise _rules.wrong_thread(what, self, cyn_see_thread(&self.owner_thread))
         return 0
 
     cdef int check_caller(self, str what, object channel) except -1:
         """In debug mode: is this the thread that runs the loop?"""
-        if self.depth and self.owner_thread != PyThread_get_thread_ident():
-            _rules.called_elsewhere(what, channel, self, self.owner_thread)
+        if self.runs_elsewhere():
+            _rules.called_elsewhere(what, channel, self, cyn_see_thread(&self.owner_thread))
         return 0
 
     cdef int check_fork(self) except -1:
@@ -585,7 +592,7 @@ cdef class Registry:
         self.wake_pending = self.waiting = False
         self.turn = RLock()
         if self.owner_thread != PyThread_get_thread_ident():
-            self.depth = 0  # the thread that ran the loop is not here
+            cyn_set_int(&self.depth, 0)  # the thread that ran the loop is not here
         cyn_poller_remove(&self.poller, cyn_wake_fd(&self.wake_fds))
         cyn_wake_close(&self.wake_fds)
         self.untold_thread = 0

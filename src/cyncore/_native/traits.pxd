@@ -35,7 +35,7 @@ cdef class Traits:
     cdef Traits base           # set while the class is read, if it inherits everything: the traits of its base
     cdef list found            # what the class has or inherits under each of `names`, or None
     cdef uint64_t *versions    # version numbers of the dicts
-    cdef Py_ssize_t users      # how many channels of the class are in a loop
+    cdef int users             # how many channels of the class are in a loop
     cdef object readable
     cdef object writable
     cdef object handle_read

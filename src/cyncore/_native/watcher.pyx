@@ -13,15 +13,12 @@ Facts that shape it:
 from libc.errno cimport errno
 
 from .csrc cimport CYN_PRI, CYN_READ, CYN_STAMP, CYN_WRITE, F_GETFD, cyn_clock, cyn_fcntl
-from .internals cimport CYN_FREE_THREADS
+from .internals cimport CYN_FREE_THREADS, cyn_add_int
 from .plain_socket cimport fileno_of
 from .registry cimport Registry, failure
 from .traits cimport Traits, traits_of
 
 from .. import _rules
-
-cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident()
 
 cdef Py_ssize_t RECENT_MOST = 64       # how many watchers may be recent at once
 RECENT_PASSES = 100                    # a recent watcher that gave the same answer so often is recent no more
@@ -64,7 +61,7 @@ cdef class Watcher(Root):
         if loop.debug:
             self.flags |= CHECKED
         self.traits = traits
-        traits.users += 1
+        cyn_add_int(&traits.users, 1)
         try:
             self.classify()
             return self.interest_changed()
@@ -93,7 +90,7 @@ cdef class Watcher(Root):
         self.received_size = self.sent_size = 0
         self.loop = None
         self.key_fd = -1
-        self.traits.users -= 1
+        cyn_add_int(&self.traits.users, -1)
         return 0
 
     cdef int put(self, Registry loop, int fd) except -1:
@@ -113,9 +110,9 @@ cdef class Watcher(Root):
 
     cdef int reclass(self) except -1:
         """Reads its class again, because it has another one."""
-        self.traits.users -= 1
+        cyn_add_int(&self.traits.users, -1)
         self.traits = traits_of(type(self))
-        self.traits.users += 1
+        cyn_add_int(&self.traits.users, 1)
         self.loop.note_kind(self.traits)
         self.classify()
         return self.interest_changed()
@@ -153,7 +150,7 @@ cdef class Watcher(Root):
     cdef int dirty_add(self) except -1:
         """Puts it on the dirty list, to be asked before the next wait. A wait in progress goes on."""
         cdef Registry loop = self.loop
-        if CYN_FREE_THREADS and loop.owner_thread != PyThread_get_thread_ident() and loop.depth:
+        if CYN_FREE_THREADS and loop.runs_elsewhere():
             return 0  # no lock guards the list; after a wake the recent channels are asked
         loop.dirty.append(self)
         self.dirty_index = <int> len(loop.dirty) - 1

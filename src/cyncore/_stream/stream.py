@@ -261,15 +261,15 @@ class Stream(StreamChannel):
         that the connection has. RuntimeError if there is no connection, or a handshake goes on; TypeError for what is
         no context, or no name.
         """
-        if not hasattr(context, "wrap_socket"):
-            raise TypeError(f"{self!r}: start_tls() needs an ssl.SSLContext, not {context!r}")
-        if not isinstance(server_hostname, (str, bytes, type(None))):
-            raise TypeError(f"{self!r}: start_tls() needs a name as its server_hostname, not {server_hostname!r}")
         if not self.connected or self.closing or self._step is not None:
             raise RuntimeError(f"{self!r}: start_tls() needs a connection")
         self._check_thread("start_tls")
         if isinstance(self.socket, Descriptor):
             raise RuntimeError(f"{self!r}: start_tls() needs a socket, and not {self.socket!r}")
+        if not hasattr(context, "wrap_socket"):
+            raise TypeError(f"{self!r}: start_tls() needs an ssl.SSLContext, not {context!r}")
+        if not isinstance(server_hostname, (str, bytes, type(None))):
+            raise TypeError(f"{self!r}: start_tls() needs a name as its server_hostname, not {server_hostname!r}")
         self._queue_part(StartTls(context, server_side, server_hostname, session))
         if not self._flush_now():
             self._hold_input()  # until the part has begun the handshake: what comes now is not in the clear
