@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import random
+import sys
 import weakref
 
 import pytest
@@ -321,3 +322,14 @@ def test_timer_is_not_late_by_what_a_callback_took_after_a_poll_of_its_own(loop:
     poll_until(loop, lambda: ran)
     # Overdue when the callback ends. What must not follow is a wait of the time that the callback took.
     assert ran[0] - ended[0] < (ended[0] - began) / 2
+
+
+def test_timers_that_were_cancelled_take_no_memory_until_they_would_have_been_due(loop: Loop) -> None:
+    left = [loop.call_later(3600, print) for _ in range(100)]
+    for _ in range(500):
+        loop.call_later(1800, print).cancel()
+    before = sys.getallocatedblocks()
+    for _ in range(10_000):
+        loop.call_later(1800, print).cancel()
+    assert sys.getallocatedblocks() - before < 2000
+    assert loop.stats().timers == len(left)

@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 from .._rules import LATEST, bad_time
 
 
+_FEW = 64  # timers for which nobody looks whether they were cancelled
+
+
 class Handle:
     """A call that was asked for. Made by the loop's ``call_`` methods."""
 
@@ -93,6 +96,7 @@ class Calls:
         self._soon: deque[tuple[int, Handle]] = deque()
         self.earliest = -math.inf  # in a batch, its time: a timer for the past must not come before the others in it
         self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._most = _FEW  # timers at which those that were cancelled are dropped
 
     def add(self, callback: Callable[..., object], args: tuple[object, ...]) -> Handle:
         """TypeError where the callback cannot be called."""
@@ -106,8 +110,15 @@ class Calls:
         if not math.isfinite(when) or when > LATEST:
             raise bad_time(when)
         handle._when = when
+        if len(self._timers) >= self._most:
+            self._drop_cancelled()
         heapq.heappush(self._timers, (max(when, self.earliest), next(self._order), handle))
         return handle
+
+    def _drop_cancelled(self) -> None:
+        self._timers[:] = [entry for entry in self._timers if not entry[2].cancelled()]
+        heapq.heapify(self._timers)
+        self._most = max(_FEW, 2 * len(self._timers))  # so that all of this costs each timer no more than a constant
 
     def begin(self) -> int:
         """Begins a batch: what is queued now, and then the timers that are due. Returns the mark at which it ends."""
