@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from .._rules import LATEST, bad_time
 
-
 _FEW = 64  # timers for which nobody looks whether they were cancelled
 
 
