@@ -15,7 +15,7 @@ from benchmarks.gate.exit_codes import FAILED, PASSED, UNABLE, Unable
 from benchmarks.gate.measurement import ENOUGH, Measured, take
 from benchmarks.gate.ratios import measure
 from benchmarks.gate.reference import choose
-from benchmarks.gate.report import tell, write
+from benchmarks.gate.report import markdown, tell, write
 from benchmarks.gate.repository import RepositoryError
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, KINDS, ROWS, Row
 from benchmarks.run.compiler import CompileError
@@ -30,6 +30,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="TEXT", help="only rows with this in their name (all)")
     parser.add_argument("--update", action="store_true", help="take what is measured for the new baseline")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and findings there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, for a pull request")
     parser.add_argument("--against", metavar="REV", help="compare with this commit, built and measured here")
     parser.add_argument(
         "--base",
@@ -96,6 +97,8 @@ def run(options: argparse.Namespace) -> int:
         findings = [one for one in findings if one.title() in chosen]
     ratios = [] if options.skip_ratios or options.rows else measure(limit)
     passed = tell(reference, findings, now.failures, ratios)
+    if options.markdown:
+        options.markdown.write_text(markdown(reference, findings, now.failures, passed))
     if options.json:
         write(options.json, now, reference, findings, ratios, passed)
     return PASSED if passed else FAILED

@@ -25,6 +25,30 @@ def table(findings: Sequence[Finding]) -> str:
     return render("What one event costs", head, rows)
 
 
+def markdown(reference: Reference, findings: Sequence[Finding], failures: dict[str, str], passed: bool) -> str:
+    """The table for a pull request: what is not the same stands first, and the rest is folded away."""
+    head = ["| row | was | now | change | |", "|---|--:|--:|--:|---|"]
+    different = [one for one in findings if one.verdict != comparison.SAME]
+    same = [one for one in findings if one.verdict == comparison.SAME]
+    lines = [f"### The gate: {'passed' if passed else 'FAILED'}", "", f"Compared with {reference.what}."]
+    if not reference.strict:
+        lines += ["", "Only a large difference is seen here."]
+    if different:
+        lines += ["", *head, *map(cells, different)]
+    lines += [f"\n{title} was not counted: {why}" for title, why in failures.items()]
+    if same:
+        lines += ["", f"<details><summary>{len(same)} rows are the same</summary>", "", *head, *map(cells, same)]
+        lines += ["", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def cells(one: Finding) -> str:
+    change = one.change()
+    percent = f"{100 * change:+.1f} %" if change is not None else "-"
+    words = [one.title(), show(one.was), show(one.now), percent, one.verdict]
+    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+
+
 def tell(reference: Reference, findings: Sequence[Finding], failures: dict[str, str], ratios: Sequence[Ratio]) -> bool:
     """Prints the table, the differences and the verdict. Returns whether the gate is passed."""
     bounds = ", ".join(f"{kind} {100 * reference.bounds[kind]:+.0f} %" for kind in KINDS)

@@ -384,6 +384,16 @@ def test_an_improvement_passes_and_asks_for_an_update(capsys: pytest.CaptureFixt
     assert said.rstrip().endswith("gate: passed")
 
 
+def test_in_markdown_a_regression_stands_before_what_is_folded_away() -> None:
+    chosen = reference.Reference("the baseline", {}, STRICT, True)
+    said = report.markdown(chosen, compare(figures(), figures(echo=2100), STRICT, KINDS), {}, False)
+    assert said.startswith("### The gate: FAILED\n")
+    shown, _, folded = said.partition("<details>")
+    assert "| instructions: echo | 2,000 | 2,100 | +5.0 % | WORSE |" in shown
+    assert "WORSE" not in folded
+    assert "| same |" in folded
+
+
 def test_a_row_that_could_not_be_counted_fails_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
     assert not tell([], {"bytes: idle": "too few descriptors"})
     assert "NOT COUNTED  bytes: idle: too few descriptors" in capsys.readouterr().out
