@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -126,3 +127,27 @@ def test_readme_programs_compile() -> None:
 
 def test_ci_script_is_executable() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_wheels_of_the_cross_compiler_are_held_to_the_same_limit_on_the_same_pythons() -> None:
+    sessions, wheels = ((ROOT / name).read_text(encoding="utf-8") for name in ("noxfile.py", ".ci/wheels.py"))
+    limits = [re.search(r"LIMIT = ([\d_]+)", text) for text in (sessions, wheels)]
+    assert limits[0] is not None
+    assert limits[1] is not None
+    assert limits[0][1] == limits[1][1]
+    pythons = [re.search(r"^PYTHONS = [\[(](.*)[\])]$", text, re.MULTILINE) for text in (sessions, wheels)]
+    assert pythons[0] is not None
+    assert pythons[1] is not None
+    assert pythons[0][1] == pythons[1][1]
+
+
+@pytest.mark.parametrize(
+    ("version", "triplet", "ends"),
+    [
+        ("3.10", "x86_64-linux-gnu", ".cpython-310-x86_64-linux-gnu.so"),
+        ("3.10", "x86_64-linux-musl", ".so"),
+        ("3.13", "aarch64-linux-musl", ".cpython-313-aarch64-linux-musl.so"),
+    ],
+)
+def test_modules_have_the_names_that_the_python_of_the_target_expects(version: str, triplet: str, ends: str) -> None:
+    assert runpy.run_path(str(ROOT / ".ci/wheels.py"))["suffix"](version, triplet) == ends
