@@ -79,7 +79,7 @@ if switch("CYNCORE_WERROR"):
     COMPILE += ["-Wall", "-Wextra", "-Werror", *(f"-Wno-{warning}" for warning in quiet)]
 
 
-SELDOM = ("bell", "inspection")  # modules that no event runs through
+SELDOM = ("bell", "inspection", "settings")  # modules that no event runs through
 
 
 def optimised(name=""):
