@@ -267,7 +267,9 @@ def wheels(session: nox.Session) -> None:
     made, sdist = emptied(session, f"wheel-{session.python}"), only("*.tar.gz", folder(session, "dist/dist"))
     build = ["pip", "wheel", "-qq", "--no-cache-dir", "--no-build-isolation", "--no-deps", "-w"]
     session.run(*build, str(made / "raw"), str(sdist))
-    session.run("auditwheel", "repair", "--strip", "-z", "9", "-w", str(made), str(only("*.whl", made / "raw")), silent=True)
+    session.run(
+        "auditwheel", "repair", "--strip", "-z", "9", "-w", str(made), str(only("*.whl", made / "raw")), silent=True
+    )
     wheel = only("*manylinux*.whl", made)
     print(f"{wheel.name}: {wheel.stat().st_size} bytes")
     if wheel.stat().st_size > WHEEL_LIMIT:
