@@ -53,6 +53,11 @@ COMPILE = ["-fPIC", "-fwrapv", "-DNDEBUG", "-g0", "-fstack-protector-strong", "-
 COMPILE += ["-fno-sanitize=undefined"]
 
 
+# The libraries that the platform tags promise (PEP 600, PEP 656). The dynamic linker finds variables of a thread.
+GLIBC = {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+MUSL = {"libc.so"}
+
+
 class Refused(Exception):
     """What is wrong with a wheel, or why it cannot be built here."""
 
@@ -165,11 +170,8 @@ def check_module(name: str, file: Path, target: str) -> None:
     if not re.search(r"FLAGS.*\bNOW\b", dynamic):
         raise Refused(f"{name} does not bind its symbols at the start")
     needed = set(re.findall(r"NEEDED.*\[(.*)\]", dynamic))
-    allowed = (
-        {"libc.so"} if "musl" in target else {"libc.so.6", "libm.so.6", "libpthread.so.0", "ld-linux-aarch64.so.1"}
-    )
-    if needed - allowed:
-        raise Refused(f"{name} needs {sorted(needed - allowed)}")
+    if other := needed - (MUSL if "musl" in target else GLIBC):
+        raise Refused(f"{name} needs {sorted(other)}")
     if versions := [v for v in glibc(file) if v > (2, 17)] if "many" in target else glibc(file):
         raise Refused(f"{name} needs glibc {versions}")
 
