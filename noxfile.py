@@ -47,6 +47,7 @@ ENGINE += [f"tests/{subject}" for subject in ("net", "process", "stats", "stream
 OLD = ["tests/smtpd", "tests/oracle", "--ignore=tests/oracle/test_shadowed_names.py"]
 # Coverage counts along, takes part of the stack, and cannot be loaded by an interpreter with a GIL of its own.
 UNMEASURED = [
+    "tests/leaks/test_growth.py",
     "tests/loop/test_subinterpreter.py",
     "tests/check/test_command.py::test_tree_that_is_too_deep_is_a_finding_and_no_obstacle",
 ]
@@ -190,7 +191,7 @@ def backends(session: nox.Session, backend: str) -> None:
     """The suite over a backend that is not the default one; of the plain-Python engine coverage is measured."""
     words = COVERAGE if backend == "python" else []
     env = {"CYNCORE_BACKEND": backend, "COVERAGE_FILE": str(emptied(session, f"coverage/{backend}") / "data")}
-    tests = BACKEND if backend == "python" else ENGINE
+    tests = [*BACKEND, "--ignore=tests/leaks"] if backend == "python" else [*ENGINE, "tests/leaks"]
     run_built(session, "python", *words, "-m", "pytest", *chosen(session, tests), **env)
 
 

@@ -124,7 +124,7 @@ def build(tree: Path, version: str, target: str, headers: Path | None, tools: Pa
     made = tree / "made"
     known = set(made.glob("*.whl"))
     shutil.rmtree(tree / "build", ignore_errors=True)
-    words = ["build_ext", "-j", str(os.cpu_count() or 1), "bdist_wheel", "-q", "--plat-name", target, "-d", str(made)]
+    words = ["build_ext", "bdist_wheel", "-q", "--plat-name", target, "-d", str(made)]
     run(interpreter(version), "setup.py", "-q", *words, cwd=tree, env=env)
     (wheel,) = set(made.glob("*.whl")) - known
     return wheel
