@@ -12,6 +12,8 @@ next to nothing. ``Endpoint.__setattr__`` notices a method that is set on a sing
 
 from types import FunctionType, MemberDescriptorType
 
+import cython
+
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport uint64_t
@@ -249,7 +251,7 @@ cdef class Traits:
             self.versions[at] = cyn_dict_version(self.dicts[at])
             if _watcher >= 0:
                 cyn_watch(_watcher, self.dicts[at])
-        return self.note_version()
+        return 0 if CYN_FREE_THREADS else self.note_version()
 
     cdef int take_base(self, Traits base) except -1:
         """Takes over what the base has, except for names in the class's own dict."""
@@ -291,9 +293,14 @@ cdef class Traits:
         return True
 
     cdef int read(self) except -1:
+        cdef unsigned version
+        cdef unsigned long epoch
         try:
             self.read_names()  # notes the versions first, so that a change during the rest is noticed later
+            version, epoch = cyn_type_version(self.kind), _class_epoch
             self.read_class()
+            if CYN_FREE_THREADS:  # the loop of another thread must not take it for current before all of it is
+                self.version, self.epoch = version, epoch
         except BaseException:  # a metaclass may raise: the class is read again at its next use
             self.mro = None
             self.version = self.epoch = 0
@@ -303,11 +310,15 @@ cdef class Traits:
     cdef int check(self) except -1:
         """Reads the class again if one of the names that matter has changed."""
         global _revision
-        cdef unsigned before = self.flags
-        if not is_current(self) and not self.is_same():
-            self.read()
-            if self.flags != before:
-                _revision += 1
+        cdef unsigned before
+        if is_current(self):
+            return 0
+        with cython.critical_section(self):  # loops in other threads share it; with the GIL this is nothing
+            before = self.flags
+            if not is_current(self) and not self.is_same():
+                self.read()
+                if self.flags != before:
+                    _revision += 1
         return 0
 
 
@@ -338,7 +349,9 @@ cdef Traits traits_of(type kind):
             setattr(kind, _ATTRIBUTE, traits)
         else:
             own[_ATTRIBUTE] = traits  # setattr would make Python's caches of the class invalid for nothing
-        traits.read()
+        with cython.critical_section(traits):
+            if traits.mro is None:  # else another thread has found it meanwhile
+                traits.read()
         return traits
     traits = <Traits> kept
     traits.check()
