@@ -18,6 +18,8 @@ import cyncore.asyncore as asyncore
 from cyncore import BACKENDS, Lines, Loop, Stream, dispatcher
 from tests.support.peers import Peers, Recorder, poll_until
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+
 
 @contextmanager
 def busy_elsewhere(loop: Loop) -> Iterator[None]:
@@ -130,6 +132,7 @@ def test_two_threads_that_ask_for_the_loop_of_a_map_get_the_same(monkeypatch: py
     found[0].close()
 
 
+@pytest.mark.skipif(not HAS_GIL, reason="without the GIL only its own thread may give a loop channels")
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_channel_that_comes_into_a_map_that_a_thread_serves_already_is_served(peers: Peers, begun: bool) -> None:
     class Client(Recorder):
@@ -187,7 +190,6 @@ def test_a_channel_that_comes_into_a_map_that_a_thread_serves_already_is_served(
 # Debug mode
 
 
-HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 UNDER_THE_GIL = pytest.mark.skipif(not HAS_GIL, reason="without the GIL it is refused")
 
 
