@@ -50,7 +50,7 @@ def test_a_server_with_idle_connections_never_wakes_up(has_deadlines: bool) -> N
     assert (used.switches, used.ticks) == (0, 0)
 
 
-@pytest.mark.load
+@pytest.mark.soak  # it judges times, which a machine that does other things as well may not keep
 @pytest.mark.timeout(180)
 def test_mixed_load_for_a_moment_finds_nothing_wrong() -> None:
     soak(0.2)
