@@ -571,12 +571,13 @@ def test_sigterm_lets_an_answer_under_way_come_to_its_end(folder: Path, script: 
         assert server.errors == b""
 
 
-def test_a_second_sigterm_ends_the_server_at_once(folder: Path, script: str) -> None:
-    with (folder / "huge.bin").open("wb") as huge:
-        huge.truncate(1 << 30)  # more than sockets hold, so that the first signal does not end it
-    with serving_http(folder, script=script) as server, Client(server) as client, Client(server) as idle:
+def test_a_second_sigterm_ends_the_server_at_once(tmp_path: Path, script: str) -> None:
+    (tmp_path / "text.txt").write_bytes(b"text")
+    with (tmp_path / "endless.bin").open("wb") as file:
+        file.truncate(1 << 30)  # more than sockets hold, so that the first signal does not end it
+    with serving_http(tmp_path, script=script) as server, Client(server) as client, Client(server) as idle:
         idle.ask("/text.txt")
-        client.send(b"GET /huge.bin HTTP/1.1\r\nHost: test\r\n\r\n")
+        client.send(b"GET /endless.bin HTTP/1.1\r\nHost: test\r\n\r\n")
         assert client.file.read(1) == b"H"
         server.process.terminate()
         assert idle.at_end()  # the first one was seen
