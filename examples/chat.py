@@ -58,8 +58,8 @@ def main() -> None:
     allow_descriptors(GUESTS + SPARE)
     room: set[Guest] = set()
     with Loop() as loop:
-        server = loop.listen((options.host, options.port), lambda: Guest(room), max_connections=GUESTS)
         loop.drain_on_signals(5)
+        server = loop.listen((options.host, options.port), lambda: Guest(room), max_connections=GUESTS)
         print("ready {}:{}".format(*server.address), flush=True)
         loop.run()
 

@@ -188,8 +188,8 @@ def main() -> None:
     options = parser.parse_args()
     zone = Zone(options.zone.read_text() if options.zone else ZONE)
     with Loop() as loop:
-        responder = loop.bind((options.host, options.port), lambda: Responder(zone))
         loop.drain_on_signals(10)
+        responder = loop.bind((options.host, options.port), lambda: Responder(zone))
         print("ready {}:{}".format(*responder.address), flush=True)
         loop.run()
 

@@ -183,8 +183,8 @@ def main() -> None:
         context.load_cert_chain(options.cert, options.key)
     root = os.open(options.root, os.O_RDONLY | os.O_DIRECTORY)
     with Loop() as loop:
-        server = loop.listen((options.host, options.port), lambda: Browser(root), tls=context)
         loop.drain_on_signals(10)
+        server = loop.listen((options.host, options.port), lambda: Browser(root), tls=context)
         print("ready {}:{}".format(*server.address), flush=True)
         loop.run()
 

@@ -145,11 +145,11 @@ def main() -> None:
     options = http_server.command_line()
     with cyncore.Loop() as loop:
         memory = Memory(loop, http_server.Site(options.folder))
+        loop.drain_on_signals(10)
         try:
             server = loop.listen((options.host, options.port), lambda: Connection(memory, options.verbose))
         except OSError as error:
             sys.exit(f"http_fast: cannot listen on {options.host} port {options.port}: {error.strerror}")
-        loop.drain_on_signals(10)
         host, port = server.address[:2]
         print(f"ready [{host}]:{port}" if ":" in host else f"ready {host}:{port}", flush=True)
         loop.run()

@@ -338,11 +338,11 @@ def main() -> None:
     options = parser.parse_args()
     with Loop() as loop:
         store = Store(loop.call_later)
+        loop.drain_on_signals(5)
         try:
             server = loop.listen((options.host, options.port), lambda: Connection(store))
         except OSError as error:
             sys.exit(f"resp_server: cannot listen on {options.host} port {options.port}: {error.strerror}")
-        loop.drain_on_signals(5)
         print("ready {}:{}".format(*server.address), flush=True)
         loop.run()
 

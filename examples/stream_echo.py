@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=7000, help="0: any")
     options = parser.parse_args()
     with Loop() as loop:
-        server = loop.listen((options.host, options.port), Echo)
         loop.drain_on_signals(10)
+        server = loop.listen((options.host, options.port), Echo)
         print("ready {}:{}".format(*server.address), flush=True)
         loop.run()
 

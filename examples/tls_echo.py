@@ -49,8 +49,8 @@ def main() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.cert, options.key)
     with Loop() as loop:
-        server = loop.listen((options.host, options.port), Echo, tls=context)
         loop.drain_on_signals(10)
+        server = loop.listen((options.host, options.port), Echo, tls=context)
         print("ready {}:{}".format(*server.address), flush=True)
         loop.run()
 

@@ -167,6 +167,15 @@ def test_a_loop_that_drains_already_goes_on_with_that(loop: Loop, peers: Peers) 
     assert told == ["drain", "close"]
 
 
+def test_a_signal_before_anybody_listens_ends_the_run(loop: Loop) -> None:
+    with loop:
+        loop.drain_on_signals(10)
+        signal.raise_signal(signal.SIGTERM)
+        server = loop.listen(("127.0.0.1", 0), cyncore.Stream)
+        loop.run()
+        assert server.closed
+
+
 def test_a_signal_ends_the_run_when_the_work_is_done_whatever_timers_are_left(loop: Loop) -> None:
     ended: list[str] = []
 
