@@ -30,6 +30,7 @@ MEASURED = "3.13"
 FREE_THREADED = [
     "pytest>=9",
     "pytest-timeout>=2.4",
+    "pytest-rerunfailures>=15",
     "hypothesis>=6.130,<6.131",
     "waitress>=3",
     "rich>=13",
