@@ -200,7 +200,7 @@ def backends(session: nox.Session, backend: str) -> None:
 def c(session: nox.Session) -> None:
     """The C tests, under every tool that they have."""
     tree = copied(session, "c")
-    for target in session.posargs or ("test", "asan", "tsan", "valgrind", "clang", "kqueue"):
+    for target in session.posargs or ("test", "asan", "tsan", "valgrind", "clang", "kqueue", "probes"):
         session.run("make", "-s", "-C", str(tree / "tests/c"), target, external=True)
 
 

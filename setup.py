@@ -5,6 +5,7 @@ Read from the environment:
 CYNCORE_NO_EXTENSIONS=1    build none: cyncore then runs on its plain-Python engine
 CYNCORE_SANITIZE=...       a sanitizer build, "address,undefined" or "thread"
 CYNCORE_SYS_TABLE=1        system calls go through a table, so that tests can make them fail
+CYNCORE_USDT=1             probes for bpftrace, perf and gdb (needs <sys/sdt.h>, of systemtap-sdt-dev)
 CYNCORE_WERROR=1           compiler warnings are errors: for CI, never for users
 SOURCE_DATE_EPOCH=...      seconds since 1970, the time that archives then name: two builds of the same files
                            give the same bytes, wherever and whenever they are made
@@ -73,6 +74,8 @@ if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
     os.umask(0o022)  # nor do the permissions in the archives tell who made them
 if switch("CYNCORE_SYS_TABLE"):
     MACROS.append(("CYN_SYS_TABLE", "1"))
+if switch("CYNCORE_USDT"):
+    MACROS.append(("CYN_USDT", "1"))
 if switch("CYNCORE_WERROR"):
     # What Cython generates casts method pointers and leaves parameters and the last members of a table unused.
     quiet = ["unused-parameter", "missing-field-initializers", "cast-function-type"]

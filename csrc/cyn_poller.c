@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "cyn_backend.h"
+#include "cyn_probe.h"
 #include "cyn_slots.h"
 #include "cyn_sys.h"
 
@@ -350,7 +351,7 @@ static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events
     }
 }
 
-int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
+static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     if (room < 1)
         return -EINVAL;
     if (p->epoch != cyn_fork_epoch) {
@@ -381,6 +382,13 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64
     if (timeout == 0 && !p->backend->reports_closed)
         look_for_ghosts(p, out, n);
     return failed + n + take_always(p, out + n, room - n);
+}
+
+int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
+    cyn_probe_wait(timeout);
+    int found = take(p, out, room, timeout);
+    cyn_probe_woken(found);
+    return found;
 }
 
 const char *cyn_poller_backend(const struct cyn_poller *p) {

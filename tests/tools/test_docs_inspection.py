@@ -45,3 +45,8 @@ def test_program_that_is_stuck_is_logged_where_it_is() -> None:
     )
     assert "a handler or a call runs for 0." in done.stderr
     assert "in stuck" in done.stderr
+
+
+def test_monitor_of_the_page_sees_the_handler() -> None:
+    seen = "Receiver.handle_data\n" if sys.version_info >= (3, 12) else ""
+    assert run_script(block(PAGE, "sys.monitoring")) == seen

@@ -192,3 +192,7 @@ cdef extern from "cyn_sys.h" nogil:
         iovec *msg_iov
         size_t msg_iovlen
     ssize_t cyn_sendmsg "CYN_SYS(sendmsg)"(int fd, const msghdr *message, int flags)
+
+cdef extern from "cyn_probe.h" nogil:
+    void cyn_probe_event(int fd, uint32_t ready, const char *kind) noexcept
+    void cyn_probe_call(const void *handle) noexcept

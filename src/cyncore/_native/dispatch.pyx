@@ -7,6 +7,7 @@ event before a call into Python is trusted after it: the generation of the event
 again.
 """
 
+from cpython.object cimport Py_TYPE
 from libc.errno cimport EBADF
 from libc.stdint cimport int64_t, uint32_t
 
@@ -26,6 +27,7 @@ from .csrc cimport (
     cyn_poll,
     cyn_poller_owner,
     cyn_poller_wanted,
+    cyn_probe_event,
     cyn_times_note,
     pollfd,
 )
@@ -248,6 +250,7 @@ cdef class Dispatch(Predicates):
                         watcher = <Watcher> owner  # holds a reference: a handler may drop the last other one
                         if not self.tells and not self.is_still_in_map(watcher, event):
                             continue
+                        cyn_probe_event(event.fd, event.ready, Py_TYPE(watcher).tp_name)
                         if event.ready != CYN_READ or not cyn_poller_wanted(&self.poller, event.fd) & CYN_READ:
                             delivered += self.dispatch_event(watcher, event)
                         elif watcher.flags & STREAM or reads_directly(watcher):

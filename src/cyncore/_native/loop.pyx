@@ -30,6 +30,7 @@ from .csrc cimport (
     cyn_clock,
     cyn_event,
     cyn_poller_wanted,
+    cyn_probe_call,
     cyn_timers_mark,
     cyn_times_note,
     cyn_wake_fd,
@@ -651,6 +652,7 @@ cdef class Loop(Inspection):
         cdef int64_t begin = 0, end
         cdef unsigned long waits = self.waits
         self.figures.calls += 1
+        cyn_probe_call(<void *> handle)
         if self.slow_after or self.figures.calls % TIMED_EVERY == 1:
             begin = cyn_clock()
         try:
