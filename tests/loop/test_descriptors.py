@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import pytest
 from cyncore import Loop, asyncore
 from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder, poll_until
+
+resource = pytest.importorskip("resource", reason="descriptors of Windows are other ones")
 
 
 def at(fd: int, sock: socket.socket) -> socket.socket:

@@ -6,13 +6,21 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from errno import ECONNREFUSED
+from errno import EAFNOSUPPORT, ECONNREFUSED
 from typing import Any
 
 
 def is_path(address: Any) -> bool:
     """Is it the address of a Unix socket: a path, or an abstract name, which begins with a zero byte?"""
     return isinstance(address, (str, bytes, os.PathLike))
+
+
+def path_family(address: Any) -> int:
+    """AF_UNIX. OSError, which names the path, where Python has no Unix sockets: on Windows."""
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise OSError(EAFNOSUPPORT, f"{os.strerror(EAFNOSUPPORT)}: Unix sockets, for {words(address)}")
+    return int(family)
 
 
 def words(address: Any) -> str:
@@ -103,7 +111,7 @@ def _bound(family: int, kind: int, protocol: int, target: Any, reuse_port: bool)
 
 
 def _bound_unix(address: Any, mode: int | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(path_family(address), socket.SOCK_STREAM)
     try:
         bound_path(sock, os.fspath(address), mode)
     except BaseException:

@@ -10,7 +10,7 @@ from errno import EALREADY, EINPROGRESS, EISCONN, EWOULDBLOCK
 from typing import Any, Final
 
 from .._dispatcher import dispatcher
-from .address import check_pair, interleaved, is_path, numeric, words
+from .address import check_pair, interleaved, is_path, numeric, path_family, words
 from .resolver import resolve
 
 _PENDING: Final = (EINPROGRESS, EALREADY, EWOULDBLOCK)
@@ -82,7 +82,7 @@ class Connect:
 
     def start(self, address: Any) -> None:
         if is_path(address):
-            self.found([(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", os.fspath(address))], None)
+            self.found([(path_family(address), socket.SOCK_STREAM, 0, "", os.fspath(address))], None)
             return
         host, port = check_pair(address)
         known = numeric(host, port)

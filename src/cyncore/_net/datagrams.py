@@ -11,7 +11,7 @@ from typing import Any, Final
 from .._datagram import Datagram
 from .._report import WARNING, report
 from .._rules import EXITS
-from .address import bound_path, check_pair, interleaved, is_path, numeric, words
+from .address import bound_path, check_pair, interleaved, is_path, numeric, path_family, words
 from .client import NAME_LIMIT
 from .resolver import resolve
 
@@ -64,7 +64,7 @@ class Options:
         if self.address is None:
             return 0
         if is_path(self.address):
-            return int(AF_UNIX or 0)
+            return path_family(self.address)
         return int(_local(self.address, 0)[0])
 
 
@@ -93,7 +93,7 @@ def bind(loop: Any, address: Any, datagram: Datagram, remote: Any, options: Opti
         _open(loop, datagram, options.open_socket(options.family()), None)
         return
     if is_path(remote):
-        _connect(loop, datagram, [(AF_UNIX, 0, 0, "", os.fspath(remote))], options)
+        _connect(loop, datagram, [(path_family(remote), 0, 0, "", os.fspath(remote))], options)
         return
     host, port = check_pair(remote)
     known = numeric(host, port)

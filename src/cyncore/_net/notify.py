@@ -12,7 +12,7 @@ from .._report import WARNING, report
 def notify(state: str) -> None:
     """Sends ``state``, such as "READY=1", to the socket that NOTIFY_SOCKET names. Does nothing where it names none."""
     path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
+    if not path or not hasattr(socket, "AF_UNIX"):
         return
     target = "\0" + path[1:] if path.startswith("@") else path
     try:

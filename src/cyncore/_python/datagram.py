@@ -32,6 +32,7 @@ from .poller import READ, WRITE, hung_up_now
 BATCH: Final = 64  # datagrams that are received for one event
 ROOM: Final = 65536  # bytes of the largest that is received whole
 CONTROL: Final = 512
+HAS_RECVMSG: Final = hasattr(socket.socket, "recvmsg")  # Windows has none
 MISHAPS: Final = 64  # failures that are taken at once
 TRIES: Final = 16  # sends in a row that fail for what was sent earlier
 RETRY: Final = 0.01  # seconds until a Unix socket without a peer tries again to send
@@ -305,7 +306,11 @@ class DatagramChannel(Channel):
     def _receive_one(self) -> list[tuple[bytes, Any, Any, int]]:
         """A datagram, or none: there is none, or an error was told."""
         try:
-            data, ancillary, flags, address = self.socket.recvmsg(ROOM, CONTROL if self._has_destination else 0)
+            if HAS_RECVMSG:
+                data, ancillary, flags, address = self.socket.recvmsg(ROOM, CONTROL if self._has_destination else 0)
+            else:
+                data, address = self.socket.recvfrom(ROOM)
+                ancillary, flags = [], 0
         except OSError as error:
             self._receive_failed(error)
             return []

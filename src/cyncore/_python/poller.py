@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,12 @@ ERR: Final = 8  # event only, like the rest
 HUP: Final = 16
 GONE: Final = ERR | HUP
 NVAL: Final = 32  # the descriptor cannot be watched
+
+# select() of Windows takes as many sockets as CPython has made room for (Modules/selectmodule.c), and tells of a
+# connect that failed as an exceptional condition.
+IS_WINDOWS: Final = os.name == "nt"
+SELECTABLE: Final = 512 if IS_WINDOWS else sys.maxsize
+EXCEPTIONAL: Final = WRITE if IS_WINDOWS else 0
 
 _LONGEST: Final = 1_000_000.0  # seconds; poll(2) counts milliseconds in an int
 
@@ -138,12 +145,16 @@ def by_select(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
 
 
 def _select(wants: dict[int, int], timeout: float | None) -> dict[int, int]:
-    flags = (READ, WRITE, PRI)
-    reads, writes, urgent = ([fd for fd, mask in wants.items() if mask & flag] for flag in flags)
+    flags = (READ, WRITE, PRI | EXCEPTIONAL)
     ready: dict[int, int] = {}
-    for flag, found in zip(flags, select.select(reads, writes, urgent, _clamped(timeout)), strict=True):
+    if len(wants) > SELECTABLE:
+        ready = dict.fromkeys(list(wants)[SELECTABLE:], NVAL)
+        wants = {fd: mask for fd, mask in wants.items() if fd not in ready}
+        timeout = 0
+    lists = ([fd for fd, mask in wants.items() if mask & flag] for flag in flags)
+    for flag, found in zip(flags, select.select(*lists, _clamped(timeout)), strict=True):
         for fd in found:
-            ready[fd] = ready.get(fd, 0) | flag
+            ready[fd] = ready.get(fd, 0) | flag & wants[fd]
     return ready
 
 

@@ -34,6 +34,7 @@ from .poller import READ, WRITE
 SIZE: Final = 65536  # bytes that are read, or sent, at once
 BATCH: Final = 65536  # bytes of input whose frames are delivered at once, at most
 PIECES: Final = 64  # pieces that are sent at once
+HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # Windows has none
 HELD_RECORDS: Final = 64  # records that are taken, at most, before close_notify is sent
 RECORDS: Final = 8  # records of a session that are read for one event
 WANT_READ: Final = 2  # SSL_ERROR_WANT_READ and SSL_ERROR_WANT_WRITE, the errno of these errors
@@ -933,7 +934,7 @@ class StreamChannel(Channel):
             pieces.append(item if pieces or not self._head_sent else item[self._head_sent :])
             size += len(pieces[-1])
         if self._session is None:
-            return self.socket.sendmsg(pieces), size
+            return (self.socket.sendmsg(pieces) if HAS_SENDMSG else self.socket.send(b"".join(pieces))), size
         if self._retry is None:
             self._retry = b"".join(pieces)[:16384]
         sent = self._session.write(self._retry)

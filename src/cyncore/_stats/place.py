@@ -56,7 +56,7 @@ def _serves(path: str) -> bool:
     """Does anybody listen there? A process that had this number before may have left the file."""
     import socket
 
-    if not os.path.exists(path):
+    if not os.path.exists(path) or not hasattr(socket, "AF_UNIX"):
         return False
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(0)
