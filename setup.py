@@ -13,7 +13,9 @@ SOURCE_DATE_EPOCH=...      seconds since 1970, the time that archives then name:
 
 import gzip
 import os
+import shutil
 import sys
+import sysconfig
 import tarfile
 from glob import glob
 from runpy import run_path
@@ -21,6 +23,7 @@ from runpy import run_path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
+from setuptools.errors import CompileError
 
 
 def switch(name):
@@ -82,6 +85,10 @@ if switch("CYNCORE_WERROR"):
     COMPILE += ["-Wall", "-Wextra", "-Werror", *(f"-Wno-{warning}" for warning in quiet)]
 
 
+TOOLS = """
+cyncore could not be compiled. It needs a C compiler and the headers of this Python, which Debian and
+Ubuntu have in the packages gcc and python3-dev, Fedora in gcc and python3-devel. With
+CYNCORE_NO_EXTENSIONS=1 in the environment nothing is compiled, and cyncore runs in plain Python."""
 SELDOM = ("bell", "inspection", "settings")  # modules that no event runs through
 
 
@@ -126,7 +133,19 @@ class Modules(build_ext):
 
     def run(self):
         run_path("docs/layout.py")["check"]()
-        super().run()
+        try:
+            super().run()
+        except Exception as error:
+            if self.lacks_tools():
+                raise CompileError(f"{error}\n{TOOLS}") from error
+            raise
+
+    def lacks_tools(self):
+        """Is the reason of a failure that this machine has no compiler, or not the headers of this Python?"""
+        words = getattr(self.compiler, "compiler_so", None) or ["cc"]
+        headers = [sysconfig.get_path("include"), *self.include_dirs]
+        has_headers = any(os.path.exists(os.path.join(folder, "Python.h")) for folder in headers)
+        return shutil.which(words[0]) is None or not has_headers
 
 
 class Archive(sdist):

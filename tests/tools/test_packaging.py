@@ -151,3 +151,17 @@ def test_wheels_of_the_cross_compiler_are_held_to_the_same_limit_on_the_same_pyt
 )
 def test_modules_have_the_names_that_the_python_of_the_target_expects(version: str, triplet: str, ends: str) -> None:
     assert runpy.run_path(str(ROOT / ".ci/wheels.py"))["suffix"](version, triplet) == ends
+
+
+def test_a_machine_without_a_compiler_is_told_what_to_install(tmp_path: Path) -> None:
+    shutil.copytree(ROOT, tmp_path / "tree", ignore=SKIPPED)
+    for made in (tmp_path / "tree/src/cyncore/_native").glob("*.so"):
+        made.unlink()
+    words = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path / "lib")]
+    done = subprocess.run(
+        words, cwd=tmp_path / "tree", env={**os.environ, "CC": "no-such-compiler"}, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "no-such-compiler" in done.stderr
+    assert "gcc and python3-dev" in done.stderr
+    assert "CYNCORE_NO_EXTENSIONS=1" in done.stderr
