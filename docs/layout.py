@@ -24,6 +24,7 @@ CHAIN += ("stream_output.StreamOutput", "stream_input.StreamInput", "stream.Stre
 OFFERED = ("handle_bytes", "handle_frame_bytes", "write_bytes")
 # bytes, and alignment
 SIZES = {"unsigned": (4, 4), "int": (4, 4), "bint": (4, 4), "uint16_t": (2, 2), "cyn_peer": (28, 4)}
+POINTERS = ("object", "list", "bytearray", "Py_ssize_t")  # as wide as a pointer, beside the classes
 
 METHOD = re.compile(r"    cdef [\w ]*?\b(\w+)\(.*")
 MEMBER = re.compile(r"    cdef (?:public |readonly )?(\w+) (\w+(?:, \w+)*)(?: +#.*)?")
@@ -40,13 +41,22 @@ def classes() -> list[list[str]]:
     return found
 
 
+def measure(kind: str, pointer: int) -> tuple[int, int]:
+    """The bytes of a member, and its alignment, where a pointer has so many bytes."""
+    if kind in POINTERS or kind[0].isupper():
+        return pointer, pointer
+    if kind == "uint64_t":
+        return 8, pointer  # as on i386
+    return SIZES[kind]
+
+
 def size(pointer: int) -> int:
     """The bytes of a stream behind the header of the object, where a pointer has so many."""
     at = pointer  # that to the table of methods; the header ends at a multiple of a pointer, too
     for body in classes():
         for line in body:
             if found := MEMBER.fullmatch(line):
-                width, alignment = SIZES.get(found[1], (pointer, pointer))  # else an object, or a Py_ssize_t
+                width, alignment = measure(found[1], pointer)
                 for _ in found[2].split(", "):
                     at = -(-at // alignment) * alignment + width
         at = -(-at // pointer) * pointer  # what a class adds begins behind the end of the structure of its base

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 # What a class in Cython derives from: see docs/cython.md. Written by docs/layout.py.
 # Names with an underscore stand for what is private: their order and their size is all that is true of them.
-from cyncore.capi cimport Layout_a6cdae7b as NativeStream
+from cyncore.capi cimport Layout_ba258878 as NativeStream
 
 
-cdef class Layout_a6cdae7b:
+cdef class Layout_ba258878:
     cdef object _object
-    cdef void *_pointers[15]
-    cdef int _ints[22]
+    cdef void *_pointers[13]
+    cdef int _ints[26]
     cdef void _0(self)
     cdef void _1(self)
     cdef void _2(self)

@@ -12,7 +12,7 @@ from ._version import __version__
 VERSION = 1
 """The version of the interface: one more when a source that was right before must be changed."""
 
-LAYOUT = "Layout_a6cdae7b"
+LAYOUT = "Layout_ba258878"
 
 if not native:
     raise ImportError(

@@ -33,6 +33,16 @@ def test_the_size_is_that_of_a_stream(layout: dict[str, Any]) -> None:
     assert header + layout["size"](pointer) == StreamChannel.__basicsize__
 
 
+def test_a_wide_number_has_its_width_where_a_pointer_is_narrow(layout: dict[str, Any]) -> None:
+    """It was taken for a pointer: on i386, what was compiled against the package wrote into the stream's own."""
+    assert [layout["measure"]("uint64_t", pointer)[0] for pointer in (4, 8)] == [8, 8]
+
+
+def test_a_member_that_nobody_has_measured_is_refused(layout: dict[str, Any]) -> None:
+    with pytest.raises(KeyError):
+        layout["measure"]("long", 8)
+
+
 def test_what_is_offered_is_in_the_table(layout: dict[str, Any]) -> None:
     offered = [text for text in layout["methods"]() if text]
     assert [text.partition("(")[0].split()[-1] for text in offered] == [
