@@ -332,7 +332,10 @@ class Told(smtpd.DebuggingServer):  # says where it listens
 def test_smtpd_serves_as_a_program(tmp_path: Path, name: str) -> None:
     write(tmp_path / "mine.py", SMTP_PROGRAM)
     command = [sys.executable, "-W", "error", "-m", "cyncore", "-m", name, "-n", "-c", "mine.Told", "127.0.0.1:0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # what it says is read after it was terminated
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdout is not None
         try:
             with smtplib.SMTP("127.0.0.1", int(server.stdout.readline()), timeout=10) as client:

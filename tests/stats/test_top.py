@@ -153,6 +153,7 @@ def test_rich_draws_the_same() -> None:
 
 def test_rich_screen_shows_look_after_look(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")  # on a dumb one nothing is drawn anew
     monkeypatch.setattr(rich_screen, "Console", lambda: Console(file=out, width=100, height=20, force_terminal=True))
     rich_screen.screen(iter([LOOK]), None)
     assert "Echo" in out.getvalue()

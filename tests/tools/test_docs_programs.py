@@ -40,7 +40,7 @@ def words_of(command: str) -> list[str]:
 def running(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A program of a page, with the engine in use; ended at the end, and sooner if it hangs."""
     path = os.pathsep.join(filter(None, [ENGINE_FOLDER, os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         limit = threading.Timer(PATIENCE, process.kill)
         limit.start()
