@@ -8,7 +8,6 @@ methods, must be Python's own; and where somebody else decides who waits, the lo
 from __future__ import annotations
 
 import _socket
-import math
 import os
 import select
 import socket
@@ -86,6 +85,8 @@ def wait(seconds: float | None, wants: dict[int, int]) -> None:
             reads, writes, urgent = ([fd for fd, mask in wants.items() if mask & flag] for flag in (1, 2, 4))
             select.select(reads, writes, urgent, None if seconds is None else min(seconds, _LONGEST))
             return
+        import math  # the socket of Python 3.14 does without it, and few programs get here
+
         poller = kind()  # it has no highest descriptor
         for fd, mask in wants.items():
             flags = [select.POLLIN, select.POLLOUT, select.POLLPRI]
