@@ -143,11 +143,23 @@ static void read_control(const struct cmsghdr *part, struct cyn_datagram *found)
 #endif
 }
 
+static size_t size_at(const struct cyn_inbound *in, int at) {
+    size_t whole = (size_t)in->heads[at].msg_len; /* signed on FreeBSD */
+    return whole < CYN_DATAGRAM_ROOM ? whole : CYN_DATAGRAM_ROOM;
+}
+
+size_t cyn_inbound_size(const struct cyn_inbound *in, int count) {
+    size_t size = 0;
+    for (int at = 0; at < count; at++)
+        size += size_at(in, at);
+    return size;
+}
+
 void cyn_inbound_read(const struct cyn_inbound *in, int at, struct cyn_datagram *found) {
     struct msghdr *head = (struct msghdr *)&in->heads[at].msg_hdr;
     found->data = in->data + (size_t)at * CYN_DATAGRAM_STEP;
-    found->whole = (size_t)in->heads[at].msg_len; /* signed on FreeBSD */
-    found->size = found->whole < CYN_DATAGRAM_ROOM ? found->whole : CYN_DATAGRAM_ROOM;
+    found->whole = (size_t)in->heads[at].msg_len;
+    found->size = size_at(in, at);
     if (head->msg_flags & MSG_TRUNC && found->whole <= found->size)
         found->whole = found->size + 1; /* a kernel that does not tell how long it was */
     found->segment = 0;

@@ -108,6 +108,7 @@ void cyn_inbound_close(struct cyn_inbound *in);
 /* Receives at most `room`, at least one. Returns how many, or -errno. */
 int cyn_inbound_take(struct cyn_inbound *in, int fd, int room, unsigned wanted);
 void cyn_inbound_read(const struct cyn_inbound *in, int at, struct cyn_datagram *found);
+size_t cyn_inbound_size(const struct cyn_inbound *in, int count); /* bytes of the first so many */
 
 /* Sends those from `first` on. `most`: the largest size of those that are sent as one; made smaller where that has been
  * refused, so that they were sent one by one. Returns how many were sent, or -errno, of the one at `first`. */

@@ -127,7 +127,10 @@ def channel_info(
 ) -> ChannelInfo:
     """``timed``: the deadlines of a dispatcher, or None. ``now``: the time of the loop."""
     kind = type(channel)
-    if peer is None and state == "listening":
+    has_datagrams = state != "foreign" and hasattr(kind, "wants_destination")
+    if has_datagrams:
+        peer = channel.remote
+    if peer is None and (state == "listening" or has_datagrams):
         try:
             peer = channel.socket.getsockname()
         except Exception:  # of what stands for a socket, perhaps: then it has no address to be told
@@ -136,7 +139,7 @@ def channel_info(
     timer = None
     if timed is not None:
         deadlines, timer = dict(timed.limits), timed.timer
-    elif hasattr(channel, "_deadlines"):  # a stream
+    elif hasattr(kind, "_deadlines"):  # a stream. A foreign object is not asked: it may have a __getattr__
         for name in KINDS:
             seconds = getattr(channel, f"{name}_deadline", None)
             if seconds is not None:

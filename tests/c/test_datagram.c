@@ -63,6 +63,7 @@ static void goes_there_and_back(int family) {
         CHECK_EQ(memcmp(&found.from->any, &one.any, one.size), 0);
         CHECK_EQ(cyn_name_hash(found.from), cyn_name_hash(&one));
         CHECK_EQ(found.to.family, 0);
+        CHECK_EQ(cyn_inbound_size(&in, 3), 14);
         cyn_inbound_read(&in, 1, &found);
         CHECK_EQ(found.size, 0);
     }

@@ -212,6 +212,26 @@ def test_a_close_of_its_own_does_not_keep_it(loop: Loop, peers: Peers, caplog: p
     assert channel.closes == 1
 
 
+def test_a_foreign_object_that_is_slowed_says_so(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    class Raw:
+        accepting = False
+
+        def readable(self) -> bool:
+            return True
+
+        def writable(self) -> bool:
+            return False
+
+        def handle_read_event(self) -> None:
+            pass
+
+    ours, theirs = tcp(peers)
+    loop.map[ours.fileno()] = Raw()
+    theirs.send(b"abc")
+    slowed(loop)
+    del loop.map[ours.fileno()]
+
+
 @pytest.mark.usefixtures("closing")
 def test_a_foreign_object_is_closed_by_its_close(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
     class Raw:

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from cyncore import ChannelInfo, Histogram, Loop, LoopStats, Stream, asynchat, dispatcher, dispatcher_with_send
+from cyncore import (
+    ChannelInfo,
+    Datagram,
+    Histogram,
+    Loop,
+    LoopStats,
+    Stream,
+    asynchat,
+    dispatcher,
+    dispatcher_with_send,
+)
 from cyncore._rules import TIMED_EVENTS, TIMED_EVERY
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder, poll_until
@@ -305,6 +315,62 @@ def test_bytes_of_datagrams_of_a_dispatcher_are_counted(loop: Loop, peers: Peers
     assert (loop.stats().bytes_in, loop.stats().bytes_out) == (3, 4)
 
 
+class Counted(Datagram):
+    """Counts the datagrams that it is given."""
+
+    count = 0
+
+    def handle_datagram(self, data: bytes, address: Any, destination: Any = None) -> None:
+        self.count += 1
+
+
+@every_backend
+def test_a_channel_of_datagrams_is_told_with_its_addresses(loop: Loop) -> None:
+    """It was taken for a stream, which it is not, and ended the process."""
+    server = loop.bind(("127.0.0.1", 0), Datagram)
+    client = loop.bind(("127.0.0.1", 0), Datagram, remote=server.address)
+    server.pause_reading()
+    loop.poll(0)
+    found = [info(loop, server), info(loop, client)]
+    assert [(each.state, each.peer, each.unread) for each in found] == [("open", server.address, 0)] * 2
+    assert [each.paused for each in found] == ["pause_reading()", None]
+    server.abort()
+    client.abort()
+    loop.poll(0)
+
+
+@every_backend
+def test_bytes_of_a_channel_of_datagrams_are_counted(loop: Loop) -> None:
+    server = loop.bind(("127.0.0.1", 0), Counted)
+    client = loop.bind(("127.0.0.1", 0), Counted, remote=server.address)
+    for size in (3, 0, 40):
+        client.send(bytes(size))
+    poll_until(loop, lambda: server.count == 3)
+    assert (info(loop, server).bytes_in, info(loop, client).bytes_out) == (43, 43)
+    assert (loop.stats().bytes_in, loop.stats().bytes_out) == (43, 43)
+    server.abort()
+    client.abort()
+    loop.poll(0)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
+def test_datagrams_that_wait_for_a_receiver_are_told_and_counted_when_they_leave(loop: Loop, tmp_path: Any) -> None:
+    server = loop.bind(str(tmp_path / "server"), Counted)
+    client = loop.bind(str(tmp_path / "client"), Counted)
+    server.pause_reading()
+    while not client.output_size:
+        client.send(bytes(1000), server.address)
+        loop.poll(0)
+    found = info(loop, client)
+    assert found.queued == client.output_size
+    server.resume_reading()
+    poll_until(loop, lambda: not client.output_size)
+    assert info(loop, client).bytes_out == found.bytes_out + found.queued
+    server.abort()
+    client.abort()
+    loop.poll(0)
+
+
 @pytest.mark.parametrize("kind", [dispatcher_with_send, asynchat.async_chat, Quiet])
 def test_output_that_waits_is_told(kind: Any, loop: Loop, peers: Peers) -> None:
     if kind is Quiet:
@@ -433,6 +499,28 @@ def test_a_foreign_object_is_told_without_what_nobody_knows(loop: Loop, peers: P
     loop.poll(0)
     found = info(loop, raw)
     assert (found.state, found.idle, found.bytes_in, found.interest) == ("foreign", None, 0, ("read", "urgent"))
+
+
+def test_a_foreign_object_is_asked_nothing(loop: Loop, peers: Peers) -> None:
+    class Raw:
+        def __init__(self, fd: int) -> None:
+            self.fd = fd
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise RuntimeError(name)
+            raise AttributeError(name)
+
+        def readable(self) -> bool:
+            return True
+
+        def writable(self) -> bool:
+            return False
+
+    ours, _ = peers.pair()
+    loop.map[ours.fileno()] = Raw(ours.fileno())
+    loop.poll(0)
+    assert [each.state for each in loop.channels()] == ["foreign"]
 
 
 def test_channels_come_in_pages(loop: Loop, peers: Peers) -> None:

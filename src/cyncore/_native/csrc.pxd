@@ -163,6 +163,7 @@ cdef extern from "cyn_datagram.h" nogil:
     void cyn_inbound_close(cyn_inbound *inbound)
     int cyn_inbound_take(cyn_inbound *inbound, int fd, int room, unsigned wanted)
     void cyn_inbound_read(const cyn_inbound *inbound, int at, cyn_datagram *found)
+    size_t cyn_inbound_size(const cyn_inbound *inbound, int count)
     int cyn_outbound_send(cyn_outbound *out, int fd, int first, unsigned *most)
     int cyn_mishap_take(int fd, cyn_mishap *mishap)
     unsigned cyn_datagram_options(int fd, int family, unsigned wanted)

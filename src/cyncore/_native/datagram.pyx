@@ -16,7 +16,7 @@ import socket as _socket
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EBADF, EINTR, EINVAL, ENOBUFS, ENOMEM, ENOTSOCK, EOPNOTSUPP
 
-from .channel cimport Channel
+from .channel cimport Channel, count_received
 from .csrc cimport (
     CYN_CAN_SEGMENT,
     CYN_DATAGRAMS,
@@ -31,6 +31,7 @@ from .csrc cimport (
     cyn_datagram,
     cyn_datagram_options,
     cyn_inbound_read,
+    cyn_inbound_size,
     cyn_inbound_take,
     cyn_poll,
     pollfd,
@@ -265,6 +266,7 @@ cdef class DatagramChannel(DatagramOutput):
         try:
             count = cyn_inbound_take(&inbound.raw, self.descriptor(), CYN_DATAGRAMS, self.wanted)
             if count > 0:
+                count_received(self, self.loop, cyn_inbound_size(&inbound.raw, count))
                 if self.life & TAKES_BATCHES:
                     self.deliver_batch(shared, inbound, count)
                 else:

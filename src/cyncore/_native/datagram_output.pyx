@@ -25,7 +25,7 @@ from libc.errno cimport EAGAIN, EBADF, ECONNREFUSED, EINTR, ENOTSOCK
 from libc.string cimport memcpy, memset
 
 from .addresses cimport Addresses, known, read_source
-from .channel cimport Channel
+from .channel cimport Channel, count_sent
 from .csrc cimport (
     CYN_DATAGRAMS,
     CYN_TELL_FAILURES,
@@ -328,6 +328,9 @@ cdef class DatagramOutput(Channel):
     cdef int flush_leaving(self) except -1:
         return 0
 
+    cdef Py_ssize_t output_waiting(self) except -1:
+        return self.waiting
+
     cdef int send_gathered(self, Outbound out) except -1:
         """Sends what is gathered, which is this channel's, and keeps what the socket has no room for."""
         cdef int first = 0, sent = 0, count = out.raw.count, end = count, at, fd = self.descriptor()
@@ -346,6 +349,8 @@ cdef class DatagramOutput(Channel):
                 sent = cyn_outbound_send(&out.raw, fd, first, &self.segment_most)
                 out.raw.count = count
                 if sent > 0:
+                    for at in range(first, first + sent):
+                        count_sent(self, PyBytes_GET_SIZE(<object> out.data[at]))
                     first += sent
                     tries = 0
                 elif sent == -EAGAIN and self.family == AF_UNIX and not self.life & HAS_REMOTE:
@@ -466,6 +471,8 @@ cdef class DatagramOutput(Channel):
                 self.end(error)
                 return False
             self.tell(error.errno, address)
+        else:
+            count_sent(self, len(data))
         if self.life & GONE:
             return False
         self.waiting -= len(data)

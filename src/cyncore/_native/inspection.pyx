@@ -41,6 +41,7 @@ from .watcher cimport (
     BACKED_OFF,
     CONNECTED,
     CONNECTING,
+    DATAGRAM,
     FOREIGN,
     HELD,
     MUTED,
@@ -85,17 +86,24 @@ cdef object histogram_of(const cyn_times *times):
     )
 
 
+cdef inline bint is_stream(Watcher watcher) noexcept:
+    """Returns True for a stream. One of datagrams reads by itself as well, and is none."""
+    return watcher.flags & (STREAM | DATAGRAM) == STREAM
+
+
 cdef str state_of(Watcher watcher):
     cdef unsigned flags = watcher.flags, life
     if flags & FOREIGN:
         return "foreign"
-    if flags & STREAM:
+    if is_stream(watcher):
         life = (<StreamOutput> watcher).life
         if life & CLOSE_WANTED:
             return "closing"
         if (<object> watcher)._pipe is not None:
             return "piped"
         return "handshake" if life & STEPPING else "open" if life & READY else "connecting"
+    if flags & DATAGRAM:
+        return "closing" if (<object> watcher).closing else "open"
     if flags & ACCEPTING:
         return "listening"
     return "open" if flags & CONNECTED else "connecting" if flags & CONNECTING else "unconnected"
@@ -104,9 +112,9 @@ cdef str state_of(Watcher watcher):
 cdef object paused_of(Watcher watcher):
     """Returns why it does not want to read, in words, or None."""
     cdef list found = [words for flag, words in WAITING if watcher.flags & <unsigned> flag]
-    if watcher.flags & STREAM:
+    if is_stream(watcher):
         found += [words for flag, words in HELD_UP if (<StreamOutput> watcher).life & <unsigned> flag]
-    elif not watcher.flags & FOREIGN and watcher.defines & ASK_READ and not watcher.answers & CYN_READ:
+    elif not watcher.flags & (FOREIGN | DATAGRAM) and watcher.defines & ASK_READ and not watcher.answers & CYN_READ:
         found.append("readable() is false")
     return ", ".join(found) if found else None
 
@@ -169,7 +177,7 @@ cdef class Inspection(Dispatch):
         cdef Channel channel = None if watcher.flags & FOREIGN else <Channel> watcher
         cdef unsigned wanted = cyn_poller_wanted(&self.poller, watcher.key_fd)
         cdef double unit = <double> (1 << CYN_STAMP) / 1e9, age = max(now - watcher.entered * unit, 0.0), idle = age
-        cdef object held = (<StreamOutput> watcher).held if watcher.flags & STREAM else None
+        cdef object held = (<StreamOutput> watcher).held if is_stream(watcher) else None
         if channel is not None and channel.active > watcher.entered:
             idle = max(now - channel.active * unit, 0.0)
         return infos.channel_info(

@@ -146,6 +146,10 @@ class DatagramChannel(Channel):
         if self._draining and not value:
             self.close()
 
+    def _kept_output(self) -> int:
+        """The bytes that wait to be sent."""
+        return self._waiting
+
     @property
     def _is_gone(self) -> bool:
         return self._has_gone
@@ -314,6 +318,7 @@ class DatagramChannel(Channel):
         except OSError as error:
             self._receive_failed(error)
             return []
+        self._note_bytes(len(data), 0)
         if self._has_remote:
             address = self._remote
         whole = 0
@@ -484,6 +489,8 @@ class DatagramChannel(Channel):
                 if tries <= TRIES and self._is_earlier(number):
                     continue  # nothing of this one was sent
                 self._tell(number, self._remote if address is None else address)
+            else:
+                self._note_bytes(0, len(data))
             tries = 0
             if self._has_gone:
                 return
@@ -547,6 +554,8 @@ class DatagramChannel(Channel):
                 self._end(error)
                 return False
             self._tell(number, address)
+        else:
+            self._note_bytes(0, len(data))
         if self._has_gone:
             return False
         self._waiting -= len(data)

@@ -31,8 +31,8 @@ def _queued(obj: Any) -> int:
     """The bytes that are kept for it, to be sent."""
     if isinstance(obj, StreamChannel):
         return obj.output_size
-    count = getattr(obj, "_kept_output", None)
-    return 0 if count is None else int(count())
+    count = getattr(type(obj), "_kept_output", None)  # of the class: the object may have a __getattr__ of its own
+    return 0 if count is None else int(count(obj))
 
 
 class Inspection(Registry):

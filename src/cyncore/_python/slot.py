@@ -171,8 +171,17 @@ class Slot:
     def paused(self) -> str | None:
         """Why it does not want to read, in words, or None."""
         obj = self.obj
+        by_loop = [
+            words
+            for is_so, words in (
+                (self._held, "hung up"),
+                (self.slowed == ALL, "it fires without end"),
+                (self.slowed == WRITE, "it is writable without end"),
+            )
+            if is_so
+        ]
         if not isinstance(obj, Channel):
-            return None
+            return ", ".join(by_loop) or None
         is_out = bool(obj.accepting) and time.monotonic() < self.backed_off_until
         muted = obj._muted_in is not None and obj._muted_in == obj._state() and not reads(obj)
         found = [
@@ -181,12 +190,9 @@ class Slot:
                 (obj._paused, "pause_reading()"),
                 (muted, "it has no handle_read()"),
                 (is_out, "out of descriptors"),
-                (self._held, "hung up"),
-                (self.slowed == ALL, "it fires without end"),
-                (self.slowed == WRITE, "it is writable without end"),
             )
             if is_so
-        ]
+        ] + by_loop
         if isinstance(obj, StreamChannel):
             found += obj._unwanted_because()
         elif defines(obj, "readable") and not self._readable:
@@ -200,6 +206,8 @@ class Slot:
             return "foreign"
         if isinstance(obj, StreamChannel):
             return obj._state_word()
+        if obj._takes_errors:  # of datagrams
+            return "closing" if obj.closing else "open"
         if obj.accepting:
             return "listening"
         return "open" if obj.connected else "connecting" if obj.connecting else "unconnected"
