@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
-from cyncore import Datagram, Loop, Stream, asynchat
+from cyncore import Datagram, Loop, Stream, asynchat, asyncore
 from tests.support.peers import Peers
 
 LOOPS, MESSAGES = 3, 60
+ROUNDS, CLASSES = 100, 30
 ANSWER = b"x" * 100 + b"\n"
 
 
@@ -153,3 +157,107 @@ def test_streams_are_written_to_by_several_threads_while_their_loops_run(peers: 
         lines = b"".join(into).split(b"\n")[:-1]
         for mark in (b"a", b"b"):
             assert [line for line in lines if line.startswith(mark)] == [mark + b"%03d" % n for n in range(pieces)]
+
+
+def side_by_side(work: Callable[[], None]) -> None:
+    """Lets two threads do the same, and fails if one of them does."""
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_class_that_loops_in_threads_share_may_be_changed_by_all_of_them(peers: Peers) -> None:
+    class Shared(asyncore.dispatcher):
+        taken = 0
+
+        def handle_read(self) -> None:
+            self.taken += len(self.recv(100))
+
+    def take(self: Shared) -> None:
+        self.taken += len(self.recv(100))
+
+    def never(self: Shared) -> bool:
+        return False
+
+    methods = (Shared.handle_read, take)
+    pairs = [peers.pair() for _ in range(2)]
+
+    def serve() -> None:
+        ours, theirs = pairs.pop()
+        with Loop() as loop:
+            channel = Shared(ours, loop.map)
+            for number in range(ROUNDS):
+                Shared.handle_read = methods[number % 2]  # type: ignore[method-assign]
+                Shared.writable = (asyncore.dispatcher.writable, never)[number // 2 % 2]  # type: ignore[assignment]
+                theirs.send(b"x")
+                while channel.taken <= number:
+                    loop.poll(1)
+            channel.close()
+
+    side_by_side(serve)
+
+
+def test_no_change_of_a_class_is_missed_while_another_thread_changes_another_class(peers: Peers) -> None:
+    """A loop looks at its classes again after either change."""
+
+    def serve() -> None:
+        class Own(asyncore.dispatcher):
+            taken_by = ""
+
+            def handle_read(self) -> None:
+                self.recv(100)
+                self.taken_by = "read"
+
+        def handle_read_event(self: Own) -> None:
+            self.recv(100)
+            self.taken_by = "event"
+
+        ours, theirs = pairs.pop()
+        with Loop() as loop:
+            channel = Own(ours, loop.map)
+            for _ in range(ROUNDS // 4):
+                for expected in ("event", "read"):
+                    if expected == "event":
+                        Own.handle_read_event = handle_read_event  # type: ignore[method-assign]
+                    else:
+                        del Own.handle_read_event
+                    give_up = time.monotonic() + 20
+                    while channel.taken_by != expected:
+                        assert time.monotonic() < give_up
+                        theirs.send(b"x")
+                        loop.poll(1)
+            channel.close()
+
+    pairs = [peers.pair() for _ in range(2)]
+    side_by_side(serve)
+
+
+def test_class_is_used_first_by_two_loops_at_once(peers: Peers) -> None:
+    kinds = [(type("Fresh", (Client,), {}), type("FreshChat", (Shout,), {})) for _ in range(CLASSES)]
+    meeting = threading.Barrier(2)
+
+    def serve() -> None:
+        with Loop() as loop:
+            for stream_kind, chat_kind in kinds:
+                ours, theirs = socket.socketpair()
+                meeting.wait(10)
+                stream, chat = stream_kind(ours, loop=loop), chat_kind(theirs, loop.map)
+                chat.push(ANSWER)
+                while stream.left == MESSAGES:
+                    loop.poll(1)
+                stream.abort()
+                chat.close()
+
+    side_by_side(serve)

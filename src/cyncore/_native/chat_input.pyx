@@ -7,7 +7,8 @@ Facts that shape it:
   variable never holds one of them across a call into Python.
 - A terminator may be split over any number of reads. The channel waits for more input only while the last bytes may be
   the beginning of a terminator, and holds back nothing but these.
-- A class is read once (`ChatTraits`), as `traits` does. A class that has one of these attributes, or a get_terminator,
+- A class is read once (`ChatTraits`), as `traits` does. After a change it gets another object, as chats in other threads
+  may be using this one. A class that has one of these attributes, or a get_terminator,
   of its own is served by `_plain_chat`, which works on plain attributes and is slower.
 """
 
@@ -19,7 +20,7 @@ from libc.string cimport memchr, memcmp
 
 from .channel cimport BufferedChannel, note_time
 from .endpoint cimport watch
-from .internals cimport cyn_call_one, cyn_call_two, cyn_version_of_type
+from .internals cimport cyn_call_one, cyn_call_two, cyn_see_count, cyn_version_of_type
 from .traits cimport traits_of
 from .watcher cimport TIMED
 
@@ -84,6 +85,7 @@ cdef class ChatTraits:
     """What a class of chats defines of its own."""
 
     cdef int read_class(self) except -1:
+        cdef unsigned long stamp = cyn_see_count(&self.base.stamp)  # first, so that a change meanwhile is noticed later
         cdef type kind = self.kind
         cdef object defaults = _defaults_of(kind)
         cdef unsigned overrides = 0
@@ -114,13 +116,17 @@ cdef class ChatTraits:
         elif gather_pushes:
             overrides |= GATHER_PUSHES
         self.overrides = overrides
-        self.stamp = self.base.stamp
+        self.stamp = stamp
         return 0
 
 
 cdef ChatTraits _traits_of(type kind):
     cdef ChatTraits traits = kind.__dict__.get(TRAITS)
-    if traits is None or traits.kind is not kind:  # another class, if this one was made of a copy of its __dict__
+    if traits is not None and traits.kind is not kind:  # another class, if this one was made of a copy of its __dict__
+        traits = None
+    if traits is not None:
+        traits.base.check()
+    if traits is None or traits.stamp != cyn_see_count(&traits.base.stamp):
         traits = ChatTraits.__new__(ChatTraits)
         traits.kind = kind
         traits.base = traits_of(kind)
@@ -166,8 +172,9 @@ cdef class ChatInput(BufferedChannel):
             chat = self.chat = _traits_of(type(self))
             self.overrides_stamp = 0
         chat.base.check()
-        if chat.stamp != chat.base.stamp:
-            chat.read_class()
+        if chat.stamp != cyn_see_count(&chat.base.stamp):
+            chat = self.chat = _traits_of(type(self))
+            self.overrides_stamp = 0
         if self.overrides_stamp != chat.stamp:
             self.overrides = chat.overrides | (self.overrides & INSTANCE_OVERRIDES)
             if self.gather_override == 1:

@@ -59,7 +59,7 @@ from .fifo cimport MAX_PIECES, Fifo, put_last, starts_with_piece
 from .internals cimport cyn_version_of_type
 from .plain_socket cimport fileno_of
 from .registry cimport NOT_OURS, SEND_NOW, SENT_LATER, Registry
-from .traits cimport BUFFERED, SHADOWS, STATE, traits_of
+from .traits cimport BUFFERED, SHADOWS, STATE, flags_of, traits_of
 from .watcher cimport (
     CONNECTED,
     CROSS_THREAD,
@@ -166,7 +166,7 @@ cdef inline bint _joins_held(ChatOutput self, Py_ssize_t size) noexcept:
 cdef int without_loop(ChatOutput self) except -1:
     """Returns who sends the output of a channel that is in no loop. AttributeError if it was never initialised."""
     cdef bint has_queue = self.fifo is not None or self.other_queue is not None
-    if self.map is None and self.sock is None and not has_queue and not traits_of(type(self)).flags & SHADOWS:
+    if self.map is None and self.sock is None and not has_queue and not flags_of(traits_of(type(self))) & SHADOWS:
         raise AttributeError(_rules.not_begun(self, "async_chat"))
     return SEND_NOW
 

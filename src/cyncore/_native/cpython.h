@@ -77,6 +77,31 @@ static inline void cyn_set_thread(unsigned long *thread, unsigned long value) {
 #endif
 }
 
+/* A number of which more follows: who sees its new value sees also what was written before that. */
+static inline unsigned long cyn_see_count(const unsigned long *count) {
+#if CYN_FREE_THREADS
+    return __atomic_load_n(count, __ATOMIC_ACQUIRE);
+#else
+    return *count;
+#endif
+}
+
+static inline void cyn_set_count(unsigned long *count, unsigned long value) {
+#if CYN_FREE_THREADS
+    __atomic_store_n(count, value, __ATOMIC_RELEASE);
+#else
+    *count = value;
+#endif
+}
+
+static inline void cyn_add_count(unsigned long *count, unsigned long more) {
+#if CYN_FREE_THREADS
+    __atomic_fetch_add(count, more, __ATOMIC_ACQ_REL);
+#else
+    *count += more;
+#endif
+}
+
 /* --- classes --- */
 
 /* A number that changes whenever the class or a base of it does; 0: not known.
@@ -87,6 +112,8 @@ static inline void cyn_set_thread(unsigned long *thread, unsigned long value) {
 static inline unsigned cyn_type_version(PyTypeObject *kind) {
 #if CYN_INTERNALS && PY_VERSION_HEX < 0x030B0000
     return PyType_HasFeature(kind, Py_TPFLAGS_VALID_VERSION_TAG) ? kind->tp_version_tag : 0;
+#elif CYN_INTERNALS && CYN_FREE_THREADS
+    return __atomic_load_n(&kind->tp_version_tag, __ATOMIC_RELAXED);
 #elif CYN_INTERNALS
     return kind->tp_version_tag;
 #else

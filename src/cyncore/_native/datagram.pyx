@@ -54,6 +54,7 @@ from .datagram_output cimport (
 from .endpoint cimport watch
 from .plain_socket cimport is_plain
 from .registry cimport Registry
+from .traits cimport flags_of
 from .watcher cimport CONNECTED, DATAGRAM, DIRECT, FLUSH_QUEUED, OUTPUT, PAUSED, STREAM
 
 from .. import _rules
@@ -145,7 +146,7 @@ cdef class DatagramChannel(DatagramOutput):
         return self.granted & CYN_CAN_SEGMENT != 0 and self.segment_most > 0
 
     cdef int classify(self) except -1:
-        self.defines = self.traits.flags
+        self.defines = flags_of(self.traits)
         return 0
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:

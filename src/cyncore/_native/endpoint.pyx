@@ -37,6 +37,7 @@ from .traits cimport (
     STATE,
     URGENT,
     WRITES,
+    flags_of,
     traits_of,
     traits_of_instance,
 )
@@ -219,12 +220,12 @@ cdef class Endpoint(Watcher):
     # set (None, or -1), and the class's attribute is used.
 
     cdef object its_socket(self):
-        if self.sock is None and traits_of(type(self)).flags & SHADOWS:
+        if self.sock is None and flags_of(traits_of(type(self))) & SHADOWS:
             return self.socket
         return self.sock
 
     cdef object its_map(self):
-        if self.map is None and traits_of(type(self)).flags & SHADOWS:
+        if self.map is None and flags_of(traits_of(type(self))) & SHADOWS:
             return self._map
         return self.map
 
@@ -345,7 +346,7 @@ cdef class Endpoint(Watcher):
         """
         cdef Registry loop
         cdef int found
-        if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or traits_of(type(self)).flags & (OWN_SET | STATE):
+        if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or flags_of(traits_of(type(self))) & (OWN_SET | STATE):
             return False
         if self.sock is not None or self.fileno >= 0 or self.loop is not None:
             return False
@@ -482,7 +483,7 @@ cdef class Endpoint(Watcher):
         """Notes what the class and the instance define, and joins or leaves the polled channels accordingly."""
         if self.loop is None:
             return 0
-        self.defines = self.traits.flags
+        self.defines = flags_of(self.traits)
         if self.flags & INSTANCE:
             self.defines = traits_of_instance(self.own, self.defines)
         if self.sock is None or self.defines & SHADOWS:

@@ -11,6 +11,9 @@ cdef extern from "cpython.h":
     void cyn_add_int(int *number, int more) noexcept
     unsigned long cyn_see_thread(const unsigned long *thread) noexcept
     void cyn_set_thread(unsigned long *thread, unsigned long value) noexcept
+    unsigned long cyn_see_count(const unsigned long *count) noexcept
+    void cyn_set_count(unsigned long *count, unsigned long value) noexcept
+    void cyn_add_count(unsigned long *count, unsigned long more) noexcept
     bint CYN_DICTS_HAVE_VERSIONS
 
     unsigned cyn_type_version(type kind) noexcept

@@ -17,7 +17,7 @@ from .channel cimport BufferedChannel, Channel, count_sent
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .internals cimport cyn_type_version
 from .plain_socket cimport fileno_of
-from .traits cimport OWN_OUT, traits_of
+from .traits cimport OWN_OUT, flags_of, traits_of
 from .watcher cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
 from .. import _rules
@@ -57,7 +57,7 @@ cdef bint _is_own(BufferedChannel channel):
     """Returns True if the class has an `out_buffer` of its own, which is then used instead of ours."""
     if channel.out is not None:
         return False
-    return (channel.defines if channel.loop is not None else traits_of(type(channel)).flags) & OWN_OUT != 0
+    return (channel.defines if channel.loop is not None else flags_of(traits_of(type(channel)))) & OWN_OUT != 0
 
 
 cdef object _own_buffer(BufferedChannel channel):
@@ -170,3 +170,4 @@ cdef int _queue(OutboxChannel self, object data) except -1:
 
 
 cdef object _initiate_send = OutboxChannel.initiate_send
+traits_of(OutboxChannel)  # by which the roles of all classes are known, before a second thread reads a class

@@ -8,6 +8,8 @@ Facts that shape it:
 - A frame may come in any number of parts. A search does not begin again with what an earlier one has seen.
 """
 
+import cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 
@@ -98,7 +100,10 @@ cdef Settings settings_of(object stream):
     """Returns the settings of the stream's class, read again if the class has changed. They are kept in its traits."""
     cdef type kind = type(stream)
     cdef Traits traits = traits_of(kind)
-    cdef Settings found = traits.settings
+    cdef Settings found
+    with cython.critical_section(traits):
+        found = traits.settings
+    cdef unsigned version
     if found is None or found.version == 0 or found.version != cyn_type_version(kind):
         found = Settings.__new__(Settings)
         found.is_native = has_native_handlers(kind)
@@ -106,7 +111,9 @@ cdef Settings settings_of(object stream):
         found.limits = limits_of_class(kind)
         stream._check_class()
         found.version = cyn_type_version(kind)  # looking attributes up has given the class a version
-        traits.settings = found
+        kept = found
+        with cython.critical_section(traits):  # loops in other threads share it; with the GIL this is nothing
+            kept, traits.settings = traits.settings, kept  # the one before ends outside of it
     return found
 
 

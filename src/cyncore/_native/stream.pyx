@@ -46,6 +46,7 @@ from .stream_output cimport (
     WRITE_NEEDS_READ,
     Extra,
 )
+from .traits cimport flags_of
 from .watcher cimport CONNECTED, CONNECTING, DIRECT, HELD, OUTPUT, PAUSED, STREAM
 
 from .. import _rules
@@ -127,7 +128,7 @@ cdef class StreamChannel(StreamInput):
                 self.close()
 
     cdef int classify(self) except -1:
-        self.defines = self.traits.flags
+        self.defines = flags_of(self.traits)
         return 0
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport uint64_t
 
-from .internals cimport cyn_type_mro, cyn_type_version
+from .internals cimport cyn_see_count, cyn_see_int, cyn_type_mro, cyn_type_version
 
 cdef enum:
     ASK_READ = 1 << 0     # defines readable
@@ -22,10 +22,11 @@ cdef enum:
 
 cdef class Traits:
     cdef type kind
-    cdef unsigned flags
+    cdef int flags             # see `flags_of`
     cdef unsigned version      # of the class when it was read; 0: it had none. Used where no dict can be watched
     cdef unsigned long epoch   # *epoch_now when it was read. Used where the dicts of classes are watched
     cdef unsigned long *epoch_now  # counts changes in watched dicts; NULL: none are watched
+    cdef unsigned long mro_now     # the address of `mro`, which can be looked at while another thread puts one there
     cdef unsigned long stamp   # counts how often the class was read
     cdef tuple mro
     cdef tuple names           # the names that were read
@@ -42,18 +43,28 @@ cdef class Traits:
     cdef object handle_write
     cdef object settings       # what `settings` has read of a class of streams; else None
     cdef int read(self) except -1
+    cdef int take(self, Traits fresh) except -1
     cdef int read_class(self) except -1
     cdef int read_names(self) except -1
     cdef int take_base(self, Traits base) except -1
-    cdef int note_version(self) except -1
+    cdef int note_version(self, unsigned version, unsigned long epoch) noexcept
     cdef bint is_same(self) except -1
     cdef int check(self) except -1
 
 cdef inline bint is_current(Traits traits) noexcept:
     """Returns True if the class has certainly not changed since it was read. False: perhaps; see `is_same`."""
+    cdef unsigned version
     if traits.epoch_now is not NULL:
-        return traits.epoch == traits.epoch_now[0] and <void *> traits.mro is cyn_type_mro(traits.kind)
-    return traits.version != 0 and traits.version == cyn_type_version(traits.kind)
+        return (
+            cyn_see_count(&traits.epoch) == cyn_see_count(traits.epoch_now)
+            and cyn_see_count(&traits.mro_now) == <unsigned long> cyn_type_mro(traits.kind)
+        )
+    version = <unsigned> cyn_see_int(<int *> &traits.version)
+    return version != 0 and version == cyn_type_version(traits.kind)
+
+
+cdef inline unsigned flags_of(Traits traits) noexcept:
+    return <unsigned> cyn_see_int(&traits.flags)
 
 
 cdef Traits traits_of(type kind)

@@ -7,6 +7,11 @@ dict watcher reports such a change. Before, the class and each dict have a versi
 change, and the names are compared only if the numbers differ. So a class that counts something in an attribute costs
 next to nothing. ``Endpoint.__setattr__`` notices a method that is set on a single channel.
 
+Without the GIL loops in several threads share what is known of a class. It is read aside, and then taken over in one
+step, in a critical section in which nothing waits (`take`). What is looked at outside of one is atomic: whether it is
+current, and the flags. A change is counted before it is made, while the dict is locked; so the count is looked at
+first, and then each dict under its lock.
+
 `dispatcher` marks its handlers that only log "unhandled". They count as not defined.
 """
 
@@ -26,6 +31,7 @@ from .internals cimport (
     CYN_DICT_FREED,
     CYN_DICTS_HAVE_VERSIONS,
     CYN_FREE_THREADS,
+    cyn_add_count,
     cyn_dict_event,
     cyn_dict_holds,
     cyn_dict_version,
@@ -34,6 +40,9 @@ from .internals cimport (
     cyn_names_add,
     cyn_names_may_have,
     cyn_root_ready,
+    cyn_see_count,
+    cyn_set_count,
+    cyn_set_int,
     cyn_type_dict,
     cyn_watch,
     cyn_watcher_add,
@@ -47,11 +56,10 @@ cdef unsigned long _class_epoch = 1  # counts the changes of these names in watc
 
 cdef int _class_changes(cyn_dict_event event, PyObject *dict, PyObject *key, PyObject *value) noexcept:
     """Called when a watched dict of a class is about to change; without a key, all of the dict changes."""
-    global _class_epoch
     if event == CYN_DICT_FREED:
         return 0
     if key is NULL or not PyUnicode_CheckExact(<object> key) or cyn_names_may_have(&_followed, <object> key):
-        _class_epoch += 1
+        cyn_add_count(&_class_epoch, 1)
     return 0
 
 # A class is compared with the engine's own classes. Those build on this module, so it cannot name them. Each has an
@@ -153,7 +161,7 @@ cdef int _find_roles(tuple mro) except -1:
 
 cdef unsigned long revision() noexcept:
     """Returns a count that grows whenever the flags of a class have changed."""
-    return _revision
+    return cyn_see_count(&_revision)
 
 
 cdef bint _is_default(object method, object usual):
@@ -165,12 +173,18 @@ cdef bint _is_default(object method, object usual):
 
 
 cdef object _plain(object method):
-    """Returns the method if it is a plain function, which is called without a look-up; else None."""
-    return method if type(method) is FunctionType else None
+    """Returns the method if it is a plain function, which is called without a look-up; else None.
+
+    Without the GIL always None: another thread may put a new function there at the moment in which this one is taken.
+    """
+    return method if not CYN_FREE_THREADS and type(method) is FunctionType else None
 
 
 cdef class Traits:
     """What one class of channels defines of its own, as flags, with the functions that are called most often."""
+
+    def __cinit__(self):
+        self.epoch_now = &_class_epoch if _watcher >= 0 else NULL
 
     def __dealloc__(self):
         free(self.versions)
@@ -182,7 +196,7 @@ cdef class Traits:
         cdef list found = self.found
         cdef Traits base = self.base
         if base is not None:  # the class inherits everything
-            self.flags = base.flags
+            self.flags = <int> flags_of(base)
             self.readable, self.writable = base.readable, base.writable
             self.handle_read, self.handle_write = base.handle_read, base.handle_write
             self.base = None
@@ -206,7 +220,7 @@ cdef class Traits:
         if flags & BUFFERED and _outbox is not None and found[_OUT_BUFFER] is not _outbox_buffer:
             if issubclass(self.kind, _outbox):
                 flags = (flags & ~BUFFERED) | ASK_WRITE | OWN_OUT
-        self.flags = flags
+        self.flags = <int> flags
         self.readable = _plain(found[_READABLE])
         self.writable = _plain(found[_WRITABLE])
         self.handle_read = _plain(found[_HANDLE_READ])
@@ -222,104 +236,158 @@ cdef class Traits:
         cdef Py_ssize_t at
         cdef Traits base = None
         cdef tuple mro = kind.__mro__
-        self.epoch_now = &_class_epoch if _watcher >= 0 else NULL
-        self.stamp += 1
+        cdef tuple base_mro = None, base_names = None
         if _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base):
             base = traits_of(<type> mro[1])
-            if base.mro != mro[1:]:
+            with cython.critical_section(base):
+                base_mro, base_names = base.mro, base.names
+            if base_mro != mro[1:]:
                 base = None
         if _unknown_roles:
             _find_roles(mro[:-1] if base is None else (kind,))  # the bases were read before
         self.names = _NAMES if _extra_base is None or not issubclass(kind, _extra_base) else _all_names
         self.base = None
-        if base is not None and base.names is self.names:
+        if base is not None and base_names is self.names:
             self.take_base(base)
         else:
             self.nothing = [_MISSING] * len(self.names)
             self.dicts = [cyn_type_dict(<type> one) for one in mro[:-1]]
-            self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in self.dicts]
+            if _watcher >= 0:  # before they are read, so that no change comes between
+                for own in self.dicts:
+                    _follow_dict(own)
+            self.held = [[dict.get(name, _MISSING) for name in self.names] for dict in map(_unchanging, self.dicts)]
             self.found = [
                 next((held[at] for held in self.held if held[at] is not _MISSING), None)
                 for at in range(len(self.names))
             ]
         self.mro = mro
+        self.mro_now = <unsigned long> <void *> mro
         free(self.versions)
         self.versions = <uint64_t *> calloc(len(self.dicts) + 1, sizeof(uint64_t))
         if self.versions is NULL:
             raise MemoryError
         for at in range(len(self.dicts)):
             self.versions[at] = cyn_dict_version(self.dicts[at])
-            if _watcher >= 0:
-                cyn_watch(_watcher, self.dicts[at])
-        return 0 if CYN_FREE_THREADS else self.note_version()
+        return 0
 
     cdef int take_base(self, Traits base) except -1:
         """Takes over what the base has, except for names in the class's own dict."""
         cdef dict own = cyn_type_dict(self.kind)
-        cdef list held = base.nothing
-        self.found = base.found
-        for name in own:
+        cdef dict now
+        cdef list base_dicts, base_held, base_found, held
+        if _watcher >= 0:
+            _follow_dict(own)
+        now = _unchanging(own)
+        with cython.critical_section(base):
+            self.nothing, base_dicts, base_held, base_found = base.nothing, base.dicts, base.held, base.found
+        held = self.nothing
+        self.found = base_found
+        for name in now:
             place = _places.get(name)
             if place is not None and place < len(held):
-                if held is base.nothing:
-                    held, self.found = list(held), list(base.found)
-                held[place] = self.found[place] = own[name]
-        if held is base.nothing:
+                if held is self.nothing:
+                    held, self.found = list(held), list(base_found)
+                held[place] = self.found[place] = now[name]
+        if held is self.nothing:
             self.base = base
-        self.nothing = base.nothing
-        self.dicts = [own, *base.dicts]
-        self.held = [held, *base.held]
+        self.dicts = [own, *base_dicts]
+        self.held = [held, *base_held]
         return 0
 
-    cdef int note_version(self) except -1:
-        self.version = cyn_type_version(self.kind)
-        self.epoch = _class_epoch
+    cdef int note_version(self, unsigned version, unsigned long epoch) noexcept:
+        cyn_set_int(<int *> &self.version, <int> version)
+        cyn_set_count(&self.epoch, epoch)
         return 0
 
     cdef bint is_same(self) except -1:
         """Returns True if the class still has what was read. Then `is_current` is True until the next change."""
         cdef Py_ssize_t at
         cdef uint64_t version
-        if <void *> self.mro is not cyn_type_mro(self.kind):
+        cdef unsigned long epoch = cyn_see_count(&_class_epoch)  # first, so that a change meanwhile is noticed later
+        cdef unsigned class_version = cyn_type_version(self.kind)
+        cdef tuple mro, names
+        cdef list dicts, held
+        with cython.critical_section(self):
+            mro, names, dicts, held = self.mro, self.names, self.dicts, self.held
+        if <void *> mro is not cyn_type_mro(self.kind):
             return False
-        for at in range(len(self.dicts)):
-            version = cyn_dict_version(self.dicts[at])
+        for at in range(len(dicts)):
+            version = cyn_dict_version(dicts[at])
             if CYN_DICTS_HAVE_VERSIONS and self.versions[at] == version:
                 continue
-            if not cyn_dict_holds(self.dicts[at], self.names, self.held[at], _MISSING):
+            if not _holds(dicts[at], names, held[at]):
                 return False
-            self.versions[at] = version
-        self.note_version()
+            if CYN_DICTS_HAVE_VERSIONS:
+                self.versions[at] = version
+        with cython.critical_section(self):
+            if self.held is held:  # else another thread has read it again meanwhile
+                self.note_version(class_version, epoch)
         return True
 
     cdef int read(self) except -1:
-        cdef unsigned version
-        cdef unsigned long epoch
-        try:
-            self.read_names()  # notes the versions first, so that a change during the rest is noticed later
-            version, epoch = cyn_type_version(self.kind), _class_epoch
-            self.read_class()
-            if CYN_FREE_THREADS:  # the loop of another thread must not take it for current before all of it is
-                self.version, self.epoch = version, epoch
-        except BaseException:  # a metaclass may raise: the class is read again at its next use
-            self.mro = None
-            self.version = self.epoch = 0
-            raise
+        cdef unsigned long epoch = cyn_see_count(&_class_epoch)  # first, as above
+        cdef unsigned version = cyn_type_version(self.kind)
+        self.read_names()
+        self.read_class()
+        self.note_version(version, epoch)
         return 0
 
     cdef int check(self) except -1:
         """Reads the class again if one of the names that matter has changed."""
-        global _revision
-        cdef unsigned before
-        if is_current(self):
+        cdef Traits fresh
+        if is_current(self) or self.is_same():
             return 0
-        with cython.critical_section(self):  # loops in other threads share it; with the GIL this is nothing
+        fresh = Traits.__new__(Traits)
+        fresh.kind = self.kind
+        fresh.read()  # a metaclass may raise: then this is not current, and it is read again at its next use
+        return self.take(fresh)
+
+    cdef int take(self, Traits fresh) except -1:
+        """Takes over what was read, and says at the end that it is current. What was there before is left in `fresh`.
+
+        So no object ends, and nothing else waits or runs, in the critical section.
+        """
+        cdef int before
+        with cython.critical_section(self):
+            if fresh.epoch < self.epoch:
+                return 0  # another thread has read it later
             before = self.flags
-            if not is_current(self) and not self.is_same():
-                self.read()
-                if self.flags != before:
-                    _revision += 1
+            cyn_set_int(&self.flags, fresh.flags)
+            self.mro, fresh.mro = fresh.mro, self.mro
+            self.names, fresh.names = fresh.names, self.names
+            self.dicts, fresh.dicts = fresh.dicts, self.dicts
+            self.held, fresh.held = fresh.held, self.held
+            self.nothing, fresh.nothing = fresh.nothing, self.nothing
+            self.found, fresh.found = fresh.found, self.found
+            self.versions, fresh.versions = fresh.versions, self.versions
+            if not CYN_FREE_THREADS:  # else they are None
+                self.readable, fresh.readable = fresh.readable, self.readable
+                self.writable, fresh.writable = fresh.writable, self.writable
+                self.handle_read, fresh.handle_read = fresh.handle_read, self.handle_read
+                self.handle_write, fresh.handle_write = fresh.handle_write, self.handle_write
+            cyn_add_count(&self.stamp, 1)
+            if before != fresh.flags:
+                cyn_add_count(&_revision, 1)
+            cyn_set_count(&self.mro_now, fresh.mro_now)
+            self.note_version(fresh.version, fresh.epoch)
         return 0
+
+
+cdef dict _unchanging(dict own):
+    """Returns what a class's dict has between two changes by other threads."""
+    return own.copy() if CYN_FREE_THREADS else own
+
+
+cdef int _holds(dict own, tuple names, list held) except -1:
+    """Compares a class's dict with what it had under these names, and not while another thread changes it."""
+    with cython.critical_section(own):
+        return cyn_dict_holds(own, names, held, _MISSING)
+
+
+cdef int _follow_dict(dict own) except -1:
+    """Has its changes counted."""
+    with cython.critical_section(own):
+        return cyn_watch(_watcher, own)
 
 
 cdef bint _is_computed(object attribute):
@@ -343,15 +411,14 @@ cdef Traits traits_of(type kind):
     if type(kept) is not Traits or (<Traits> kept).kind is not kind:  # they came with a copy of another __dict__
         traits = Traits.__new__(Traits)
         traits.kind = kind
+        traits.stamp = 1
+        traits.read()
         if not open_to_change:
             _of_extension_types[kind] = traits
         elif CYN_FREE_THREADS:
             setattr(kind, _ATTRIBUTE, traits)
         else:
             own[_ATTRIBUTE] = traits  # setattr would make Python's caches of the class invalid for nothing
-        with cython.critical_section(traits):
-            if traits.mro is None:  # else another thread has found it meanwhile
-                traits.read()
         return traits
     traits = <Traits> kept
     traits.check()
