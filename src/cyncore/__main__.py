@@ -11,6 +11,7 @@ Python itself had started the program.
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import io
 import os
 import platform
@@ -38,7 +39,20 @@ def run_module(name: str, args: list[str], copies: list[str]) -> None:
     """Runs ``name`` as ``python -m`` does: found from the current folder first, ``sys.argv[0]`` its file."""
     replace(copies)
     sys.argv = [name, *args]  # runpy puts the file's name in place of the first
+    if not _is_there(name):
+        print(f"cyncore: there is no module {name}", file=sys.stderr)
+        sys.exit(1)  # as Python does
     runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _is_there(name: str) -> bool:
+    """Can the module be found? Where a package of it fails, runpy says so, with the traceback."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError as error:
+        return not f"{name}.".startswith(f"{error.name}.")
+    except Exception:
+        return True
 
 
 def run_script(path: str, args: list[str], copies: list[str]) -> None:
@@ -129,6 +143,8 @@ def main(argv: list[str]) -> int:
     words = words[1:] if module else words
     if not words or (not module and words[0].startswith("-")):
         print(USAGE, file=sys.stderr)
+        if words and words[0] not in ("-m", "--replace"):
+            print(f"\ncyncore: there is no option {words[0]}", file=sys.stderr)
         return 2
     if not module and not os.path.exists(words[0]):
         print(f"cyncore: can't open file {words[0]!r}: no such file", file=sys.stderr)

@@ -233,10 +233,19 @@ def test_package_runs_its_main_module(tmp_path: Path) -> None:
     assert run("-m", "pack", cwd=tmp_path).stdout == "pack cyncore.asyncore\n"
 
 
-def test_missing_module_fails_and_is_named(tmp_path: Path) -> None:
-    done = run("-m", "no_such_module_here", cwd=tmp_path)
+@pytest.mark.parametrize("name", ["no_such_module_here", "no_such.module.here", "email.no_such_module"])
+def test_missing_module_fails_and_is_named_in_one_line(name: str, tmp_path: Path) -> None:
+    done = run("-m", name, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"cyncore: there is no module {name}\n")
+
+
+def test_module_whose_package_fails_shows_the_traceback(tmp_path: Path) -> None:
+    (tmp_path / "failing").mkdir()
+    (tmp_path / "failing" / "__init__.py").write_text("import no_such_module_here")
+    done = run("-m", "failing.program", cwd=tmp_path)
     assert done.returncode == 1
-    assert "no_such_module_here" in done.stderr
+    assert "No module named 'no_such_module_here'" in done.stderr
+    assert "Traceback" in done.stderr
 
 
 def test_m_without_a_module_shows_the_usage() -> None:
@@ -536,6 +545,7 @@ def test_unknown_option_shows_the_usage_and_fails() -> None:
     done = run("--frobnicate")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: ")
+    assert done.stderr.endswith("\ncyncore: there is no option --frobnicate\n")
 
 
 def test_missing_script_is_named(tmp_path: Path) -> None:
