@@ -26,7 +26,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 CURRENT = "{}.{}".format(*sys.version_info)
 # The Python whose run over its wheel is measured, beside that of the plain-Python engine.
 MEASURED = "3.13"
-# The newest hypothesis has an extension that is not built for it.
+# The newest hypothesis has an extension that is not built for it. No wheel is for a debug build, either.
 FREE_THREADED = [
     "pytest>=9",
     "pytest-timeout>=2.4",
@@ -309,6 +309,27 @@ def freethreaded(session: nox.Session) -> None:
         session.install("-e", ".", *FREE_THREADED, *BUILD)
         session.run("python", "-X", "gil=0", "-W", "error", "-c", "import cyncore; assert cyncore.native")
         session.run("python", "-X", "gil=0", "-m", "pytest", *chosen(session, BACKEND))
+
+
+@nox.session(python=False)
+def races(session: nox.Session) -> None:
+    """Data races, without the GIL. The first word after ``--`` is a Python with ThreadSanitizer: .ci/races/run."""
+    if not session.posargs:
+        session.skip("name a Python that was built with ThreadSanitizer: nox -s races -- PYTHON")
+    session.run("bash", ".ci/races/run", *session.posargs, external=True)
+
+
+@nox.session(python=False)
+def debug(session: nox.Session) -> None:
+    """The engine and what calls leave behind, on a debug build of Python: the first word after ``--``."""
+    if not session.posargs:
+        session.skip("name a Python that was built with --with-pydebug: nox -s debug -- PYTHON")
+    python, *tests = session.posargs
+    with session.chdir(copied(session, "debug")):
+        session.run(python, "-m", "venv", "venv", external=True)
+        session.run("venv/bin/python", "-m", "pip", "install", "-qq", "-e", ".", *FREE_THREADED, external=True)
+        words = [*SHORT, *tests] if tests else [*ENGINE, "tests/leaks"]
+        session.run("venv/bin/python", "-m", "pytest", *words, external=True)
 
 
 @nox.session(requires=["backends(python)", f"interpreters-{MEASURED}"])

@@ -7,9 +7,9 @@ Facts that shape it:
   variable never holds one of them across a call into Python.
 - A terminator may be split over any number of reads. The channel waits for more input only while the last bytes may be
   the beginning of a terminator, and holds back nothing but these.
-- A class is read once (`ChatTraits`), as `traits` does. After a change it gets another object, as chats in other threads
-  may be using this one. A class that has one of these attributes, or a get_terminator,
-  of its own is served by `_plain_chat`, which works on plain attributes and is slower.
+- A class is read once (`ChatTraits`), as `traits` does. After a change another object takes its place, as chats in
+  other threads may be using this one. A class that has one of these attributes, or a get_terminator, of its own is
+  served by `_plain_chat`, which works on plain attributes and is slower.
 """
 
 from types import FunctionType

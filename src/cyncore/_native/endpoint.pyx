@@ -346,7 +346,9 @@ cdef class Endpoint(Watcher):
         """
         cdef Registry loop
         cdef int found
-        if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS or flags_of(traits_of(type(self))) & (OWN_SET | STATE):
+        if type(sock) is not PLAIN_SOCKET or self.flags & OWN_STEPS:
+            return False
+        if flags_of(traits_of(type(self))) & (OWN_SET | STATE):
             return False
         if self.sock is not None or self.fileno >= 0 or self.loop is not None:
             return False

@@ -103,7 +103,6 @@ cdef Settings settings_of(object stream):
     cdef Settings found
     with cython.critical_section(traits):
         found = traits.settings
-    cdef unsigned version
     if found is None or found.version == 0 or found.version != cyn_type_version(kind):
         found = Settings.__new__(Settings)
         found.is_native = has_native_handlers(kind)
