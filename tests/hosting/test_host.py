@@ -474,6 +474,59 @@ def test_loop_that_was_closed_ends_it(loop: Loop, run: Callable[[Main], Any]) ->
     run(main)
 
 
+def test_close_of_the_loop_ends_it_and_leaves_nothing_watched(loop: Loop, run: Callable[[Main], Any]) -> None:
+    """asyncio went on to watch a number that was another file's by then, and uvloop aborted the process."""
+
+    async def main() -> None:
+        made = Loop(backend=loop.backend)
+        hosting = host(made)
+        made.close()
+        assert hosting.ended
+        await hosting.wait()
+        await asyncio.sleep(0)
+        with host(Loop(backend=loop.backend)) as other:
+            other.loop.call_soon(other.loop.stop)
+            await other.wait()
+        other.loop.close()
+
+    run(main)
+
+
+def test_loop_whose_host_has_been_closed_may_be_hosted_again(loop: Loop) -> None:
+    async def forget() -> Hosting:
+        return host(loop)
+
+    async def main() -> None:
+        hosting = host(loop)
+        loop.call_soon(loop.stop)
+        await hosting.wait()
+
+    first = asyncio.run(forget())
+    asyncio.run(main())
+    assert first.ended
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("closes", [False, True])
+def test_child_of_a_fork_takes_nothing_from_the_parents_host(loop: Loop, closes: bool) -> None:
+    """In plain Python the child took the wake-up out of the parent's epoll."""
+
+    async def main() -> None:
+        made = Loop(backend=loop.backend)
+        with host(made) as hosting:
+            pid = os.fork()
+            if pid == 0:
+                if closes:
+                    made.close()
+                os._exit(0)
+            os.waitpid(pid, 0)
+            made.call_soon(made.stop)
+            await asyncio.wait_for(hosting.wait(), PATIENCE)
+        made.close()
+
+    asyncio.run(main())
+
+
 def test_tls_of_streams_is_served(loop: Loop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     async def main() -> bytes:
         server = loop.listen(("127.0.0.1", 0), Echo, tls=server_tls)

@@ -222,6 +222,19 @@ def test_the_child_of_a_fork_rings_for_itself(loop: Loop) -> None:
     theirs.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_the_parent_of_a_fork_rings_as_before(loop: Loop) -> None:
+    fd = loop.fileno()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    loop.call_soon(list)
+    assert rings(fd, 5)
+    loop.poll(0)
+    assert not rings(fd)
+
+
 def test_a_handler_may_be_a_plain_dispatcher(loop: Loop, peers: Peers) -> None:
     class Echo(dispatcher):
         def handle_read(self) -> None:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
 from .._engine import ExitNow, Loop
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SHORTEST = 0.001  # seconds: asyncio and uvloop count in milliseconds, and must not come early again and again
-
-_hosted: WeakSet[Any] = WeakSet()
 
 
 class Hosting:
@@ -25,13 +23,17 @@ class Hosting:
     """
 
     def __init__(self, loop: Loop, asyncio_loop: asyncio.AbstractEventLoop) -> None:
-        if loop in _hosted:
+        before = loop.hosting
+        if before is not None and not before._host.is_closed():
             raise RuntimeError(f"{loop!r} is hosted already")
         if loop.running:
             raise RuntimeError(f"{loop!r} cannot be hosted while it runs")
         self.loop = loop
         self.error: BaseException | None = None
         self._host = asyncio_loop
+        self._pid = os.getpid()
+        if before is not None:
+            before.stop()  # nobody did, and its asyncio loop has been closed
         self._fd = loop.fileno(timers=False)
         self._ends = self._count_ends()
         self._call: asyncio.Handle | None = None  # of `_serve`, for the next deadline
@@ -43,7 +45,7 @@ class Hosting:
             raise NotImplementedError(
                 f"{asyncio_loop!r} watches no descriptors, so that it cannot host {loop!r}"
             ) from None
-        _hosted.add(loop)
+        loop.hosting = self
         self._look_ahead()
 
     def __repr__(self) -> str:
@@ -58,11 +60,16 @@ class Hosting:
         """Serves the loop no more. Its channels, calls and timers stay as they are. Does nothing the second time."""
         if self.ended:
             return
-        self._end.set()
-        _hosted.discard(self.loop)
+        self.loop.hosting = None
         self._cancel()
-        if not self._host.is_closed():
+        is_there = not self._host.is_closed()
+        if is_there and os.getpid() == self._pid:  # the child of a fork would take it out of the parent's loop
             self._host.remove_reader(self._fd)
+        try:
+            self._end.set()
+        except RuntimeError:
+            if is_there:
+                raise  # else who waits for it will never run
 
     async def wait(self) -> None:
         """Returns when it has ended, and raises the error that has ended it, if that was one."""

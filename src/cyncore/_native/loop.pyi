@@ -83,6 +83,7 @@ class Loop:
         self, when: float, callback: Callable[[Unpack[_Args]], object], *args: Unpack[_Args]
     ) -> TimerHandle: ...
     network: Any
+    hosting: Any
     resolver: Callable[[str, Any], Iterable[Any]] | None
     def listen(
         self,

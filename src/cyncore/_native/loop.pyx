@@ -380,6 +380,8 @@ cdef class Loop(Inspection):
             raise RuntimeError(f"{self!r} cannot be closed while it runs")
         self.check_fork()
         global _socket_map_loop
+        if self.hosting is not None:
+            self.hosting.stop()  # while the host can still let go of the descriptor
         if self.network is not None:
             self.network.closed()
         self.end_watch()

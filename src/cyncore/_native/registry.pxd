@@ -30,6 +30,7 @@ cdef class Registry:
     cdef void *in_hand                # the streams that deliver frames now; see stream_input.pxd
     cdef object datagrams             # a Datagrams: what all channels of datagrams share; None: there was none yet
     cdef public object network        # the servers and clients of this loop, made at their first use
+    cdef public object hosting        # by which another loop serves this one; it is stopped when this one closes
     cdef public object resolver       # finds the addresses of a host; None: socket.getaddrinfo does
     cdef int depth                    # ticks in progress, nested ones counted
     cdef str backend_name

@@ -108,6 +108,7 @@ class Loop(Inspection):
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self.network: Any = None  # its servers and clients, made at their first use
+        self.hosting: Any = None  # by which another loop serves this one; it is stopped when this one closes
         self.resolver: Any = None
         self._waiting = False
         self._descriptor: Descriptor | None = None  # that a host watches
@@ -252,6 +253,8 @@ class Loop(Inspection):
         if not self._turn.take_first():
             raise RuntimeError(f"{self!r} cannot be closed while it runs")
         try:
+            if self.hosting is not None:
+                self.hosting.stop()  # while the host can still let go of the descriptor
             if self.network is not None and not self._closed:
                 self.network.closed()
             self._end_watch()
@@ -264,7 +267,7 @@ class Loop(Inspection):
                 for part in (self._descriptor, self._alarm):
                     if part is not None:
                         part.close()
-                del maps.serving[id(self._map)]
+                maps.serving.pop(id(self._map), None)  # a weak one: the garbage collector may have been quicker
                 _everyone.discard(self)
                 if self in _kept:
                     _kept.clear()
@@ -463,14 +466,14 @@ class Loop(Inspection):
 
     def _after_fork(self) -> None:
         """In the child: the wake-up must not reach the parent, and another thread's turn will never end."""
+        if self._descriptor is not None:
+            self._descriptor.after_fork()  # first: what is taken out of that one, is taken out of the parent's
         self._wants.put(self._wake.fd, 0)
         self._wake.close()
         self._wake = Wake()
         self._wake_lock = threading.RLock()
         self._turn.after_fork()
         self._rung = False
-        if self._descriptor is not None:
-            self._descriptor.after_fork()
         if self._alarm is not None:
             self._alarm = Alarm(self._wake)
 
