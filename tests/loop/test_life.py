@@ -223,6 +223,42 @@ def test_a_channel_of_a_closed_loop_can_be_served_by_a_new_one(peers: Peers) -> 
         channel.close()
 
 
+def test_a_loop_that_goes_after_the_module_os_is_silent() -> None:
+    """As at the end of a program that has not closed it, where Python has emptied the modules already."""
+    run_script(
+        """
+import gc, os
+from cyncore import Loop
+
+loop = Loop()
+loop.call_soon(list)
+loop.run()
+del os.close, loop
+gc.collect()
+"""
+    )
+
+
+def test_a_loop_may_be_closed_by_a_finalizer_when_the_collector_has_it() -> None:
+    run_script(
+        """
+import gc
+from cyncore import Loop
+
+class Owner:
+    def __init__(self):
+        self.loop = Loop()
+        self.me = self
+
+    def __del__(self):
+        self.loop.close()
+
+Owner()
+gc.collect()
+"""
+    )
+
+
 def test_close_drops_what_is_queued() -> None:
     loop = Loop()
     things = [Thing(), Thing()]

@@ -15,6 +15,7 @@ import pytest
 from cyncore import Loop, asynchat, asyncore, socket_map
 from tests.support.loops import ends_by_itself, every_backend
 from tests.support.peers import Peers, Recorder
+from tests.support.script import run_script
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
 
@@ -447,6 +448,30 @@ def test_loop_leaves_nothing_where_signals_are_written(loop: Loop, peers: Peers)
     loop.call_later(0.03, loop.stop)
     loop.run()
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_loop_does_not_warn_of_signals_for_which_the_program_has_no_room() -> None:
+    """asyncio asks for that, and what somebody has asked for cannot be seen."""
+    run_script(
+        """
+import os, signal
+from cyncore import Loop
+
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+try:
+    while True:
+        os.write(writer, bytes(4096))
+except BlockingIOError:
+    pass
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+with Loop() as loop:
+    loop.call_later(0.001, loop.stop)
+    loop.run()
+    signal.raise_signal(signal.SIGTERM)
+"""
+    )
 
 
 def close_pipe(end: int) -> None:

@@ -17,6 +17,7 @@ import _signal  # what `signal` is made of; that module takes long to import
 import os
 
 cdef object _set = _signal.set_wakeup_fd
+cdef object _close = os.close  # the last loops go when Python has emptied `os` already
 cdef Py_ssize_t SIZE = 4096
 
 
@@ -76,12 +77,12 @@ cdef class Bell:
         if self.others >= 0:
             self.empty()  # what came last is theirs, too
         try:
-            found = _set(self.others)
+            found = _set(self.others, warn_on_full_buffer=False)
         except (OSError, ValueError):  # it has been closed
             found = _set(-1)
         if found != self.writer:
             try:
-                _set(found)
+                _set(found, warn_on_full_buffer=False)
             except (OSError, ValueError):  # so has that of the handler
                 _set(-1)
         return 0
@@ -112,7 +113,7 @@ cdef class Bell:
         for end in (self.reader, self.writer):
             if end >= 0:
                 try:
-                    os.close(end)
+                    _close(end)
                 except OSError:  # it was closed behind our back
                     pass
         return self.forget()
