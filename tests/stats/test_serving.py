@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -15,12 +16,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cyncore import Loop, Stream
+from cyncore import Datagram, Loop, Stream
 from cyncore._stats import collector, place
 from cyncore._stats.documents import address_text
 from cyncore._stats.viewer import MOST_CHANNELS
 from tests.support.loops import every_backend
-from tests.support.peers import Peers, poll_until
+from tests.support.peers import Peers, Recorder, poll_until
 from tests.support.streams import connected
 
 
@@ -231,7 +232,9 @@ def test_an_address_that_others_reach_is_refused(loop: Loop, host: str) -> None:
         loop.serve_stats((host, 0))
 
 
-@pytest.mark.parametrize("options", [{"interval": 0}, {"interval": -1}, {"max_viewers": 0}])
+@pytest.mark.parametrize(
+    "options", [{"interval": 0}, {"interval": -1}, {"interval": float("inf")}, {"interval": 1e300}, {"max_viewers": 0}]
+)
 def test_arguments_that_make_no_sense_are_refused(loop: Loop, options: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         loop.serve_stats(("127.0.0.1", 0), **options)
@@ -250,6 +253,7 @@ def test_a_page_from_elsewhere_is_shown_nothing(loop: Loop, server: Any, host: s
         ("POST", "/", 405),
         ("GET", "/nothing", 404),
         ("HEAD", "/", 200),
+        ("HEAD", "/channels.json?start=x", 400),
         ("GET", "/channels.json?start=x", 400),
         ("GET", "/channels.json?start=99999999999999999999", 200),
         ("GET", "//[", 400),
@@ -346,6 +350,42 @@ def test_addresses_are_shown_as_people_write_them() -> None:
         *("[::1]:80", "127.0.0.1:80", "/run/x", "@name"),
         *(None, None),
     ]
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("address", [Unspeakable(), (Unspeakable(), 80)])
+def test_an_address_that_cannot_be_shown_hides_nobody_else(loop: Loop, server: Any, peers: Peers, address: Any) -> None:
+    channel, _ = peers.channel(Recorder, loop.map)
+    channel.addr = address
+    found = json.loads(ask(loop, server, "/channels.json")[2])["channels"]
+    assert len(found) == 3
+    assert f"<{type(address).__name__}>" in [one["peer"] for one in found]
+    with dial(server) as viewer:
+        assert len(watch(loop, viewer, 2)[1]["top"]) == 3
+    channel.close()
+
+
+def test_channels_of_datagrams_are_shown(loop: Loop, server: Any) -> None:
+    channel = loop.bind(("127.0.0.1", 0), Datagram)
+    found = json.loads(ask(loop, server, "/channels.json")[2])["channels"]
+    assert "cyncore.Datagram" in [one["kind"] for one in found]
+    with dial(server) as viewer:
+        assert "cyncore.Datagram" in [one["kind"] for one in watch(loop, viewer, 1)[0]["top"]]
+    channel.abort()
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
+def test_a_path_that_is_too_long_is_named_with_the_reason(loop: Loop, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"too long: .*xxx") as caught:
+        loop.serve_stats(str(tmp_path / ("x" * 200)))
+    assert caught.value.errno == errno.ENAMETOOLONG
 
 
 @pytest.mark.parametrize("address", ["\0figures", b"\0figures"])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import subprocess
@@ -108,23 +109,77 @@ def test_a_socket_where_nobody_listens_is_named(runtime: Path, capsys: pytest.Ca
     assert f"{runtime}/nothing: No such file" in capsys.readouterr().err
 
 
-def test_a_server_of_another_kind_is_refused(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(runtime / "other")
+def shown_by(path: str, answer: bytes, *options: str) -> int:
+    """What `main` returns where a server at ``path`` answers once."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
 
-        def answer() -> None:
+        def serve() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(1000)
-                connection.sendall(b"220 mail\r\n")
+                connection.sendall(answer)
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve)
         thread.start()
-        assert main([path]) == 1
+        status = main([path, *options])
         thread.join()
-    assert "mail" in capsys.readouterr().err
+    return status
+
+
+def test_a_server_of_another_kind_is_refused(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown_by(str(runtime / "other"), b"220 mail \x1b[2J\r\n") == 1
+    shown = capsys.readouterr().err
+    assert "mail" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"{nope", b"[1]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b"9" * 10_000),
+        json.dumps({**LOOK, "top": [{}]}).encode(),
+    ],
+)
+def test_what_is_no_look_is_an_error_in_words(runtime: Path, data: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown_by(str(runtime / "other"), b"HTTP/1.1 200 OK\r\n\r\ndata: " + data + b"\n\n", "--once") == 1
+    assert "does not tell of a loop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["\u00b2", "9" * 5000])
+def test_what_only_looks_like_the_number_of_a_process_is_a_path(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([words]) == 1
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert "None" not in shown
+
+
+def test_letters_that_the_output_has_not_are_replaced(served: str) -> None:
+    program = (
+        "import sys, cyncore._stats.look as look\n"
+        "look.title = lambda found: '\u6f22'\n"
+        "from cyncore._stats.top import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, served, "--once"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"?")
+
+
+def test_a_terminal_that_draws_nothing_is_given_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert top._rich_screen() is None
+    top.plain_screen(iter([LOOK]), None)
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_text_has_a_line_for_each_channel_and_no_command_for_the_terminal() -> None:
@@ -160,6 +215,7 @@ def test_rich_screen_shows_look_after_look(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_rich_there_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setitem(sys.modules, "cyncore._stats.rich_screen", None)
     assert top._rich_screen() is None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from errno import EAFNOSUPPORT, ECONNREFUSED
+from errno import EAFNOSUPPORT, ECONNREFUSED, ENAMETOOLONG
 from typing import Any
 
 
@@ -134,8 +134,8 @@ def bound_path(sock: socket.socket, path: Any, mode: int | None) -> None:
                 os.umask(before)
         if mode is not None and not is_abstract:
             os.chmod(path, mode)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: {words(path)}") from None
+    except OSError as error:  # Python itself refuses a path that is too long, without a number
+        raise OSError(error.errno or ENAMETOOLONG, f"{error.strerror or error}: {words(path)}") from None
 
 
 def _remove_stale(path: Any, kind: int) -> None:

@@ -30,13 +30,20 @@ HISTOGRAMS = {
 
 
 def address_text(address: Any) -> str | None:
-    """An address as people write it."""
+    """An address as people write it. A program may have set anything: what cannot be shown is named by its class."""
+    try:
+        return _words(address) or None
+    except Exception:  # of its __str__
+        return f"<{type(address).__name__}>"
+
+
+def _words(address: Any) -> str:
     if isinstance(address, tuple) and len(address) >= 2:
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
     if isinstance(address, bytes):
         return address.decode("utf-8", "replace").replace("\0", "@")
-    return str(address).replace("\0", "@") if address else None
+    return "" if address is None else str(address).replace("\0", "@")
 
 
 def stats_document(stats: LoopStats) -> dict[str, Any]:

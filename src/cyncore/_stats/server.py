@@ -10,11 +10,13 @@ import pkgutil
 import socket
 from typing import Any
 
+from .._rules import number
 from .collector import Collector
 from .place import free_path
 from .viewer import Viewer
 
 CONNECTIONS = 64  # at once; those that watch are fewer
+LONGEST = 1e6  # seconds from one look to the next
 _page: list[bytes] = []
 
 
@@ -33,8 +35,10 @@ class StatsServer:
     __module__ = "cyncore"
 
     def __init__(self, loop: Any, address: Any, interval: float, max_viewers: int) -> None:
-        if not interval > 0:
-            raise ValueError(f"serve_stats: interval is a number of seconds above 0: {interval!r}")
+        if not 0 < number("interval", interval) <= LONGEST:
+            raise ValueError(
+                f"serve_stats: interval is a number of seconds above 0, and {LONGEST:g} at most: {interval!r}"
+            )
         if max_viewers < 1:
             raise ValueError(f"serve_stats: max_viewers must be 1 or more: {max_viewers!r}")
         if address is None:

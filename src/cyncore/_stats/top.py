@@ -15,10 +15,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from .look import text
+from .look import clean, text
 from .place import paths_of
 
 EPILOG = "The process must have called Loop.serve_stats(). Ctrl-C ends it."
+MOST_DIGITS = 18  # of the number of a process
 MOST_LINE = 1 << 22  # bytes of a look: a server that sends more is none of ours
 
 
@@ -30,6 +31,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--plain", action="store_true", help="plain text, also where rich is installed")
     parser.add_argument("--rows", type=int, metavar="N", help="channels to show; as many as fit if not given")
     options = parser.parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # names may have letters that this terminal has not
     try:
         path = find(options.loop)
         looks = watch(path)
@@ -44,14 +47,14 @@ def main(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
         return 0
     except OSError as error:
-        print(f"cyncore top: {error}", file=sys.stderr)
+        print(f"cyncore top: {clean(str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
 def find(words: str) -> str:
     """The path of the socket. FileNotFoundError if the process has none."""
-    if not words.isdigit() or os.path.exists(words):
+    if not (words.isascii() and words.isdigit() and len(words) <= MOST_DIGITS) or os.path.exists(words):
         return words
     found = paths_of(int(words))
     if not found:
@@ -68,7 +71,7 @@ def watch(path: str) -> Iterator[dict[str, Any]]:
         try:
             sock.connect(path)
         except OSError as error:
-            raise OSError(f"{path}: {error.strerror}") from None
+            raise OSError(f"{path}: {error.strerror or error}") from None
         sock.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with sock.makefile("rb") as stream:
             status = stream.readline(MOST_LINE).decode("latin-1").split(" ", 2)
@@ -77,7 +80,17 @@ def watch(path: str) -> Iterator[dict[str, Any]]:
             sock.settimeout(None)
             for line in iter(lambda: stream.readline(MOST_LINE), b""):
                 if line.startswith(b"data: "):
-                    yield json.loads(line[6:])
+                    yield _look(path, line[6:])
+
+
+def _look(path: str, data: bytes) -> dict[str, Any]:
+    """A look, of which all that is shown is there. OSError if it is none: whoever listens there is no cyncore."""
+    try:
+        look: dict[str, Any] = json.loads(data)
+        text(look, 100, len(look["top"]))
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise OSError(f"{path}: what answers there does not tell of a loop") from None
+    return look
 
 
 def _second(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -91,9 +104,14 @@ def _second(looks: Iterator[dict[str, Any]]) -> dict[str, Any]:
 # Screens
 
 
+def _draws() -> bool:
+    """Is the output a terminal in which text can be put in place of another?"""
+    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def plain_screen(looks: Iterator[dict[str, Any]], rows: int | None) -> None:
     """Prints each look; on a terminal in place of the one before."""
-    is_terminal = sys.stdout.isatty()
+    is_terminal = _draws()
     for look in looks:
         width, height = shutil.get_terminal_size()
         shown = text(look, width, rows or max(height - 6, 3))
@@ -103,8 +121,8 @@ def plain_screen(looks: Iterator[dict[str, Any]], rows: int | None) -> None:
 
 
 def _rich_screen() -> Any:
-    """What draws with rich, or None where it is not installed, or there is no terminal."""
-    if not sys.stdout.isatty():
+    """What draws with rich, or None where it is not installed, or nothing can be drawn."""
+    if not _draws():
         return None
     try:
         from .rich_screen import screen

@@ -47,6 +47,7 @@ class Viewer(Stream):
     def __init__(self, stats_server: Any) -> None:
         self.stats_server = stats_server
         self.request = b""
+        self.is_head = False  # is only the head of the answer wanted?
         self.is_watching = False
         super().__init__()
 
@@ -80,6 +81,7 @@ class Viewer(Stream):
         if words[0] not in ("GET", "HEAD"):
             self.answer(405, TEXT, "only GET and HEAD are served\n", "Allow: GET, HEAD\r\n")
             return
+        self.is_head = words[0] == "HEAD"
         hosts = [line.partition(":")[2].strip() for line in lines[1:] if line.lower().startswith("host:")]
         if not self.stats_server.is_ours(hosts[0] if hosts else ""):
             self.answer(403, TEXT, "the Host header names another machine\n")
@@ -90,22 +92,22 @@ class Viewer(Stream):
             self.answer(400, TEXT, "this is no path\n")
             return
         route = getattr(self, f"get_{ROUTES.get(url.path, 'nothing')}")
-        route(parse_qs(url.query), words[0] == "HEAD")
+        route(parse_qs(url.query))
 
-    def get_nothing(self, query: dict[str, list[str]], is_head: bool) -> None:
-        self.answer(404, TEXT, f"there are {', '.join(ROUTES)}\n", is_head=is_head)
+    def get_nothing(self, query: dict[str, list[str]]) -> None:
+        self.answer(404, TEXT, f"there are {', '.join(ROUTES)}\n")
 
-    def get_page(self, query: dict[str, list[str]], is_head: bool) -> None:
-        self.answer(200, "text/html; charset=utf-8", self.stats_server.page(), is_head=is_head)
+    def get_page(self, query: dict[str, list[str]]) -> None:
+        self.answer(200, "text/html; charset=utf-8", self.stats_server.page())
 
-    def get_metrics(self, query: dict[str, list[str]], is_head: bool) -> None:
+    def get_metrics(self, query: dict[str, list[str]]) -> None:
         text = prometheus_text(self.loop.stats())
-        self.answer(200, "text/plain; version=0.0.4; charset=utf-8", text, is_head=is_head)
+        self.answer(200, "text/plain; version=0.0.4; charset=utf-8", text)
 
-    def get_stats(self, query: dict[str, list[str]], is_head: bool) -> None:
-        self.answer(200, JSON, json.dumps(stats_document(self.loop.stats())), is_head=is_head)
+    def get_stats(self, query: dict[str, list[str]]) -> None:
+        self.answer(200, JSON, json.dumps(stats_document(self.loop.stats())))
 
-    def get_channels(self, query: dict[str, list[str]], is_head: bool) -> None:
+    def get_channels(self, query: dict[str, list[str]]) -> None:
         try:
             start = min(max(int(query.get("start", ["0"])[0]), 0), LAST_DESCRIPTOR)
             most = min(max(int(query.get("most", ["100"])[0]), 1), MOST_CHANNELS)
@@ -118,11 +120,11 @@ class Viewer(Stream):
             "next": found[most].fd if len(found) > most else None,
             "of": self.loop.stats().channels,
         }
-        self.answer(200, JSON, json.dumps(document), is_head=is_head)
+        self.answer(200, JSON, json.dumps(document))
 
-    def get_events(self, query: dict[str, list[str]], is_head: bool) -> None:
-        if is_head:
-            self.answer(200, "text/event-stream", "", is_head=True)
+    def get_events(self, query: dict[str, list[str]]) -> None:
+        if self.is_head:
+            self.answer(200, "text/event-stream", "")
             return
         if not self.stats_server.watch(self):
             self.answer(503, TEXT, "too many watch already\n", "Retry-After: 10\r\n")
@@ -132,13 +134,13 @@ class Viewer(Stream):
         self.resume_reading()  # to see when it leaves
         self.write(f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{SAFE}Connection: close\r\n\r\n".encode())
 
-    def answer(self, status: int, kind: str, body: str | bytes, more: str = "", *, is_head: bool = False) -> None:
+    def answer(self, status: int, kind: str, body: str | bytes, more: str = "") -> None:
         data = body.encode() if isinstance(body, str) else body
         head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n"
             f"{more}{SAFE}Connection: close\r\n\r\n"
         )
-        self.write(head.encode() if is_head else head.encode() + data)
+        self.write(head.encode() if self.is_head else head.encode() + data)
         self.close()
 
     def show(self, event: bytes) -> bool:
