@@ -51,7 +51,10 @@ class Watchdog:
         while not self._ended.wait(self.seconds / LOOKS):
             loop = self._loop()
             if loop is not None:
-                self._look(loop, time.monotonic())
+                try:
+                    self._look(loop, time.monotonic())
+                except Exception:  # of the program's logging: the next one may be told, and this error is, too
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             del loop  # so that it can go
 
     def _look(self, loop: Any, now: float) -> None:

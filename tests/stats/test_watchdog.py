@@ -69,6 +69,28 @@ def test_a_call_that_still_runs_is_logged_once(loop: Loop, told: list[tuple[Any,
     assert len(told) == 1
 
 
+def test_what_fails_when_it_is_logged_does_not_end_the_watch(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a handler of the program's logging may."""
+    failures: list[Any] = []
+    calls: list[int] = []
+
+    def fail(level: int, text: str, *args: Any) -> None:
+        calls.append(level)
+        seen.set()
+        raise RuntimeError
+
+    monkeypatch.setattr(watchdog, "report", fail)
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    loop.watch_handlers(SHORT)
+    for _ in range(2):
+        seen.clear()
+        loop.call_soon(held_until_it_is_seen)
+        loop.poll(0)
+    loop.watch_handlers(None)
+    assert len(calls) == 2
+    assert failures[0].exc_type is RuntimeError
+
+
 @pytest.mark.parametrize("is_call", [True, False])
 def test_each_that_does_not_return_is_logged(
     is_call: bool, loop: Loop, peers: Peers, told: list[tuple[Any, ...]]
