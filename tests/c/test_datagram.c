@@ -138,8 +138,37 @@ TEST(destination_is_told_and_can_be_the_source) {
 #endif
 }
 
+#ifdef __linux__
+/*
+ * qemu's user mode leaves UDP_SEGMENT and UDP_GRO as they are. Where the processor that it acts is big-endian, the
+ * kernel reads their sizes the wrong way round: it cuts by a size that is little-endian, which none of its own does.
+ */
+static int is_misread(void) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
+    char data[20] = {0};
+    struct cyn_name one, other;
+    int sender = kept(AF_INET, &one), receiver = kept(AF_INET, &other);
+    struct iovec piece = {data, sizeof data};
+    struct msghdr head = {.msg_name = &other.any, .msg_namelen = other.size, .msg_iov = &piece, .msg_iovlen = 1};
+    head.msg_control = control;
+    head.msg_controllen = sizeof control;
+    struct cmsghdr *part = CMSG_FIRSTHDR(&head);
+    part->cmsg_level = IPPROTO_UDP;
+    part->cmsg_type = 103; /* UDP_SEGMENT, which old headers lack */
+    part->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+    CMSG_DATA(part)[0] = sizeof data / 2;
+    return sendmsg(sender, &head, 0) > 0 && recv(receiver, data, sizeof data, 0) < (ssize_t)sizeof data;
+#else
+    return 0;
+#endif
+}
+#endif
+
 TEST(many_leave_as_one_and_come_as_one) {
 #ifdef __linux__
+    if (is_misread())
+        return;
     static struct cyn_inbound in;
     static struct cyn_outbound out;
     struct cyn_name one, other;
