@@ -312,8 +312,12 @@ static int is_failure(struct msghdr *head, struct cyn_mishap *mishap) {
 
 int cyn_mishap_take(int fd, struct cyn_mishap *mishap) {
     _Alignas(struct cmsghdr) char control[512];
+    char start; /* of what was sent; qemu's user mode makes no call where there is no room for any */
+    struct iovec piece = {&start, sizeof start};
     for (;;) {
         struct msghdr head = {.msg_name = &mishap->to.any, .msg_namelen = sizeof mishap->to.path};
+        head.msg_iov = &piece;
+        head.msg_iovlen = 1;
         head.msg_control = control;
         head.msg_controllen = sizeof control;
         if (CYN_SYS(recvmsg)(fd, &head, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
