@@ -20,16 +20,14 @@
 #endif
 #endif
 
-#ifdef __clang__
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wsign-compare" /* in musl's macro */
-#endif
+/* musl's macro; clang and gcc each find something else in it */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 static struct cmsghdr *part_after(struct msghdr *head, struct cmsghdr *part) {
     return CMSG_NXTHDR(head, part);
 }
-#ifdef __clang__
-#pragma clang diagnostic pop
-#endif
+#pragma GCC diagnostic pop
 
 /* -- many at once -------------------------------------------------------------------------------------------------- */
 
