@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import cyncore.asyncore as asyncore
-from cyncore import BACKENDS, Lines, Loop, Stream, dispatcher
+from cyncore import BACKENDS, Lines, Loop, Stream, dispatcher, dispatcher_with_send
 from tests.support.peers import Peers, Recorder, poll_until
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -324,6 +324,22 @@ def test_debug_mode_says_once_that_an_old_channel_is_used_in_another_thread(
         assert [record.getMessage().count(f"{name}: called in thread") for record in caplog.records] == [1]
         for channel, _ in two:
             channel.close()
+
+
+@UNDER_THE_GIL
+def test_debug_mode_says_that_a_channel_with_a_buffer_sends_in_another_thread(
+    peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Buffered(dispatcher_with_send):
+        """A class of its own: what is said is said once for each."""
+
+    with Loop(debug=True) as loop:
+        channel, far = peers.channel(Buffered, loop.map)
+        with busy_elsewhere(loop):
+            channel.send(b"x")
+        assert far.recv(10) == b"x"
+        assert [record.getMessage().count("send: called in thread") for record in caplog.records] == [1]
+        channel.close()
 
 
 @pytest.mark.skipif(HAS_GIL, reason="under the GIL it works")

@@ -18,7 +18,7 @@ from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send
 from .internals cimport cyn_type_version
 from .plain_socket cimport fileno_of
 from .traits cimport OWN_OUT, flags_of, traits_of
-from .watcher cimport DIRECT, DISCONNECTED, LEAVING, OUTPUT
+from .watcher cimport CHECKED, DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
 from .. import _rules
 
@@ -130,6 +130,7 @@ cdef class OutboxChannel(BufferedChannel):
             or not PyBytes_CheckExact(data)
             or type(self).initiate_send is not _initiate_send
             or not self.flags & DIRECT
+            or self.flags & CHECKED
             or not _sends_itself()
         ):
             _queue(self, data)
