@@ -163,9 +163,15 @@ class dispatcher(Channel):
         return _socket_of(self, "listen").listen(min(num, 5) if os.name == "nt" else num)
 
     def bind(self, addr: Any) -> Any:
-        """Binds to ``addr``, written as the socket's family wants it. OSError as `socket.bind`."""
+        """Binds to ``addr``, written as the socket's family wants it. OSError as `socket.bind`, with the address."""
         self.addr = addr
-        return _socket_of(self, "bind").bind(addr)
+        sock = _socket_of(self, "bind")
+        try:
+            return sock.bind(addr)
+        except OSError as error:
+            if error.strerror:
+                error.strerror = f"{error.strerror}: {addr!r}"
+            raise
 
     def connect(self, address: Any) -> None:
         """Starts to connect. `handle_connect` follows when it has succeeded; OSError if it has failed already."""

@@ -34,6 +34,8 @@ def check(framing: object) -> None:
         return
     if isinstance(framing, (str, bytes, bytearray)) or not callable(getattr(framing, "find", None)):
         raise TypeError(f"framing must be None, Lines, Prefixed or Exactly, not {framing!r}")
+    if isinstance(framing, type):
+        raise TypeError(f"framing must be an object, not the class {framing.__qualname__}: {framing.__qualname__}()")
 
 
 def find(framing: Any, data: bytearray, start: int, searched: int) -> tuple[int, int, int] | None:

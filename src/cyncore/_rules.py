@@ -164,7 +164,12 @@ def slow_limit(seconds: Any) -> float | None:
 def check_map(map: Any) -> None:
     """TypeError where ``map`` is not what a loop can serve: a dict, or an object with the methods of one."""
     if not all(hasattr(map, name) for name in ("items", "get", "__contains__", "__delitem__")):
-        raise TypeError(f"a map of channels must be a dict or behave like one, not {map!r}")
+        words = f"a map of channels must be a dict or behave like one, not {map!r}"
+        if hasattr(map, "map"):
+            words += ": a loop's is its attribute map"
+        elif isinstance(map, str):
+            words += f": a backend is named by Loop(backend={map!r})"
+        raise TypeError(words)
 
 
 def number(name: str, value: Any) -> float:
@@ -177,10 +182,23 @@ def number(name: str, value: Any) -> float:
         return float("inf") if value > 0 else -float("inf")
 
 
+def not_bytes(data: Any) -> str:
+    """What is wrong with ``data`` that cannot be sent. What is long is not repeated."""
+    shown = repr(data)
+    words = f"bytes, a bytearray or a memoryview can be sent, not {shown if len(shown) <= 60 else type(data).__name__}"
+    return words + (": encode() makes bytes of a str" if isinstance(data, str) else "")
+
+
+def not_callable(callback: Any) -> TypeError:
+    """The error for a callback that cannot be called. None is often what the function has returned."""
+    words = f"the callback cannot be called: {callback!r}"
+    return TypeError(words + ("; pass the function itself, and not what it returns" if callback is None else ""))
+
+
 def check_bytes(data: Any) -> bytes:
     """``data`` as bytes that do not change. TypeError where it is no bytes, bytearray or memoryview."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"bytes, a bytearray or a memoryview can be sent, not {data!r}")
+        raise TypeError(not_bytes(data))
     return data if type(data) is bytes else bytes(data)
 
 

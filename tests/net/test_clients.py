@@ -194,13 +194,6 @@ def test_a_client_may_choose_its_own_address(loop: Loop, peers: Peers) -> None:
     client.abort()
 
 
-@pytest.mark.parametrize("address", [7000, None, ()])
-def test_what_is_no_address_ends_the_stream(loop: Loop, address: Any) -> None:
-    client = loop.connect(address, Client)
-    loop.run()
-    assert isinstance(client.seen[-1], TypeError)
-
-
 def test_what_makes_no_stream_is_a_type_error(loop: Loop) -> None:
     with pytest.raises(TypeError, match=r"cyncore\.Stream"):
         loop.connect(("127.0.0.1", 1), dict)  # type: ignore[arg-type]

@@ -161,6 +161,8 @@ cdef class OutboxChannel(BufferedChannel):
 
 cdef int _queue(OutboxChannel self, object data) except -1:
     cdef bytearray out = self.out
+    if isinstance(data, str):
+        raise TypeError(_rules.not_bytes(data))
     out += data
     try:
         self.initiate_send()

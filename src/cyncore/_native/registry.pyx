@@ -478,7 +478,7 @@ cdef class Registry:
     cdef Handle queue(self, object callback, tuple args):
         cdef Handle handle
         if not callable(callback):
-            raise TypeError(f"the callback cannot be called: {callback!r}")
+            raise _rules.not_callable(callback)
         handle = Handle.__new__(Handle)
         handle.callback = callback
         handle.args = args
@@ -489,7 +489,7 @@ cdef class Registry:
 
     cdef TimerHandle add_timer(self, double when, object callback, tuple args):
         if not callable(callback):
-            raise TypeError(f"the callback cannot be called: {callback!r}")
+            raise _rules.not_callable(callback)
         cdef int64_t before = self.calls.next_due() if self.hosted else 0
         handle = self.calls.add_timer(when, callback, args, self.earliest)
         if self.hosted and self.depth == 0:

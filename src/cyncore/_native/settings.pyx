@@ -17,7 +17,7 @@ from .internals cimport cyn_type_version
 from .traits cimport Traits, traits_of
 
 from .. import _framing
-from .._rules import LimitExceeded
+from .._rules import LimitExceeded, number
 
 cdef object Lines = _framing.Lines
 cdef object Prefixed = _framing.Prefixed
@@ -56,7 +56,7 @@ cdef Limits limits_from(list values):
         if values[kind] is not None:
             if found is NO_LIMITS:
                 found = Limits.__new__(Limits)
-            found.seconds[kind] = values[kind]
+            found.seconds[kind] = number(DEADLINES[kind], values[kind])
             found.kinds |= <unsigned> 1 << kind
     return found
 

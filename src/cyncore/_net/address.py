@@ -35,10 +35,37 @@ def words(address: Any) -> str:
 
 
 def check_pair(address: Any) -> tuple[Any, Any]:
-    """The host and the port of ``address``. TypeError if it is no pair."""
+    """The host and the port of ``address``. TypeError if it is no pair, OverflowError for a port that cannot be."""
     if not isinstance(address, tuple) or len(address) < 2:
         raise TypeError(f"an address is (host, port), a path or a socket, not {address!r}")
-    return address[0], address[1]
+    host, port = address[:2]
+    if isinstance(port, int) and not 0 <= port <= 65535:  # the system's resolver would take it modulo 65536
+        raise OverflowError(f"a port is a number from 0 to 65535, not {port!r}")
+    return host, port
+
+
+def check_path(path: Any) -> None:
+    """TypeError for a host, or a host and its port, in place of a path: as such it would be a file of this folder."""
+    if not isinstance(path, str) or "/" in path or "\0" in path:
+        return
+    host, colon, port = path.rpartition(":")
+    if path == "localhost" or _is_numeric(path):
+        meant = f"({path!r}, port)"
+    elif colon and port.isdecimal():
+        meant = repr((host.strip("[]"), int(port)))
+    else:
+        return
+    raise TypeError(f"{path!r} would be the path of a Unix socket: TCP has the address {meant}")
+
+
+def _is_numeric(host: str) -> bool:
+    is_ipv6 = "::" in host and "[" not in host
+    return is_ipv6 or (host.count(".") == 3 and host.strip("0123456789.") == "")
+
+
+def name_failed(error: socket.gaierror, host: Any) -> socket.gaierror:
+    """The error of the resolver, which does not say what it was asked for, with the name."""
+    return socket.gaierror(error.errno, f"{error.strerror}: {host!r}")
 
 
 def numeric(host: Any, port: Any) -> list[tuple[Any, ...]] | None:
@@ -64,9 +91,13 @@ def interleaved(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 def bound_sockets(address: Any, reuse_port: bool, mode: int | None) -> list[socket.socket]:
     """Makes the sockets of a server, bound and not yet listening. OSError, which names the address."""
     if is_path(address):
+        check_path(address)
         return [_bound_unix(address, mode)]
     host, port = check_pair(address)
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise name_failed(error, host) from None
     made: list[socket.socket] = []
     try:
         for family, kind, protocol, _, target in dict.fromkeys(found):

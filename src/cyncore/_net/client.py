@@ -10,6 +10,8 @@ from errno import EALREADY, EINPROGRESS, EISCONN, EWOULDBLOCK
 from typing import Any, Final
 
 from .._dispatcher import dispatcher
+from .._report import WARNING, report
+from .._stream.stream import Stream
 from .address import check_pair, interleaved, is_path, numeric, path_family, words
 from .resolver import resolve
 
@@ -170,7 +172,11 @@ class Connect:
                 error = self.errors[0]
             else:
                 error = OSError(self.errors[-1].errno, "; ".join(str(each.strerror) for each in self.errors))
-        self.stream._end(error)
+        stream = self.stream
+        if type(stream).handle_close is Stream.handle_close and stream._pipe is None:  # nobody would hear of it
+            name = type(stream).__qualname__
+            report(WARNING, "%r could not connect (%s), which %s.handle_close() does not tell", stream, error, name)
+        stream._end(error)
 
     def cancel(self) -> None:
         """Ends all that is going on."""

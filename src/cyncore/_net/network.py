@@ -11,7 +11,7 @@ from typing import Any
 from .._datagram import Datagram
 from .._report import WARNING, report
 from .._stream.stream import Stream
-from .address import bound_sockets, is_path
+from .address import bound_sockets, check_pair, check_path, is_path
 from .client import Connect
 from .datagrams import Options, bind, remove_file
 from .inherited import Inherited
@@ -58,6 +58,9 @@ class Network:
         if not callable(factory):
             raise TypeError(f"the factory of a server is called for each connection, and {factory!r} cannot be called")
         _check_context(tls, "listen")
+        _check_serves(tls)
+        _check_count("max_connections", max_connections)
+        _check_count("max_connections_per_peer", max_connections_per_peer)
         proxies = _networks(proxy)
         if isinstance(address, Inherited):
             sockets = address.sockets()
@@ -111,6 +114,10 @@ class Network:
                 self._tls = ssl.create_default_context()
             tls = self._tls
         _check_context(tls, "connect")
+        if is_path(address):
+            check_path(address)
+        elif not isinstance(address, socket.socket):
+            check_pair(address)  # a mistake of the program, told to who makes it
         if tls and server_hostname is None and isinstance(address, tuple):
             server_hostname = address[0]
         stream = _made(factory)
@@ -304,3 +311,20 @@ def _check_context(tls: Any, method: str) -> None:
 
     if not isinstance(tls, ssl.SSLContext):
         raise TypeError(f"{method}: tls must be an ssl.SSLContext, not {tls!r}")
+
+
+def _check_serves(tls: Any) -> None:
+    """ValueError for a context that is for clients only, with which every handshake would fail."""
+    if not tls:
+        return
+    import ssl
+
+    if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError(
+            "listen: tls is a context for clients: ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) is for a server"
+        )
+
+
+def _check_count(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, int):
+        raise TypeError(f"listen: {name} must be an int or None, not {value!r}")

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from .address import name_failed
+
 MOST: Final = 8
 
 _lock = threading.Lock()
@@ -22,7 +24,10 @@ _running = 0
 
 def addresses(host: str, port: Any) -> list[Any]:
     """What `Loop.resolver` does if the program sets no other."""
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    try:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except socket.gaierror as error:
+        raise name_failed(error, host) from None
 
 
 def resolve(loop: Any, host: str, port: Any, done: Callable[..., object]) -> None:

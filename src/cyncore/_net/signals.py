@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .._rules import not_callable
+
 
 class Handler:
     """What a loop has put in the place of a signal's handler. It may be called by one that was set later."""
@@ -94,7 +96,9 @@ class Signals:
     def add(self, number: int, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         """See `Loop.add_signal_handler`."""
         if not callable(callback):
-            raise TypeError(f"the callback cannot be called: {callback!r}")
+            raise not_callable(callback)
+        if not isinstance(number, int):
+            raise TypeError(f"add_signal_handler: a signal is a number, such as signal.SIGHUP, not {number!r}")
         self._installed("add_signal_handler", number).calls.append((callback, args))
 
     def remove(self, number: int) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, TypeVar
 
-from .._rules import LATEST, bad_time
+from .._rules import LATEST, bad_time, not_callable
 
 _FEW = 64  # timers for which nobody looks whether they were cancelled
 
@@ -76,7 +76,7 @@ _Made = TypeVar("_Made", bound=Handle)
 
 def _make(kind: type[_Made], callback: Callable[..., object], args: tuple[object, ...]) -> _Made:
     if not callable(callback):
-        raise TypeError(f"the callback cannot be called: {callback!r}")
+        raise not_callable(callback)
     handle = kind.__new__(kind)
     handle._callback = callback
     handle._args = args

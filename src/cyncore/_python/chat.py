@@ -154,7 +154,10 @@ class ChatChannel(BufferedChannel):
 
     def get_terminator(self) -> Any:
         """What `set_terminator` was told; of a number, what is left of it."""
-        return self.terminator
+        try:
+            return self.terminator
+        except AttributeError:
+            raise AttributeError(f"{self!r} has no terminator: set_terminator() was not called") from None
 
     def handle_read(self) -> None:
         """Takes what came and hands it on, piece by piece, up to each terminator."""

@@ -7,7 +7,7 @@ set the next moment is computed from that, and the timer set again.
 
 from __future__ import annotations
 
-from .._rules import EXITS
+from .._rules import EXITS, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ def has_deadlines(stream: Any) -> bool:
         and stream.handshake_deadline is None
         and stream.connect_deadline is None
     )
+
+
+def _seconds(stream: Any, name: str) -> float | None:
+    value = getattr(stream, name)
+    return None if value is None else number(name, value)
 
 
 def has_output(stream: Any) -> bool:
@@ -52,7 +57,7 @@ class Deadlines:
 
     def read(self) -> None:
         """Reads the attributes: those of the class as they are now, and those that the stream has itself."""
-        self.limits = {kind: getattr(self.stream, f"{kind}_deadline") for kind in KINDS}
+        self.limits = {kind: _seconds(self.stream, f"{kind}_deadline") for kind in KINDS}
 
     def changed(self) -> None:
         """The stream has set one of them."""

@@ -375,10 +375,12 @@ class Loop(Inspection):
 
     def listen(self, address: Any, factory: Any, **options: Any) -> Any:
         """Listens on ``address``, and makes a stream by ``factory()`` for each connection. Returns the server."""
+        self._check("listen")
         return self._services().listen(address, factory, **options)
 
     def connect(self, address: Any, factory: Any, **options: Any) -> Any:
         """Connects to ``address``, for a stream made by ``factory()``. Returns the stream at once."""
+        self._check("connect")
         return self._services().connect(address, factory, **options)
 
     def open_pipe(self, file: Any, factory: Any) -> Any:
@@ -393,14 +395,17 @@ class Loop(Inspection):
 
     def bind(self, address: Any, factory: Any, **options: Any) -> Any:
         """Opens a socket of datagrams at ``address``, for a `Datagram` made by ``factory()``, which it returns."""
+        self._check("bind")
         return self._services().bind(address, factory, **options)
 
     def drain(self, seconds: float) -> None:
         """Ends the work in order: no new connections, the idle closed, what is left after ``seconds`` aborted."""
+        self._check("drain")
         self._services().drain(seconds)
 
     def drain_on_signals(self, seconds: float) -> None:
         """Has SIGTERM and SIGINT drain the loop and then end its run; a second one ends it now. Main thread only."""
+        self._check("drain_on_signals")
         self._services().drain_on_signals(seconds)
 
     def serve_stats(self, address: Any = None, **options: Any) -> Any:

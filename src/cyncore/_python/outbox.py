@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._rules import CHUNK
+from .._rules import CHUNK, not_bytes
 from .channel import BufferedChannel
 
 _dispatcher: Any = None
@@ -96,6 +96,8 @@ class OutboxChannel(BufferedChannel):
             self.out_buffer = self._own_buffer() + data
             self.initiate_send()
             return
+        if isinstance(data, str):
+            raise TypeError(not_bytes(data))
         out = self._out
         out += data
         try:

@@ -49,6 +49,29 @@ def tls_module() -> Any:
     return _loaded[0]
 
 
+def _peer_of(sock: Any) -> Any:
+    """The address at the other end of a socket that a program hands over, or None."""
+    try:
+        return sock.getpeername()
+    except (AttributeError, OSError):  # no socket, or not connected any more
+        return None
+
+
+class Absent:
+    """A method of dispatchers that streams lack. Whoever calls it is told what they have in its place."""
+
+    def __init__(self, cure: str) -> None:
+        self.cure = cure
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, stream: Any, kind: type) -> Any:
+        if stream is None:
+            return self
+        raise AttributeError(f"a stream has no {self.name}(): {self.cure}")
+
+
 class Stream(StreamChannel):
     """A connection. Derive from it, and define the handlers that you need, such as `handle_data`.
 
@@ -98,6 +121,7 @@ class Stream(StreamChannel):
             )
         sock.setblocking(False)
         self._open(sock, loop)
+        self._note_peer(_peer_of(sock))
         loop.call_soon(self._ready)
 
     # Handlers
@@ -146,6 +170,21 @@ class Stream(StreamChannel):
         """The connection is gone: the last call. ``error``: why; None: it was closed in order."""
 
     # Facts
+
+    def __repr__(self) -> str:
+        words = [f"{type(self).__module__}.{type(self).__qualname__}"]
+        if self.closing:
+            words.append("closing")
+        elif self.connected:
+            words.append("connected")
+        if self.addr:
+            words.append(f"to {self.addr!r}")
+        return f"<{' '.join(words)} at {id(self):#x}>"
+
+    if not TYPE_CHECKING:  # who writes one of these is told
+        send = Absent("write() queues bytes, and loses none")
+        recv = Absent("what came is given to handle_data()")
+        accept = Absent("Loop.listen() accepts")
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Returns a fact about the connection, or ``default``.
@@ -375,7 +414,7 @@ class Stream(StreamChannel):
             sock.close()
             self._end(error)
             return
-        self._note_peer(addr)
+        self._note_peer(_peer_of(sock) if addr is None else addr)
         wanted = self._tls_wanted
         if wanted is None:
             self._ready()

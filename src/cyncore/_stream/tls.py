@@ -44,7 +44,7 @@ _REASONS: Final = {
     "HTTP_REQUEST": "the peer has sent an HTTP request in plain text",
     "WRONG_VERSION_NUMBER": "the peer does not speak TLS, or another version of it",
     "UNSUPPORTED_PROTOCOL": "the peer offers no version of TLS that is allowed here",
-    "NO_SHARED_CIPHER": "the peer offers no cipher that is allowed here",
+    "NO_SHARED_CIPHER": "no cipher of the peer is allowed here, or the context has no certificate (load_cert_chain)",
     "NO_PROTOCOLS_AVAILABLE": "no version of TLS is allowed here",
     "UNEXPECTED_EOF_WHILE_READING": "the peer has closed the connection without close_notify",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the peer has sent no certificate",
