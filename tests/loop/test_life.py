@@ -231,7 +231,7 @@ import gc, os
 from cyncore import Loop
 
 loop = Loop()
-loop.call_soon(list)
+loop.call_later(0.1, loop.stop)  # for a wait so long it is told of signals
 loop.run()
 del os.close, loop
 gc.collect()

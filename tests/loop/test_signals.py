@@ -467,7 +467,7 @@ except BlockingIOError:
     pass
 signal.signal(signal.SIGTERM, lambda number, frame: None)
 with Loop() as loop:
-    loop.call_later(0.001, loop.stop)
+    loop.call_later(0.1, loop.stop)  # for a wait so long it is told of signals
     loop.run()
     signal.raise_signal(signal.SIGTERM)
 """

@@ -261,16 +261,17 @@ class Wake:
             # Is it told still? So it is in the child of a fork that a handler made during the wait; and where a handler
             # has raised while the wait ended.
             with suppress(ValueError, OSError):  # another thread than the one that is told, or closed
-                found = signal.set_wakeup_fd(-1)
+                found = _set_wakeup_fd(-1)
                 if found not in (-1, ends[1]):
-                    signal.set_wakeup_fd(found, warn_on_full_buffer=False)
+                    _set_wakeup_fd(found)
         for end in ends:
             if isinstance(end, int):
-                os.close(end)
+                _close(end)
             else:  # pragma: no cover - a socket, on Windows
                 end.close()
 
 
+_close = os.close  # the last loops go when Python has emptied `os` and `signal` already
 _set_wakeup_fd = partial(signal.set_wakeup_fd, warn_on_full_buffer=False)
 
 
