@@ -197,11 +197,12 @@ def test_what_the_handler_of_a_signal_does_in_the_midst_of_a_send(loop: Loop, do
 
 
 @every_backend
-def test_a_descriptor_that_was_closed_behind_its_back(loop: Loop) -> None:
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_descriptor_that_was_closed_behind_its_back(loop: Loop, knows: bool) -> None:
+    """Also where its socket does not know of that, so that closing it fails."""
     channel = loop.bind(LOOPBACK, Recorder)
     poll_until(loop, lambda: channel.connected)
-    number = channel.socket.detach()
-    os.close(number)
+    os.close(channel.socket.detach() if knows else channel.socket.fileno())
     channel.send(b"x", ("127.0.0.1", 9))
     poll_until(loop, lambda: len(channel.seen) == 2)
     assert isinstance(channel.seen[1], OSError)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import socket
@@ -54,6 +55,24 @@ def test_a_class_need_not_call_the_init_of_stream(loop: Loop) -> None:
         assert made[0].got == b"hello"
         assert made[0].output_size == 0
     poll_until(loop, lambda: not loop.map)
+
+
+@every_backend
+def test_a_stream_whose_descriptor_was_closed_behind_its_back_is_told_its_end(loop: Loop) -> None:
+    made: list[Recorder] = []
+
+    def make() -> Recorder:
+        made.append(Recorder())
+        return made[-1]
+
+    server = loop.listen(("127.0.0.1", 0), make)
+    with socket.create_connection(server.address, 5):
+        poll_until(loop, lambda: bool(made))
+        os.close(made[0].socket.fileno())
+        poll_until(loop, lambda: made[0].closing and not server.connections)
+        server.close()
+        poll_until(loop, lambda: made[0].is_over)
+    assert made[0].seen[-1].errno == errno.EBADF
 
 
 def test_a_stream_without_a_loop_does_nothing(loop: Loop) -> None:

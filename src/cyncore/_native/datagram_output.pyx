@@ -124,7 +124,10 @@ cdef class DatagramOutput(Channel):
         if fd >= 0:
             self.leave(self.map, fd)
         if self.sock is not None:
-            self.sock.close()
+            try:
+                self.sock.close()
+            except OSError as failure:  # it was closed behind our back
+                error = failure if error is None else error
         self._gone()
         if loop is not None and not loop.is_closed:
             loop.queue(self._tell_close, (error,))

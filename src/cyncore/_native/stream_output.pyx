@@ -124,7 +124,10 @@ cdef class StreamOutput(Channel):
                 extra.deadlines = None
             extra.session = extra.session_read = extra.session_write = extra.session_pending = None
         if sock is not None:
-            self._close_socket(sock)
+            try:
+                self._close_socket(sock)
+            except OSError as failure:  # it was closed behind our back
+                error = failure if error is None else error
         for part in parts:
             part.close()
         self._gone()

@@ -238,7 +238,10 @@ class DatagramChannel(Channel):
         sock = self.socket
         self.del_channel()
         if sock is not None:
-            sock.close()
+            try:
+                sock.close()
+            except OSError as failure:  # it was closed behind our back
+                error = failure if error is None else error
         self._gone()
         if self._loop_kept is not None and not self._loop_kept.closed:
             self._loop_kept.call_soon(self._guarded, self.handle_close, error)

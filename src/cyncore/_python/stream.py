@@ -336,7 +336,10 @@ class StreamChannel(Channel):
         sock = self.socket
         self.del_channel()
         if sock is not None:
-            self._close_socket(sock)
+            try:
+                self._close_socket(sock)
+            except OSError as failure:  # it was closed behind our back
+                error = failure if error is None else error
         self._session = None
         for part in parts:
             part.close()
