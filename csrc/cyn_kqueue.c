@@ -118,8 +118,9 @@ static int list_changes(struct kevent *changes, int fd, unsigned armed, unsigned
         if (!(wanted & mask) && !(armed & (mask | CYN_UNKNOWN)))
             continue;
         struct kevent *change = &changes[count++];
-        EV_SET(change, (uintptr_t)fd, filters[k].filter, (wanted & mask ? EV_ADD : EV_DELETE) | EV_RECEIPT,
-               filters[k].fflags, 0, (__typeof__(change->udata))(uintptr_t)generation);
+        EV_SET(change, (uintptr_t)fd, (__typeof__(change->filter))filters[k].filter,
+               (wanted & mask ? EV_ADD : EV_DELETE) | EV_RECEIPT, filters[k].fflags, 0,
+               (__typeof__(change->udata))(uintptr_t)generation);
     }
     return count;
 }
