@@ -12,7 +12,7 @@ class Placement:
     """The server runs on the first allowed core, the load on the second, or both wherever the kernel puts them."""
 
     def __init__(self, *, pin: bool = True, realtime: bool = False) -> None:
-        cores = sorted(os.sched_getaffinity(0))
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # PyPy and macOS lack it
         self.cores = cores[:2] if pin and len(cores) > 1 and shutil.which("taskset") else []
         self.realtime = realtime
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import socket
 import sys
-import tracemalloc
 import weakref
 from collections import deque
 from typing import Any
@@ -342,6 +341,8 @@ def test_sent_data_and_ended_producers_are_let_go(loop: Loop, peers: Peers) -> N
 @not_measured("what it collects is memory that stays")
 @pytest.mark.parametrize("size", [10, 3000])
 def test_memory_stays_the_same_over_many_lines(loop: Loop, peers: Peers, size: int) -> None:
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy does not trace allocations", exc_type=ImportError)
+
     class Echo(asynchat.async_chat):
         lines = 0
 

@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import threading
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ def test_what_is_sent_outside_of_a_tick_leaves_at_once(loop: Loop, peers: Peers)
 
 
 def test_what_is_sent_without_a_tick_leaves_nothing_behind(loop: Loop) -> None:
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy does not trace allocations", exc_type=ImportError)
     with bound(loop) as channel:
         address = channel.address
         channel.send(b"x", address)
