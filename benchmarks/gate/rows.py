@@ -83,5 +83,5 @@ ROWS = [
     Row(CALLS, "timer tick, 10 of a millisecond", "wait", {}, 10, 20, unit=10),
     Row(BYTES, "idle connection", "memory", {}, 0, 4000),
     Row(BYTES, "idle stream", "stream_memory", {}, 0, 4000),
-    Row(BYTES, "idle socket of datagrams", "datagram_memory", {}, 0, 2000),
+    Row(BYTES, "idle socket of datagrams", "datagram_memory", {}, 0, 8000),
 ]
