@@ -43,7 +43,7 @@ def refused(call: Callable[..., object], *words: Any, **more: Any) -> None:
     """Makes a call that must raise."""
     try:
         call(*words, **more)
-    except (TypeError, ValueError, RuntimeError, OSError, AttributeError, asyncore.ExitNow):
+    except (TypeError, ValueError, RuntimeError, OSError, AttributeError, OverflowError, asyncore.ExitNow):
         return
     raise AssertionError(f"{call!r} took {words!r}")
 
