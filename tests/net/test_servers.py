@@ -361,7 +361,7 @@ def test_socket_file_that_somebody_has_removed_is_no_trouble(
 def test_a_socket_that_cannot_listen_is_closed(loop: Loop) -> None:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
-    with pytest.raises(OSError, match="(?i)not supported") as refused:  # in the words of the C library
+    with pytest.raises(OSError, match=r"(?i)not supported") as refused:  # in the words of the C library
         loop.listen(sock, Echo)
     assert refused.value.errno == errno.EOPNOTSUPP
     assert sock.fileno() == -1
