@@ -23,7 +23,8 @@ def sessions() -> set[str]:
 
 
 def test_ci_runs_every_session() -> None:
-    listed = re.findall(r"sessions\+?=\(([^)]*)\)", text_of(".ci/run"))
+    text = re.sub(r'"([a-z]+)\([a-z]+\)"', r"\1", text_of(".ci/run"))  # of a session with backends, its name
+    listed = re.findall(r"sessions\+?=\(([^)]*)\)", text)
     assert set(re.findall(r"[a-z]{2,}|\bc\b", " ".join(listed))) - {"version"} == sessions()
 
 
