@@ -72,9 +72,11 @@ def _located(name: str) -> ModuleSpec | None:
         outer = ".".join(parts[:count])
         try:
             spec = found_by_others(outer, path)
-        except ImportError:
-            return None
-        except KeyError:  # its path is made from that of the package around it, which is not imported
+        except (ImportError, KeyError) as error:
+            # KeyError: its path is made from that of the package around it, which is not imported. From Python 3.15 on
+            # it is the cause of an ImportError, which says so.
+            if not isinstance(error.__cause__ or error, KeyError):
+                return None
             spec = _namespace(outer, path)
         if spec is None:
             return None
