@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -413,6 +413,39 @@ def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 @pytest.mark.parametrize(
+    ("counts", "outcome"),
+    [
+        ([1900], command.PASSED),
+        ([2100, 2040], command.PASSED),
+        ([2100, 2110], command.FAILED),
+        (["killed", 2040], command.PASSED),
+        (["killed", "killed"], command.FAILED),
+        ([2100, "killed"], command.FAILED),
+    ],
+)
+def test_a_row_that_fails_is_counted_once_more(
+    counts: list[float | str], outcome: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = (row for row in ROWS if row.title() == "instructions: idle tick, 10 channels")
+    coming = iter(counts)
+
+    def count(row: Row, engine: Engine, keep: Path | None) -> Figure:
+        match next(coming):
+            case str(why):
+                raise CountError(why)
+            case figure:
+                return figure
+
+    chosen = reference.Reference("the baseline", {row.kind: {row.name: 2000}}, STRICT, True)
+    monkeypatch.setattr(measurement, "count", count)
+    monkeypatch.setattr(Engine, "run", lambda engine, words: json.dumps(asdict(HERE)))
+    for name, made in {"choose": lambda *words: chosen, "clock": Path, "missing": lambda kind: None}.items():
+        monkeypatch.setattr(command, name, made)
+    assert command.main([row.title()]) == outcome
+    assert list(coming) == []
+
+
+@pytest.mark.parametrize(
     ("value", "quiet", "failed"), [(0.95, True, False), (0.81, True, False), (0.8, True, True), (0.8, False, False)]
 )
 def test_a_ratio_fails_only_far_off_and_on_a_quiet_machine(value: float, quiet: bool, failed: bool) -> None:
@@ -483,7 +516,7 @@ def test_every_workload_does_its_work() -> None:
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from dataclasses import replace
+from dataclasses import asdict, replace
 from benchmarks.gate.rows import BYTES, ROWS
 from benchmarks.gate.workloads import memory, standing, window
 for row in ROWS:
