@@ -80,6 +80,7 @@ FRONT = (ROOT / "README.md", DOCS / "README.md")
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?![a-z]+:|#)([^)\s]+)\)")
 TITLE = re.compile(r"# (.+)")
 REPOSITORY = run_path(str(DOCS / "readme.py"))["repository"]()
+WITH_ENTRIES = run_path(str(DOCS / "sought.py"))["with_entries"]
 
 
 def with_links_of_the_site(text: str, folder: Path, page: str) -> str:
@@ -117,8 +118,10 @@ def source_read(app: Any, page: str, source: list[str]) -> None:
     if not (DOCS / f"{page}.md").exists():
         return
     file = next((file for file, name in PAGES.items() if name == page), DOCS / f"{page}.md")
-    app.env.note_dependency(str(file))
-    source[0] = with_links_of_the_site(file.read_text(encoding="utf-8"), file.parent, page)
+    for read in (file, DOCS / "sought.py"):
+        app.env.note_dependency(str(read))
+    text = WITH_ENTRIES(file.read_text(encoding="utf-8"), page)
+    source[0] = with_links_of_the_site(text, file.parent, page)
 
 
 # Public classes say that they are in the public module; their sources, with what is said of attributes, are here.

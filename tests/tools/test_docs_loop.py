@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What docs/loop.md shows is what happens: the first program, and the handlers of signals."""
+"""What docs/loop.md shows is what happens: the first programs, and the handlers of signals."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ PAGE = "docs/loop.md"
 
 def test_first_program_serves_and_ends() -> None:
     assert run_script(block(PAGE, "class Printer")) == "hello\n"
+
+
+def test_timer_that_sets_the_next_one_counts_and_one_that_is_cancelled_does_not() -> None:
+    assert run_script(block(PAGE, "def count")) == "3\n2\n1\n"
 
 
 # Signals

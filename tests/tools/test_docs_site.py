@@ -130,6 +130,31 @@ def test_link_to_a_source_leads_into_the_repository(
     assert rewrite("[it](../setup.py)", DOCS, "loop") == shown
 
 
+@pytest.fixture(scope="module")
+def sought() -> dict[str, Any]:
+    """What docs/sought.py defines."""
+    return runpy.run_path(str(DOCS / "sought.py"))
+
+
+def test_words_that_readers_search_for_belong_to_headings_that_there_are(sought: dict[str, Any]) -> None:
+    for page, sections in sought["SOUGHT"].items():
+        text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+        assert sought["with_entries"](text, page).count("```{index} ! ") == len(sections)
+
+
+def test_words_of_a_section_come_before_its_heading(sought: dict[str, Any]) -> None:
+    sought["SOUGHT"]["page"] = {"A page": ["pages"], "A part": ["parts", "pieces"]}
+    assert sought["with_entries"]("# A page\n\n## A part\n", "page") == (
+        "# A page\n\n```{index} ! pages\n```\n\n\n```{index} ! parts, ! pieces\n```\n\n## A part\n"
+    )
+
+
+def test_words_of_a_heading_that_is_gone_are_refused(sought: dict[str, Any]) -> None:
+    sought["SOUGHT"]["page"] = {"Gone": ["pages"]}
+    with pytest.raises(ValueError, match="page has no section 'Gone'"):
+        sought["with_entries"]("# A page\n", "page")
+
+
 METHODS = [
     *("Loop", "Loop.run", "Loop.listen", "Loop.call_soon", "Loop.spin_guard", "Loop.stats", "Handle", "Handle.cancel"),
     *("TimerHandle", "TimerHandle.when", "Channel", "Channel.recv", "Channel.connected", "Channel.pause_reading"),
