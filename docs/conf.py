@@ -97,7 +97,7 @@ def with_links_of_the_site(text: str, folder: Path, page: str) -> str:
         if not file.exists():
             return match[0]  # Sphinx reports it
         if file in FRONT:
-            target = os.path.relpath(DOCS / "index.rst", here)
+            target = os.path.relpath(DOCS / "index.rst", here) + (anchor and f"#{anchor}")
         elif file in PAGES or (DOCS in file.parents and file.suffix in (".md", ".svg", ".png")):
             target = os.path.relpath(DOCS / f"{PAGES[file]}.md" if file in PAGES else file, here)
             target += anchor and f"#{anchor}"
