@@ -31,8 +31,13 @@ usage: python -m cyncore [--replace MODULE]... (SCRIPT | -m MODULE) [ARG...]
        python -m cyncore top [OPTION...] PID|SOCKET
        python -m cyncore --version
 
---replace MODULE: a copy of asyncore, asynchat or smtpd that the program brings along (package.module), to be
-replaced by cyncore's. That of waitress is without being named."""
+Runs a program that was written for asyncore, asynchat or smtpd, which finds cyncore's modules under these names.
+
+--replace MODULE   replace a copy of one of the three that the program brings along, such as package.asyncore;
+                   that of waitress is replaced without being named
+check              list what in a program will be slow or is fragile, without running it; see check --help
+top                show what a loop of another process does; see top --help
+-V, --version      print the versions, the engine and the backend"""
 
 
 def run_module(name: str, args: list[str], copies: list[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``python -m cyncore top PID|SOCKET``: a loop of another process, live in the terminal.
+"""``python -m cyncore top PID|SOCKET`` shows a loop of another process, live in the terminal.
 
 With `rich` (the extra ``cyncore[top]``) it is drawn in colour; without it, it is plain text.
 """
@@ -18,6 +18,7 @@ from typing import Any
 from .look import clean, text
 from .place import paths_of
 
+DESCRIPTION = "Shows what a loop of another process does, live in the terminal."
 EPILOG = "The process must have called Loop.serve_stats(). Ctrl-C ends it."
 MOST_DIGITS = 18  # of the number of a process
 MOST_LINE = 1 << 22  # bytes of a look: a server that sends more is none of ours
@@ -25,7 +26,7 @@ MOST_LINE = 1 << 22  # bytes of a look: a server that sends more is none of ours
 
 def main(argv: list[str]) -> int:
     """Returns 0 when the user or the process has ended it, 1 where no loop is reached, 2 for wrong arguments."""
-    parser = argparse.ArgumentParser("python -m cyncore top", description=(__doc__ or "").split("\n")[0], epilog=EPILOG)
+    parser = argparse.ArgumentParser("python -m cyncore top", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("loop", metavar="PID|SOCKET", help="the number of the process, or the path of its socket")
     parser.add_argument("--once", action="store_true", help="print one look, and end")
     parser.add_argument("--plain", action="store_true", help="plain text, also where rich is installed")
