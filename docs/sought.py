@@ -3,7 +3,8 @@
 
 The search counts how often a page has a word: so the first that it found for `timer` was the history of the figures,
 and for `backpressure`, which no page says, nothing. These words are put before the headings as entries of the index,
-which the search lists first, and which the alphabetical index of the site has, too.
+which the search lists first, and which the alphabetical index of the site has, too. Sphinx forgets those of a page that
+it does not read again; ``nox -s docs`` has it read all.
 """
 
 from __future__ import annotations
