@@ -11,7 +11,7 @@ import pytest
 
 import cyncore
 from cyncore import Datagram, Loop, Stream
-from cyncore._python import datagram, poller, stream
+from cyncore._python import datagram, poller, stream_output
 from tests.support.peers import Peers, poll_until
 from tests.support.streams import Recorder
 
@@ -44,7 +44,7 @@ def test_one_socket_too_many_costs_that_one(peers: Peers, monkeypatch: pytest.Mo
 
 @fallback
 def test_stream_sends_where_there_is_no_sendmsg(loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "HAS_SENDMSG", False)
+    monkeypatch.setattr(stream_output, "HAS_SENDMSG", False)
     ours, theirs = peers.pair()
     sender = Stream(ours, loop=loop)
     poll_until(loop, lambda: sender.connected)
