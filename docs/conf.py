@@ -129,7 +129,8 @@ SOURCES = {
     "cyncore": [
         *("_dispatcher", "_datagram", "_framing", "_inspection", "_rules", "_install/error"),
         *("_net/process", "_net/server", "_stream/stream", "_stream/tls"),
-        *("_python/loop", "_python/channel", "_python/calls", "_python/inspection", "_python/registry"),
+        *("_python/loop", "_python/services", "_python/hosted", "_python/dispatch", "_python/inspection"),
+        *("_python/channel", "_python/calls", "_python/registry"),
     ],
     "cyncore.asyncore": ["asyncore", "_dispatcher"],
     "cyncore.asynchat": ["_async_chat", "_plain_chat"],
@@ -181,7 +182,8 @@ def docstring(app: Any, kind: str, name: str, what: Any, options: Any, lines: li
     function = what.fget if isinstance(what, property) else what
     if kind != "class" and not getattr(function, "__module__", "").startswith("cyncore._python"):
         return
-    text = COMPILED.of(getattr(function, "__qualname__", ""))
+    names = getattr(function, "__qualname__", ""), ".".join(name.split(".")[-2:])  # a base may be in one engine only
+    text = next(filter(None, map(COMPILED.of, names)), None)
     if text is not None:
         lines[:] = [*text.splitlines(), ""]
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .calls import Calls
 from .channel import Channel, timed, traffic
+from .dispatch import Dispatch
 from .figures import FIRST, Times
 from .poller import PRI, READ, WRITE
-from .registry import Registry
 from .slot import Slot
 from .stream import StreamChannel
 from .turn import Turn
@@ -35,7 +34,7 @@ def _queued(obj: Any) -> int:
     return 0 if count is None else int(count(obj))
 
 
-class Inspection(Registry):
+class Inspection(Dispatch):
     """A loop that can be looked into. `Loop` derives from it."""
 
     _backend: str
@@ -43,7 +42,6 @@ class Inspection(Registry):
     _waiting: bool
     _gathered: list[Any]
     _watchdog: Any = None
-    _calls: Calls
     _closed: bool
 
     def stats(self) -> Any:
