@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import cyncore.asynchat as asynchat
 import cyncore.asyncore as asyncore
 from cyncore import Loop
@@ -52,4 +54,29 @@ def test_a_start_buffers_of_the_program_is_its_own_affair(loop: Loop, peers: Pee
             raise AssertionError("called")
 
     channel, _ = peers.channel(Chat, loop.map)
+    channel.close()
+
+
+_OLD_NAMES = {"_fileno", "_map", "_collect_incoming_data", "_get_data"}
+_CALLED_THROUGH_THE_CLASS = {"_take", "_find_peer", "_disconnect", "_start_buffers"}
+
+
+@pytest.mark.parametrize("kind", [asyncore.dispatcher, asyncore.dispatcher_with_send, asynchat.async_chat])
+def test_private_names_of_ours_are_none_that_a_program_would_choose(kind: type[asyncore.dispatcher]) -> None:
+    ours = {name for name in dir(kind(None, {})) if name.startswith("_") and name not in dir(object)}
+    chosen = {name for name in ours if not name.startswith(("__", "_cyncore_")) and "__" not in name}
+    assert chosen <= _OLD_NAMES | _CALLED_THROUGH_THE_CLASS
+
+
+def test_private_attributes_of_the_program_do_not_disturb_its_channel(loop: Loop, peers: Peers) -> None:
+    class Echo(asyncore.dispatcher_with_send):
+        def handle_read(self) -> None:
+            self.send(self.recv(100))
+
+    channel, far = peers.channel(Echo, loop.map)
+    for name in ("_loop", "_state", "_paused", "_interest", "_check", "_output", "_place", "_join"):
+        setattr(channel, name, "the program's")
+    far.send(b"hello")
+    loop.poll(5)
+    assert far.recv(100) == b"hello"
     channel.close()

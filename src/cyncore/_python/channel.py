@@ -53,13 +53,13 @@ class Channel(Root):
     _map: Any = None
     _fileno: int | None = None
 
-    _loop: Serving | None = None  # keeps alive the loop that nobody else holds
-    _place: int | None = None  # the descriptor that it was added under last
-    _nameless = False  # was it added without a descriptor?
-    _paused = False
-    _muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
-    _last_recv: str = ""  # what the last recv found: "data", "end" or "again"
-    _accept_errno = 0  # of the last accept
+    _cyncore_loop: Serving | None = None  # keeps alive the loop that nobody else holds
+    _cyncore_place: int | None = None  # the descriptor that it was added under last
+    _cyncore_nameless = False  # was it added without a descriptor?
+    _cyncore_paused = False
+    _cyncore_muted_in: tuple[bool, ...] | None = None  # the state in which a read event found nobody who reads
+    _cyncore_last_recv: str = ""  # what the last recv found: "data", "end" or "again"
+    _cyncore_accept_errno = 0  # of the last accept
     __timed: Any = None  # its deadlines, where it is a dispatcher that has some
     __received = __sent = 0  # bytes
     __active = 0.0  # when bytes moved last, by the clock of the loop
@@ -99,18 +99,18 @@ class Channel(Root):
                     f"{type(self).__qualname__}._map is {map!r}: a map of channels must be a dict, or behave like one"
                 )
         if self._fileno is None:
-            self._nameless = True
+            self._cyncore_nameless = True
             map[None] = self
             return
-        self._join(map, self._fileno)
-        if self._nameless:
-            self._nameless = False
+        self._cyncore_join(map, self._fileno)
+        if self._cyncore_nameless:
+            self._cyncore_nameless = False
             if map.get(None) is self:
                 del map[None]
 
-    def _join(self, map: Any, fd: int) -> None:
+    def _cyncore_join(self, map: Any, fd: int) -> None:
         loop: Serving = loop_of(map)
-        old, place = self._loop, self._place
+        old, place = self._cyncore_loop, self._cyncore_place
         if old is not None and old is not loop and old.map.get(place) is self:
             raise ValueError(f"{self!r} fd {place} is in {old!r} already: del_channel() comes first")
         loop._check("add_channel")
@@ -121,14 +121,14 @@ class Channel(Root):
             del map[place]  # it has another descriptor now
             loop._detach(place)
         map[fd] = self
-        self._place = fd
+        self._cyncore_place = fd
         loop._detach(fd)
-        self._loop = loop
-        self._muted_in = None
+        self._cyncore_loop = loop
+        self._cyncore_muted_in = None
 
     def del_channel(self, map: Any = None) -> None:
         """Leaves ``map`` (None: its own), whether it was in it or not."""
-        self._check_caller("del_channel")
+        self._cyncore_check_caller("del_channel")
         if map is None:
             map = self._map
         fd = self._fileno
@@ -139,7 +139,7 @@ class Channel(Root):
             if loop is not None and fd is not None:
                 loop._detach(fd)
         self._fileno = None
-        self._loop = None
+        self._cyncore_loop = None
         if self.__timed is not None:
             set_timed(self, None)
 
@@ -157,54 +157,56 @@ class Channel(Root):
 
     def pause_reading(self) -> None:
         """No more read events until `resume_reading`, whatever `readable` says."""
-        self._check("pause_reading")
-        self._paused = True
-        self._muted_in = None
-        self._interest_changed()
+        self._cyncore_check("pause_reading")
+        self._cyncore_paused = True
+        self._cyncore_muted_in = None
+        self._cyncore_interest_changed()
 
     def resume_reading(self) -> None:
         """Ends `pause_reading`."""
-        self._check("resume_reading")
-        self._paused = False
-        self._muted_in = None
-        self._interest_changed()
+        self._cyncore_check("resume_reading")
+        self._cyncore_paused = False
+        self._cyncore_muted_in = None
+        self._cyncore_interest_changed()
 
-    def _interest_changed(self) -> None:
+    def _cyncore_interest_changed(self) -> None:
         """What it wants has changed without a question."""
-        if self._loop is not None:
-            self._loop._interest_changed(self._fileno)
+        if self._cyncore_loop is not None:
+            self._cyncore_loop._interest_changed(self._fileno)
 
-    def _tell_of_assignment(self, name: str, value: object) -> None:
+    def _cyncore_tell_of_assignment(self, name: str, value: object) -> None:
         """`__setattr__` as soon as a loop is hosted."""
         super().__setattr__(name, value)
-        if self._loop is not None:
-            self._loop._changed()
+        if self._cyncore_loop is not None:
+            self._cyncore_loop._changed()
 
-    def _tell_of_deletion(self, name: str) -> None:
+    def _cyncore_tell_of_deletion(self, name: str) -> None:
         super().__delattr__(name)
-        if self._loop is not None:
-            self._loop._changed()
+        if self._cyncore_loop is not None:
+            self._cyncore_loop._changed()
 
-    def _check(self, method: str) -> None:
-        if self._loop is not None and not self._loop.closed:  # closed: it was taken out of the map by hand before that
-            self._loop._check(method)
+    def _cyncore_check(self, method: str) -> None:
+        if (
+            self._cyncore_loop is not None and not self._cyncore_loop.closed
+        ):  # closed: it was taken out of the map by hand before that
+            self._cyncore_loop._check(method)
 
-    def _check_caller(self, method: str) -> None:
+    def _cyncore_check_caller(self, method: str) -> None:
         """In debug mode: is this the thread that runs the loop?"""
-        loop = self._loop
+        loop = self._cyncore_loop
         if loop is not None and loop.debug and loop._turn.is_foreign():
             called_elsewhere(method, self, loop, loop._turn.owner)
 
-    def _state(self) -> tuple[bool, ...]:
+    def _cyncore_state(self) -> tuple[bool, ...]:
         return bool(self.connected), bool(self.accepting), bool(self.connecting), bool(self.closing)
 
     # Calls on its socket
 
-    def _plain_socket(self) -> Any:
+    def _cyncore_plain_socket(self) -> Any:
         """The socket, for the engine's own use."""
         return self.socket
 
-    def _method_of(self, sock: Any, name: str) -> Any:
+    def _cyncore_method_of(self, sock: Any, name: str) -> Any:
         method = getattr(sock, name, None)
         if method is None:
             raise no_socket(self, sock, name)
@@ -212,22 +214,22 @@ class Channel(Root):
 
     def recv(self, buffer_size: int) -> bytes:
         """At most ``buffer_size`` bytes. b"" after the peer has closed or is lost, and `handle_close` was called."""
-        self._check_caller("recv")
-        if self._muted_in is not None:
-            self._muted_in = None
-        self._last_recv = ""
+        self._cyncore_check_caller("recv")
+        if self._cyncore_muted_in is not None:
+            self._cyncore_muted_in = None
+        self._cyncore_last_recv = ""
         try:
-            data: bytes = self._method_of(self._plain_socket(), "recv")(buffer_size)
+            data: bytes = self._cyncore_method_of(self._cyncore_plain_socket(), "recv")(buffer_size)
         except OSError as error:
             if error.errno not in DISCONNECTED:
                 if isinstance(error, BlockingIOError):
-                    self._last_recv = "again"
+                    self._cyncore_last_recv = "again"
                 raise
             data = b""
-        self._last_recv = "data" if data else "end"
+        self._cyncore_last_recv = "data" if data else "end"
         if self.__timed is not None:
             self.__timed.input_at = time.monotonic()
-        self._note_bytes(len(data), 0)
+        self._cyncore_note_bytes(len(data), 0)
         if not data:
             self.handle_close()
             return b""
@@ -235,10 +237,10 @@ class Channel(Root):
 
     def send(self, data: Any) -> int:
         """Sends what the socket takes now and returns how much. 0 where it takes nothing, or the peer is lost."""
-        self._check_caller("send")
+        self._cyncore_check_caller("send")
         try:
-            sent = int(self._method_of(self.socket, "send")(data))
-            self._note_bytes(0, sent)
+            sent = int(self._cyncore_method_of(self.socket, "send")(data))
+            self._cyncore_note_bytes(0, sent)
             return sent
         except OSError as error:
             if error.errno in (EWOULDBLOCK, EAGAIN):
@@ -255,17 +257,17 @@ class Channel(Root):
         any other error; but while the channel is not connected, the errors of datagrams that were sent earlier are
         passed over.
         """
-        self._muted_in = None
-        self._last_recv = ""
+        self._cyncore_muted_in = None
+        self._cyncore_last_recv = ""
         try:
-            data, address = self._call_on_datagram("recvfrom", buffer_size)
+            data, address = self._cyncore_call_on_datagram("recvfrom", buffer_size)
         except BlockingIOError:
-            self._last_recv = "again"
+            self._cyncore_last_recv = "again"
             raise
-        self._last_recv = "data"
+        self._cyncore_last_recv = "data"
         if self.__timed is not None:
             self.__timed.input_at = time.monotonic()
-        self._note_bytes(len(data), 0)
+        self._cyncore_note_bytes(len(data), 0)
         return data, address
 
     def sendto(self, data: Any, address: Any) -> int:
@@ -275,46 +277,46 @@ class Channel(Root):
         earlier are passed over, and this one is sent.
         """
         try:
-            sent = int(self._call_on_datagram("sendto", data, address))
+            sent = int(self._cyncore_call_on_datagram("sendto", data, address))
         except BlockingIOError:
             return 0
-        self._note_bytes(0, sent)
+        self._cyncore_note_bytes(0, sent)
         return sent
 
-    def _call_on_datagram(self, name: str, *arguments: Any) -> Any:
+    def _cyncore_call_on_datagram(self, name: str, *arguments: Any) -> Any:
         """Calls a method of the socket, and again where it has only told of an earlier datagram."""
         for _ in range(EARLIER_MOST):
             try:
-                return self._method_of(self._plain_socket(), name)(*arguments)
+                return self._cyncore_method_of(self._cyncore_plain_socket(), name)(*arguments)
             except OSError as error:
                 if error.errno not in EARLIER or self.connected:
                     raise
-        return self._method_of(self._plain_socket(), name)(*arguments)
+        return self._cyncore_method_of(self._cyncore_plain_socket(), name)(*arguments)
 
     def accept(self) -> tuple[_socket.socket, Any] | None:
         """A waiting connection and its peer's address, or None where it has gone already."""
-        self._accept_errno = 0
+        self._cyncore_accept_errno = 0
         try:
-            connection, address = self._method_of(self.socket, "accept")()
+            connection, address = self._cyncore_method_of(self.socket, "accept")()
         except TypeError:  # as before: None for a socket whose accept() returns no pair
             return None
         except OSError as error:
             if error.errno in LOST_IN_BACKLOG:
                 return None
-            self._accept_errno = error.errno or 0
+            self._cyncore_accept_errno = error.errno or 0
             raise
-        if self._loop is not None:
-            self._loop._figures.accepts += 1
+        if self._cyncore_loop is not None:
+            self._cyncore_loop._figures.accepts += 1
         return connection, address
 
-    def _note_bytes(self, received: int, sent: int) -> None:
+    def _cyncore_note_bytes(self, received: int, sent: int) -> None:
         """Bytes have passed."""
         if not (received or sent):
             return
         self.__received += received
         self.__sent += sent
-        if self._loop is not None:
-            figures = self._loop._figures
+        if self._cyncore_loop is not None:
+            figures = self._cyncore_loop._figures
             figures.received += received
             figures.sent += sent
             self.__active = figures.stamp
@@ -325,17 +327,17 @@ class Channel(Root):
     def handle_read_event(self) -> None:
         """Called when the socket is readable: a listener accepts, others end a connect and call `handle_read`."""
         if self.accepting:
-            self._accept_burst()
-        elif self._connect_ended():
+            self._cyncore_accept_burst()
+        elif self._cyncore_connect_ended():
             self.handle_read()
 
     @default
     def handle_write_event(self) -> None:
         """Calls `handle_connect_event` where a connect has ended, and `handle_write`."""
-        if not self.accepting and self._connect_ended():
+        if not self.accepting and self._cyncore_connect_ended():
             self.handle_write()
 
-    def _connect_ended(self) -> bool:
+    def _cyncore_connect_ended(self) -> bool:
         """Reports the end of a connect, if there was one. False: the channel was closed meanwhile."""
         if self.connected or not self.connecting:
             return True
@@ -344,7 +346,7 @@ class Channel(Root):
         note_connected(self)
         return self.socket is sock and self._fileno == fd
 
-    def _accept_burst(self) -> None:
+    def _cyncore_accept_burst(self) -> None:
         sock, fd = self.socket, self._fileno
         self.handle_accept()
         if defines(self, "handle_accept") or type(sock) is not PLAIN_SOCKET or fd is None:
@@ -352,9 +354,9 @@ class Channel(Root):
         if defines(self, "readable"):  # it may not want another
             return
         for _ in range(ACCEPT_BURST - 1):
-            if not (self.accepting and self.socket is sock and self._fileno == fd and not self._paused):
+            if not (self.accepting and self.socket is sock and self._fileno == fd and not self._cyncore_paused):
                 return
-            if self._accept_errno in OUT_OF_DESCRIPTORS or not readable_now(fd):
+            if self._cyncore_accept_errno in OUT_OF_DESCRIPTORS or not readable_now(fd):
                 return
             self.handle_accept()
 
@@ -369,7 +371,7 @@ class Channel(Root):
 
         # Of those that tell themselves what they want
 
-        def _interest(self) -> int: ...
+        def _cyncore_interest(self) -> int: ...
         def _fail(self, error: BaseException) -> None: ...
         def _on_close(self) -> None: ...
 
@@ -392,7 +394,7 @@ def set_timed(channel: Channel, deadlines: Any) -> None:
 
     Deadlines that it had before are cancelled.
     """
-    if deadlines is not None and channel._loop is None:
+    if deadlines is not None and channel._cyncore_loop is None:
         raise no_deadlines(channel)
     if timed(channel) is not None:
         timed(channel).cancel()
@@ -412,27 +414,27 @@ def note_connected(channel: Channel) -> None:
 
 def wants_to_write(channel: Channel) -> bool:
     """Does the channel want write events, as far as its predicates have said?"""
-    return channel._loop is not None and channel._loop._wants_to_write(channel._fileno)
+    return channel._cyncore_loop is not None and channel._cyncore_loop._wants_to_write(channel._fileno)
 
 
 def is_paused(channel: Channel) -> bool:
     """Has `pause_reading` been called, and `resume_reading` not since?"""
-    return channel._paused
+    return channel._cyncore_paused
 
 
 class BufferedChannel(Channel):
     """A channel that knows itself whether output waits, so that nobody needs to ask it."""
 
-    _tells_output = True
-    _output = False
+    _cyncore_tells_output = True
+    _cyncore_output = False
 
     @default
     def writable(self) -> bool:
         """Does output wait, or is the channel not connected yet?"""
-        return self._output or not self.connected
+        return self._cyncore_output or not self.connected
 
 
 def tell_of_assignments() -> None:
     """From now on a host is told when an attribute of a channel is set, as predicates may look at it."""
-    setattr(Channel, "__setattr__", Channel._tell_of_assignment)  # noqa: B010 - mypy takes it for a mistake
-    setattr(Channel, "__delattr__", Channel._tell_of_deletion)  # noqa: B010
+    setattr(Channel, "__setattr__", Channel._cyncore_tell_of_assignment)  # noqa: B010 - mypy takes it for a mistake
+    setattr(Channel, "__delattr__", Channel._cyncore_tell_of_deletion)  # noqa: B010

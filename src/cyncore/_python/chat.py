@@ -129,7 +129,7 @@ class ChatChannel(BufferedChannel):
             self.__flush_leaving()
         super().del_channel(map)
 
-    def _plain_socket(self) -> Any:
+    def _cyncore_plain_socket(self) -> Any:
         return self.__socket if type(self).socket is ChatChannel.socket else self.socket
 
     def __has_own_queue(self) -> bool:
@@ -169,7 +169,7 @@ class ChatChannel(BufferedChannel):
 
     def __call_found(self) -> None:
         """Calls `found_terminator`, during which more input may be there already."""
-        self.__input_depth = self._loop._turn.depth if self._loop is not None else 0
+        self.__input_depth = self._cyncore_loop._turn.depth if self._cyncore_loop is not None else 0
         self.__held_in_call = False
         if (deadlines := timed(self)) is not None:
             deadlines.piece_at = time.monotonic()
@@ -183,7 +183,7 @@ class ChatChannel(BufferedChannel):
 
         It is not in a loop that runs inside that call, since such a loop may run for long.
         """
-        loop = self._loop
+        loop = self._cyncore_loop
         if loop is None or not 0 < self.__input_depth == loop._turn.depth:
             return False
         return type(self).get_terminator is ChatChannel.get_terminator and _plain_chat.piece_follows(self)
@@ -213,7 +213,7 @@ class ChatChannel(BufferedChannel):
     # Output
 
     @property
-    def _output(self) -> bool:  # type: ignore[override]
+    def _cyncore_output(self) -> bool:  # type: ignore[override]
         own = self.__has_own_queue()  # a plain attribute, perhaps
         return bool(self.producer_fifo if own else self.__fifo) and self.__can_write()
 
@@ -245,7 +245,7 @@ class ChatChannel(BufferedChannel):
 
     def __put(self, item: Any) -> None:
         """Queues an item in the thread that runs the loop."""
-        loop = self._loop
+        loop = self._cyncore_loop
         if loop is None and self._map is None and self.__fifo is None and self.socket is None:
             raise AttributeError(not_begun(self, "async_chat"))
         turn = SEND_NOW if loop is None else loop._sending()
@@ -262,7 +262,7 @@ class ChatChannel(BufferedChannel):
 
     def __put_here(self, item: Any, turn: str, wait_always: bool = False) -> None:
         """Queues an item, and sends it unless it is to wait for more output. ``wait_always``: nobody blocks for it."""
-        loop = self._loop
+        loop = self._cyncore_loop
         if not self.__fits(item) and not _plain_chat.has_room(self, item, _count_waiting):
             return
         may_wait = turn == SENT_LATER and self.connected and self.__sends_itself()
@@ -296,7 +296,7 @@ class ChatChannel(BufferedChannel):
         """Returns the bytes that wait. Does not read `producer_fifo`, which would send."""
         return sum(map(size_of, list(self.__fifo or ())))
 
-    def _kept_output(self) -> int:
+    def _cyncore_kept_output(self) -> int:
         """The bytes that wait to be sent."""
         return self.__queued() + self.__cross_thread_total() - self.__cross_thread_taken
 
@@ -323,7 +323,7 @@ class ChatChannel(BufferedChannel):
 
     def __take_cross_thread(self) -> None:
         """Called by the loop, in its thread, after other threads have pushed."""
-        loop = self._loop
+        loop = self._cyncore_loop
         turn = SEND_NOW if loop is None else loop._sending()
         if loop is not None and turn == NOT_OURS:  # pragma: no cover - it has moved to a loop that another thread runs
             loop.call_soon_threadsafe(self.__take_cross_thread)
@@ -352,7 +352,9 @@ class ChatChannel(BufferedChannel):
     def __flush(self, why: str) -> None:
         """Sends what waits for the end of the tick or comes from other threads."""
         self.__flush_queued = False
-        if self._loop is not None and self._loop._is_copy():  # pragma: no cover - a thread forks while another serves
+        if (
+            self._cyncore_loop is not None and self._cyncore_loop._is_copy()
+        ):  # pragma: no cover - a thread forks while another serves
             self.__fifo = None  # the process was forked, and the parent sends it
             return
         while self.__cross_thread_items:

@@ -46,8 +46,8 @@ IPV6_RECVPKTINFO: Final = getattr(socket, "IPV6_RECVPKTINFO", None)
 class DatagramChannel(DatagramOutput):
     """A channel of datagrams."""
 
-    _tells_interest = True
-    _takes_errors = True
+    _cyncore_tells_interest = True
+    _cyncore_takes_errors = True
 
     max_size = 65535
     offload = True
@@ -69,7 +69,7 @@ class DatagramChannel(DatagramOutput):
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
         made = super().__new__(cls)
-        made._output = deque()
+        made._cyncore_output = deque()
         made._crossing = deque()
         return made
 
@@ -98,7 +98,7 @@ class DatagramChannel(DatagramOutput):
     @property
     def reading(self) -> bool:
         """False after `pause_reading` until `resume_reading`, and after `close`."""
-        return not (self._paused or self.closing)
+        return not (self._cyncore_paused or self.closing)
 
     @property
     def busy(self) -> bool:
@@ -111,7 +111,7 @@ class DatagramChannel(DatagramOutput):
         if self._draining and not value:
             self.close()
 
-    def _kept_output(self) -> int:
+    def _cyncore_kept_output(self) -> int:
         """The bytes that wait to be sent."""
         return self._waiting
 
@@ -179,10 +179,10 @@ class DatagramChannel(DatagramOutput):
         self._take_crossing()
         self._close_wanted = True
         self._held = None
-        if self._loop_kept is None or self._loop_kept.closed or not (self._output or self._stuck):
+        if self._loop_kept is None or self._loop_kept.closed or not (self._cyncore_output or self._stuck):
             self._end(None)
         else:
-            self._interest_changed()
+            self._cyncore_interest_changed()
 
     def abort(self) -> None:
         """Closes the socket now, and drops what is queued. Does nothing when it is gone already."""
@@ -190,7 +190,7 @@ class DatagramChannel(DatagramOutput):
 
     # What the loop calls
 
-    def _interest(self) -> int:
+    def _cyncore_interest(self) -> int:
         wants = READ if self.reading and self._held is None else 0
         return wants | WRITE if self._room_wanted else wants
 
@@ -201,16 +201,16 @@ class DatagramChannel(DatagramOutput):
             batch = self._receive_batch() if self._takes_batches() else self._receive_one()
             if not batch:
                 break
-            self._last_recv = "data"
+            self._cyncore_last_recv = "data"
             self._deliver(batch)
             if self._takes_batches():
                 break
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def handle_write_event(self) -> None:
         self._room_wanted = False
         self._flush()
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _on_close(self) -> None:
         """The kernel reports an error or a hang-up: of datagrams, or of the socket."""
@@ -252,7 +252,7 @@ class DatagramChannel(DatagramOutput):
         except OSError as error:
             self._receive_failed(error)
             return []
-        self._note_bytes(len(data), 0)
+        self._cyncore_note_bytes(len(data), 0)
         if self._has_remote:
             address = self._remote
         whole = 0
@@ -304,10 +304,10 @@ class DatagramChannel(DatagramOutput):
             return
         if rest:
             self._held = [*(self._held or ()), *rest]
-        if self._held is not None and not self._paused and not self._delivering:
+        if self._held is not None and not self._cyncore_paused and not self._delivering:
             self._delivering = True
             self._loop_kept.call_soon(self._deliver_held)
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _deliver_held(self) -> None:
         self._delivering = False
@@ -315,7 +315,7 @@ class DatagramChannel(DatagramOutput):
             return
         held, self._held = self._held, None
         self._deliver(held)
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
 
 def _turn_on(sock: Any, level: int, option: int) -> bool:

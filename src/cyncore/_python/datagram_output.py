@@ -66,7 +66,7 @@ class DatagramOutput(Channel):
 
     # Made with the channel
     _crossing: deque[tuple[bytes, Any, Any]]  # what other threads have sent
-    _output: deque[tuple[bytes, Any, Any]]
+    _cyncore_output: deque[tuple[bytes, Any, Any]]
 
     # DatagramChannel's
     _held: list[tuple[bytes, Any, Any, int]] | None
@@ -86,7 +86,7 @@ class DatagramOutput(Channel):
         self._has_gone = True
         self._is_open_for_use = self.connected = False
         self._held = None
-        self._output.clear()
+        self._cyncore_output.clear()
         self._crossing.clear()
         if self._stuck is not None:
             self._stuck.clear()
@@ -158,14 +158,14 @@ class DatagramOutput(Channel):
     def _queue(self, data: bytes, address: Any, source: Any, is_gathered: bool) -> None:
         if self.closing:
             return
-        if self._stuck is not None and not self._output and self._stuck.has(address):
+        if self._stuck is not None and not self._cyncore_output and self._stuck.has(address):
             self._wait_for_receiver(data, address)
             return
         held_back = self._room_wanted or not self._is_open_for_use
         if held_back and self.max_output is not None and self._waiting + len(data) > self.max_output:
             self._lose(len(data))
             return
-        self._output.append((data, address, source))
+        self._cyncore_output.append((data, address, source))
         self._waiting += len(data)
         if is_gathered and not held_back:
             self._flush_later()
@@ -193,10 +193,10 @@ class DatagramOutput(Channel):
 
     def _flush_all(self) -> None:
         tries = 0
-        while self._output and self._is_open_for_use:
-            data, address, source = self._output[0]
+        while self._cyncore_output and self._is_open_for_use:
+            data, address, source = self._cyncore_output[0]
             if self._stuck is not None and self._stuck.has(address):
-                self._output.popleft()
+                self._cyncore_output.popleft()
                 self._waiting -= len(data)
                 self._wait_for_receiver(data, address)
                 continue
@@ -207,7 +207,7 @@ class DatagramOutput(Channel):
                 if self._has_gone:  # the same handler has ended it
                     return
                 if number in NOT_NOW and self._family == AF_UNIX and not self._has_remote:
-                    self._output.popleft()
+                    self._cyncore_output.popleft()
                     self._waiting -= len(data)
                     self._wait_for_receiver(data, address)
                     continue
@@ -224,13 +224,13 @@ class DatagramOutput(Channel):
                     continue  # nothing of this one was sent
                 self._tell(number, self._remote if address is None else address)
             else:
-                self._note_bytes(0, len(data))
+                self._cyncore_note_bytes(0, len(data))
             tries = 0
             if self._has_gone:
                 return
-            self._output.popleft()
+            self._cyncore_output.popleft()
             self._waiting -= len(data)
-        if self._close_wanted and not self._output and not self._stuck:
+        if self._close_wanted and not self._cyncore_output and not self._stuck:
             self._end(None)
 
     def _send_one(self, data: bytes, address: Any, source: Any) -> None:
@@ -244,11 +244,11 @@ class DatagramOutput(Channel):
     def _wait_for_room(self) -> None:
         """Has what waits sent when there is room for it, and drops what is too much to be kept."""
         while self.max_output is not None and self._waiting > self.max_output:
-            data, _, _ = self._output.pop()
+            data, _, _ = self._cyncore_output.pop()
             self._waiting -= len(data)
             self._lose(len(data))
         self._room_wanted = True
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     # Unix sockets whose receiver has no room
 
@@ -273,7 +273,7 @@ class DatagramOutput(Channel):
         if self._has_gone or self._stuck is None:
             return
         self._stuck.send(self._send_again)
-        if self._close_wanted and not self._output and not self._stuck:
+        if self._close_wanted and not self._cyncore_output and not self._stuck:
             self._end(None)
         elif not self._has_gone:
             self._retry_later()
@@ -291,7 +291,7 @@ class DatagramOutput(Channel):
                 return False
             self._tell(number, address)
         else:
-            self._note_bytes(0, len(data))
+            self._cyncore_note_bytes(0, len(data))
         if self._has_gone:
             return False
         self._waiting -= len(data)

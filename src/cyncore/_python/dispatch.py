@@ -119,7 +119,7 @@ class Dispatch(Registry):
         if ready & GONE and not slot.gone:
             if ready & READ:
                 self._hung_up_reading(slot, was_readable, unread, failed)
-            elif not wanted & READ and unread > 0 and not (isinstance(obj, Channel) and obj._takes_errors):
+            elif not wanted & READ and unread > 0 and not (isinstance(obj, Channel) and obj._cyncore_takes_errors):
                 slot.hold()  # until it wants to read again
             else:
                 _hung_up(obj)
@@ -127,7 +127,7 @@ class Dispatch(Registry):
 
     def _hung_up_reading(self, slot: Slot, was_readable: int, unread: int, failed: bool) -> None:
         """Its read handler was called, and has perhaps read: then the rest, and the end, come with the next events."""
-        reads_on = isinstance(slot.obj, Channel) and slot.obj._last_recv in ("data", "end")
+        reads_on = isinstance(slot.obj, Channel) and slot.obj._cyncore_last_recv in ("data", "end")
         if was_readable and (reads_on or slot.unread() < unread):
             return
         if not failed or gone_now(slot.key_fd):
@@ -138,22 +138,24 @@ class Dispatch(Registry):
         if not isinstance(obj, Channel):
             obj.handle_read_event()
             return
-        obj._last_recv = ""
-        obj._accept_errno = 0
+        obj._cyncore_last_recv = ""
+        obj._cyncore_accept_errno = 0
         accepts = bool(obj.accepting)
         try:
             obj.handle_read_event()
         except OSError as error:
-            if isinstance(error, BlockingIOError) and obj._last_recv == "again":
+            if isinstance(error, BlockingIOError) and obj._cyncore_last_recv == "again":
                 return  # a spurious event: there was nothing to read
-            if not (accepts and error.errno in OUT_OF_DESCRIPTORS and error.errno == obj._accept_errno):
+            if not (accepts and error.errno in OUT_OF_DESCRIPTORS and error.errno == obj._cyncore_accept_errno):
                 raise
-        if accepts and obj._accept_errno in OUT_OF_DESCRIPTORS:  # whether or not its own handler has caught the error
-            self._back_off(slot, obj._accept_errno)  # the connection waits in the backlog until there is room
+        if (
+            accepts and obj._cyncore_accept_errno in OUT_OF_DESCRIPTORS
+        ):  # whether or not its own handler has caught the error
+            self._back_off(slot, obj._cyncore_accept_errno)  # the connection waits in the backlog until there is room
             return
         slot.accepted()
-        if not accepts and not obj._last_recv and not reads(obj):
-            obj._muted_in = obj._state()
+        if not accepts and not obj._cyncore_last_recv and not reads(obj):
+            obj._cyncore_muted_in = obj._cyncore_state()
         slot.pending = False  # also where asking fails, which is told once
         slot.pending = slot.pending_bytes() > 0
 
@@ -171,7 +173,7 @@ class Dispatch(Registry):
 
     def _failed(self, channel: Any, error: BaseException) -> None:
         """What left a handler of the channel; called with the exception being handled."""
-        is_new = isinstance(channel, Channel) and channel._tells_interest
+        is_new = isinstance(channel, Channel) and channel._cyncore_tells_interest
         if isinstance(error, OSError) and error.errno in DISCONNECTED and not is_new:
             channel.handle_close()
             return
@@ -255,11 +257,11 @@ class Dispatch(Registry):
             del self._map[slot.key_fd]
             self._detach(slot.key_fd)
             if isinstance(obj, Channel):
-                obj._loop = None
+                obj._cyncore_loop = None
 
 
 def _hung_up(obj: Any) -> None:
-    if isinstance(obj, Channel) and obj._tells_interest:
+    if isinstance(obj, Channel) and obj._cyncore_tells_interest:
         obj._on_close()
     else:
         obj.handle_close()

@@ -30,7 +30,9 @@ def _queued(obj: Any) -> int:
     """The bytes that are kept for it, to be sent."""
     if isinstance(obj, StreamChannel):
         return obj.output_size
-    count = getattr(type(obj), "_kept_output", None)  # of the class: the object may have a __getattr__ of its own
+    count = getattr(
+        type(obj), "_cyncore_kept_output", None
+    )  # of the class: the object may have a __getattr__ of its own
     return 0 if count is None else int(count(obj))
 
 

@@ -236,8 +236,8 @@ class Loop(Hosted, Services):
                     _kept.clear()
             self._calls.clear()
             for _, channel in list(self._map.items()):
-                if isinstance(channel, Channel) and channel._loop is self:
-                    channel._loop = None
+                if isinstance(channel, Channel) and channel._cyncore_loop is self:
+                    channel._cyncore_loop = None
             self._slots.clear()
             self._taken = None
             self._backed_off.clear()

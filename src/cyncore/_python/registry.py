@@ -116,7 +116,7 @@ class Registry:
                 if traits.asks_writable:
                     silent = not obj.writable()
                 else:
-                    silent = not (obj.connecting or (traits.tells_output and obj._output))
+                    silent = not (obj.connecting or (traits.tells_output and obj._cyncore_output))
             except EXITS:
                 raise
             except BaseException:  # as in Slot.ask()
@@ -173,8 +173,8 @@ class Registry:
             changed = True
             gone = self._slots[fd].obj
             self._detach(fd)
-            if isinstance(gone, Channel) and gone._loop is cast(Serving, self):
-                gone._loop = None
+            if isinstance(gone, Channel) and gone._cyncore_loop is cast(Serving, self):
+                gone._cyncore_loop = None
         self._taken = list(items), list(items.values())
         return changed
 
@@ -198,9 +198,9 @@ class Registry:
     def _attach(self, fd: int, channel: Any) -> None:
         self._detach(fd)
         self._slots[fd] = Slot(fd, channel)
-        if isinstance(channel, Channel) and channel._loop is None:
-            channel._loop = cast(Serving, self)  # every registry is a part of a loop
-            channel._place = fd
+        if isinstance(channel, Channel) and channel._cyncore_loop is None:
+            channel._cyncore_loop = cast(Serving, self)  # every registry is a part of a loop
+            channel._cyncore_place = fd
 
     def _detach(self, fd: int) -> None:
         self._was_used = True

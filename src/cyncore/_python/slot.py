@@ -66,21 +66,21 @@ class Slot:
         """A predicate has raised, and its exception is being handled."""
         self.dirty = self._readable = self._writable = self.usual = False
         self._failed = True
-        if isinstance(self.obj, Channel) and self.obj._loop is not None:
-            self.obj._loop._figures.errors += 1
+        if isinstance(self.obj, Channel) and self.obj._cyncore_loop is not None:
+            self.obj._cyncore_loop._figures.errors += 1
         self.obj.handle_error()
 
     def _ask(self, everyone: bool) -> None:
         obj = self.obj
         if isinstance(obj, Channel):
-            state = (*obj._state(), obj._paused)
+            state = (*obj._cyncore_state(), obj._cyncore_paused)
             self.dirty = self.dirty or state != self._state
             self._state = state
         if not (everyone or self.dirty):
             return
         self.dirty = self._failed = False
         if isinstance(obj, Channel):
-            if obj._tells_interest:
+            if obj._cyncore_tells_interest:
                 return
             self._readable = not defines(obj, "readable") or bool(obj.readable())
             self._writable = not defines(obj, "writable") or bool(obj.writable())
@@ -90,7 +90,7 @@ class Slot:
 
     def becomes_usual(self, tells_output: bool) -> bool:
         """Are its predicates all that its interest depends on from here on? ``tells_output``: or its own buffer."""
-        if self._held or self.slowed or self.pending or self.obj._paused or self.obj._muted_in:
+        if self._held or self.slowed or self.pending or self.obj._cyncore_paused or self.obj._cyncore_muted_in:
             return False
         self.dirty = self._failed = False
         self._writable = tells_output
@@ -143,12 +143,12 @@ class Slot:
     def interest(self) -> int:
         """The interest of this moment: what was answered last, and the state that nobody needs to be asked for."""
         obj = self.obj
-        if isinstance(obj, Channel) and obj._tells_interest:
-            mask = obj._interest()
+        if isinstance(obj, Channel) and obj._cyncore_tells_interest:
+            mask = obj._cyncore_interest()
         elif not isinstance(obj, Channel):
             mask = (READ | PRI if self._readable else 0) | (WRITE if self._writable else 0)
         elif obj.accepting:
-            reads = self._readable and not obj._paused and time.monotonic() >= self.backed_off_until
+            reads = self._readable and not obj._cyncore_paused and time.monotonic() >= self.backed_off_until
             mask = READ if reads else 0
         else:
             mask = self._interest_of_connection(obj)
@@ -157,13 +157,13 @@ class Slot:
         return 0 if self._held else mask & ~self.slowed
 
     def _interest_of_connection(self, obj: Channel) -> int:
-        muted = obj._muted_in is not None and obj._muted_in == obj._state() and not reads(obj)
-        mask = READ if self._readable and not obj._paused and not muted else 0
+        muted = obj._cyncore_muted_in is not None and obj._cyncore_muted_in == obj._cyncore_state() and not reads(obj)
+        mask = READ if self._readable and not obj._cyncore_paused and not muted else 0
         if mask and (defines(obj, "handle_expt") or defines(obj, "handle_expt_event")):
             mask |= PRI
         writes = self._writable
         if isinstance(obj, BufferedChannel) and not defines(obj, "writable"):
-            writes = obj._output or is_connecting(obj)
+            writes = obj._cyncore_output or is_connecting(obj)
         if writes and (is_connecting(obj) or defines(obj, "handle_write") or defines(obj, "handle_write_event")):
             mask |= WRITE
         return mask
@@ -183,11 +183,11 @@ class Slot:
         if not isinstance(obj, Channel):
             return ", ".join(by_loop) or None
         is_out = bool(obj.accepting) and time.monotonic() < self.backed_off_until
-        muted = obj._muted_in is not None and obj._muted_in == obj._state() and not reads(obj)
+        muted = obj._cyncore_muted_in is not None and obj._cyncore_muted_in == obj._cyncore_state() and not reads(obj)
         found = [
             words
             for is_so, words in (
-                (obj._paused, "pause_reading()"),
+                (obj._cyncore_paused, "pause_reading()"),
                 (muted, "it has no handle_read()"),
                 (is_out, "out of descriptors"),
             )
@@ -206,7 +206,7 @@ class Slot:
             return "foreign"
         if isinstance(obj, StreamChannel):
             return obj._state_word()
-        if obj._takes_errors:  # of datagrams
+        if obj._cyncore_takes_errors:  # of datagrams
             return "closing" if obj.closing else "open"
         if obj.accepting:
             return "listening"
@@ -245,7 +245,7 @@ class Slot:
         if self.gone or not isinstance(self.obj, Channel):
             return 0
         session = self.obj._session if isinstance(self.obj, StreamChannel) else None
-        pending = getattr(self.obj._plain_socket() if session is None else session, "pending", None)
+        pending = getattr(self.obj._cyncore_plain_socket() if session is None else session, "pending", None)
         if not callable(pending):
             return 0
         count = pending()

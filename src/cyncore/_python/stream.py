@@ -39,7 +39,7 @@ _checked: WeakSet[type] = WeakSet()
 class StreamChannel(StreamInput):
     """A channel that reads and writes by itself, and hands what it has read to handlers."""
 
-    _tells_interest = True
+    _cyncore_tells_interest = True
 
     server: Any = None
 
@@ -83,7 +83,7 @@ class StreamChannel(StreamInput):
     @property
     def reading(self) -> bool:
         """False after `pause_reading`, until `resume_reading`; and when there is no more input to come."""
-        return not (self._paused or self._eof_received or self.closing)
+        return not (self._cyncore_paused or self._eof_received or self.closing)
 
     @property
     def busy(self) -> bool:
@@ -137,8 +137,8 @@ class StreamChannel(StreamInput):
             return
         self.connected = True
         self._step = None
-        self._interest_changed()
-        slot = None if self._loop is None else self._loop._slots.get(self._fileno)
+        self._cyncore_interest_changed()
+        slot = None if self._cyncore_loop is None else self._cyncore_loop._slots.get(self._fileno)
         if slot is not None:
             slot.pending = True  # a session may hold input, for which no event comes
         self._deadlines_started("open")
@@ -154,7 +154,7 @@ class StreamChannel(StreamInput):
     def _set_step(self, step: Any, wants: int = 0) -> None:
         self._step = step
         self._step_wants = wants
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _encrypted(self) -> None:
         """A session reads and writes the descriptor from now on: nothing passes by it any more."""
@@ -162,12 +162,12 @@ class StreamChannel(StreamInput):
     def _hold_input(self, on: bool = True) -> None:
         """Takes no input, until TLS has begun."""
         self._input_held = on
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _without_input(self) -> None:
         """There is no input, and no end of it to be told."""
         self._eof_received = self._eof_told = True
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _flush_now(self) -> bool:
         """Sends what the socket takes now. Returns True if nothing waits any more."""
@@ -189,6 +189,10 @@ class StreamChannel(StreamInput):
             return True
         self._session_wants_read = error.errno == WANT_READ
         return False
+
+    def _note_bytes(self, received: int, sent: int) -> None:
+        """What the other parts of a stream call."""
+        self._cyncore_note_bytes(received, sent)
 
     @property
     def _output_waits(self) -> bool:
@@ -235,7 +239,7 @@ class StreamChannel(StreamInput):
 
     # Its events
 
-    def _interest(self) -> int:
+    def _cyncore_interest(self) -> int:
         if self._step is not None:
             return self._step_wants
         wants = 0
@@ -243,7 +247,7 @@ class StreamChannel(StreamInput):
             wants = WRITE
         elif self._close_wanted:
             wants = 0 if self._eof_received else READ
-        elif not (self._paused or self._eof_received or self._cut_queued or self._cutting or self._input_held):
+        elif not (self._cyncore_paused or self._eof_received or self._cut_queued or self._cutting or self._input_held):
             wants = READ  # not while frames are delivered: a handler that runs the loop must not pile up more of them
         if self._output_queue and self.connected and not (self._flush_queued or self._session_wants_read):
             wants |= WRITE
@@ -265,7 +269,7 @@ class StreamChannel(StreamInput):
                     self._read()
         except BaseException as error:
             self._caught(error)
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def handle_write_event(self) -> None:
         try:
@@ -282,7 +286,7 @@ class StreamChannel(StreamInput):
                     self._flush()
         except BaseException as error:
             self._caught(error)
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _on_close(self) -> None:
         """The kernel reports a hang-up, or an error."""
@@ -293,13 +297,13 @@ class StreamChannel(StreamInput):
         is_behind = self._cutting or self._cut_queued  # the program is told when it has taken what came before
         if error is not None and is_behind and not self._close_wanted:
             self._lost(error)
-            self._loop._slots[self._fileno].hold()
+            self._cyncore_loop._slots[self._fileno].hold()
             return
         if error is None and not (self._eof_told or self._close_wanted):  # both ends were closed, after the last byte
             self._eof_received = True
-            if self._paused or is_behind:
+            if self._cyncore_paused or is_behind:
                 self._eof_sent = True  # nothing can be sent any more: `_tell_eof` is followed by the end
-                self._loop._slots[self._fileno].hold()
+                self._cyncore_loop._slots[self._fileno].hold()
                 return
             self._tell_eof()
         if error is None and self._output_queue and not self._end_waits:
@@ -330,7 +334,7 @@ class StreamChannel(StreamInput):
             self._end(None)  # nothing waits for the connection
             return
         self._flush_later()
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def abort(self) -> None:
         """Closes the connection now, and drops what is queued. Does nothing when it is gone already."""

@@ -61,7 +61,7 @@ class StreamInput(StreamOutput):
 
     def resume_reading(self) -> None:
         """Goes on with the input, first with what was received before. Does nothing if reading is not paused."""
-        if not self._paused:
+        if not self._cyncore_paused:
             return
         super().resume_reading()
         self._cut_later()
@@ -130,7 +130,7 @@ class StreamInput(StreamOutput):
                 return
             count = 0  # there is no input any more; whether output can leave, sending tells
         self._has_discarded = True
-        self._note_bytes(int(count), 0)
+        self._cyncore_note_bytes(int(count), 0)
         if not count:
             self._eof_received = True
             if self._linger is not None:
@@ -153,7 +153,7 @@ class StreamInput(StreamOutput):
             if not count:
                 self._eof_received = True
                 break
-            self._note_bytes(int(count), 0)
+            self._cyncore_note_bytes(int(count), 0)
             self._input += buffer[:count]
         self._cut_later()
 
@@ -187,7 +187,7 @@ class StreamInput(StreamOutput):
             else:
                 count = self.socket.recv_into(buffer)
         except OSError as error:
-            self._last_recv = "again"
+            self._cyncore_last_recv = "again"
             if self._session is not None and error.errno == ZERO_RETURN:
                 return 0
             if self._session is not None and error.errno in (WANT_READ, WANT_WRITE):
@@ -197,8 +197,8 @@ class StreamInput(StreamOutput):
             elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
                 self._end(error)
             return None
-        self._last_recv = "data" if count else "end"
-        self._note_bytes(int(count), 0)
+        self._cyncore_last_recv = "data" if count else "end"
+        self._cyncore_note_bytes(int(count), 0)
         return int(count)
 
     def _note_input(self) -> None:
@@ -274,7 +274,7 @@ class StreamInput(StreamOutput):
 
     def _takes_input(self) -> bool:
         """May a handler for input be called?"""
-        return not (self._paused or self._input_held or self.closing or self._step is not None)
+        return not (self._cyncore_paused or self._input_held or self.closing or self._step is not None)
 
     def _tell_eof(self) -> None:
         """Tells of the end of the input, after what came before it."""
@@ -302,7 +302,7 @@ class StreamInput(StreamOutput):
             self._cut()
         except BaseException as error:
             self._caught(error)
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _cut_soon(self) -> None:
         """Delivers what is held, in the next tick."""

@@ -36,7 +36,7 @@ class StreamOutput(Channel):
     low_water = 16384
     max_output: int | None = None
 
-    _loop: Any = None
+    _cyncore_loop: Any = None
     _loop_kept: Any = None
     _step: Any = None
     _session: Any = None
@@ -266,7 +266,7 @@ class StreamOutput(Channel):
             self._flush()
         except BaseException as error:
             self._caught(error)
-        self._interest_changed()
+        self._cyncore_interest_changed()
 
     def _flush(self) -> None:
         """Sends what the socket takes now."""
@@ -327,7 +327,7 @@ class StreamOutput(Channel):
         return sent, offered
 
     def _sent(self, count: int) -> None:
-        self._note_bytes(0, count)
+        self._cyncore_note_bytes(0, count)
         self._output_size -= count
         if self._timed:
             self._progress += count

@@ -43,9 +43,13 @@ def kind_defines(kind: type, name: str) -> bool:
 class Root:
     """What all channels derive from."""
 
-    _tells_interest: ClassVar[bool] = False  # does it say itself what it wants, so that nobody asks its predicates?
-    _takes_errors: ClassVar[bool] = False  # is an error of its socket no hang-up, because nothing is connected?
-    _tells_output: ClassVar[bool] = False  # does it say itself whether output waits, so that nobody asks writable()?
+    _cyncore_tells_interest: ClassVar[bool] = (
+        False  # does it say itself what it wants, so that nobody asks its predicates?
+    )
+    _cyncore_takes_errors: ClassVar[bool] = False  # is an error of its socket no hang-up, because nothing is connected?
+    _cyncore_tells_output: ClassVar[bool] = (
+        False  # does it say itself whether output waits, so that nobody asks writable()?
+    )
 
 
 class Traits:
@@ -59,10 +63,12 @@ class Traits:
 
     def __init__(self, kind: type[Any], found: Any) -> None:
         self.found = found
-        self.plain = found is not None and issubclass(kind, Root) and _is_plain(*found[:4]) and not kind._tells_interest
+        self.plain = (
+            found is not None and issubclass(kind, Root) and _is_plain(*found[:4]) and not kind._cyncore_tells_interest
+        )
         if not self.plain:
             return
-        self.tells_output = kind._tells_output
+        self.tells_output = kind._cyncore_tells_output
         self.asks_readable = kind_defines(kind, "readable")
         self.asks_writable = kind_defines(kind, "writable")
         self.writes = kind_defines(kind, "handle_write") or kind_defines(kind, "handle_write_event")
