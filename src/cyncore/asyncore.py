@@ -124,7 +124,7 @@ def poll(timeout: float | None = 0.0, map: Any = None) -> None:
         Loop.of(chosen).run_map(timeout, 1)  # an empty map need not get a loop that nobody keeps
 
 
-poll2 = poll3 = poll
+poll2 = poll3 = _own_poll = poll
 
 
 def loop(timeout: float | None = 30.0, use_poll: bool = False, map: Any = None, count: int | None = None) -> None:
@@ -132,9 +132,17 @@ def loop(timeout: float | None = 30.0, use_poll: bool = False, map: Any = None, 
 
     ``use_poll`` is accepted and ignored: the best poller of the platform serves either way. Called in a second thread
     for the same map, it waits for its turn: no two threads ever handle events of one map at the same time.
+
+    What a program has put in the place of `poll`, or of `poll2` if ``use_poll``, is called for each round instead.
     """
     chosen = socket_map if map is None else map
-    Loop.of(chosen).run_map(timeout, count)
+    turn = poll2 if use_poll else poll
+    if turn is _own_poll:
+        Loop.of(chosen).run_map(timeout, count)
+        return
+    while chosen and (count is None or count > 0):
+        turn(timeout, chosen)
+        count = None if count is None else count - 1
 
 
 def close_all(map: Any = None, ignore_all: bool = False) -> None:
@@ -179,4 +187,4 @@ def _pass_on(module: str, used_in: dict[str, tuple[types.ModuleType, ...]]) -> N
     sys.modules[module].__class__ = _OldModule
 
 
-_pass_on(__name__, dict.fromkeys(("os", "socket", "socket_map", "sys", "warnings"), (_classes,)))
+_pass_on(__name__, dict.fromkeys(("compact_traceback", "os", "socket", "socket_map", "sys", "warnings"), (_classes,)))

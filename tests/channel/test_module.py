@@ -82,6 +82,44 @@ def test_socket_map_put_in_its_place_is_used(peers: Peers, monkeypatch: pytest.M
     assert mine == {}
 
 
+@pytest.mark.parametrize(("name", "use_poll"), [("poll", False), ("poll2", True)])
+def test_poll_put_in_its_place_is_called_for_each_round(
+    monkeypatch: pytest.MonkeyPatch, peers: Peers, name: str, use_poll: bool
+) -> None:
+    map: dict[int, Any] = {}
+    channel, _ = peers.channel(Recorder, map)
+    rounds: list[Any] = []
+
+    def own_poll(timeout: float, map: Any) -> None:
+        rounds.append((timeout, len(map)))
+        if len(rounds) == 3:
+            channel.close()
+
+    monkeypatch.setattr(asyncore, name, own_poll)
+    asyncore.loop(timeout=0.5, use_poll=use_poll, map=map, count=2)
+    assert rounds == [(0.5, 1)] * 2
+    asyncore.loop(timeout=0.5, use_poll=use_poll, map=map)
+    assert rounds == [(0.5, 1)] * 3
+    asyncore.loop(map=map)  # it is empty
+    assert len(rounds) == 3
+
+
+def test_compact_traceback_put_in_its_place_is_logged(monkeypatch: pytest.MonkeyPatch, peers: Peers) -> None:
+    class Failing(Recorder):
+        def log_info(self, message: Any, type: str = "info") -> None:
+            told.append(message)
+
+    told: list[str] = []
+    map: dict[int, Any] = {}
+    channel, _ = peers.channel(Failing, map)
+    monkeypatch.setattr(asyncore, "compact_traceback", lambda: (("", "", ""), ValueError, "text", "[short]"))
+    try:
+        raise ValueError("text")
+    except ValueError:
+        asyncore.dispatcher.handle_error(channel)
+    assert told[0].endswith("(<class 'ValueError'>:text [short])")
+
+
 def test_socket_module_put_in_its_place_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Fake:
         made: Any = None
