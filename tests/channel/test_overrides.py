@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import errno
 import socket
 import threading
 from typing import Any
@@ -492,3 +493,20 @@ def test_a_state_that_changes_without_a_word_leaves_nothing_armed(loop: Loop, pe
         polls += 1
         assert polls < 1000, "it spins"
     channel.close()
+
+
+def test_lost_connection_that_leaves_a_handler_closes(loop: Loop, peers: Peers) -> None:
+    class Losing(asyncore.dispatcher):
+        def handle_read(self) -> None:
+            raise ConnectionResetError(errno.ECONNRESET, "lost")
+
+        def handle_error(self) -> None:
+            raise AssertionError("called")
+
+        def handle_close(self) -> None:
+            self.close()
+
+    _, far = peers.channel(Losing, loop.map)
+    far.send(b"x")
+    loop.poll(5)
+    assert not loop.map

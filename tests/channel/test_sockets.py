@@ -335,6 +335,85 @@ def test_file_dispatcher_reads_a_pipe_to_its_end(loop: Loop) -> None:
     assert channel.got == b"data"
 
 
+class Waiter(asyncore.file_dispatcher):
+    """Ends with an empty read, which is what a select loop told of."""
+
+    def __init__(self, fd: int, map: Any) -> None:
+        super().__init__(fd, map)
+        self.calls: list[Any] = []
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read(self) -> None:
+        self.calls.append(self.recv(100))
+
+    def handle_close(self) -> None:
+        self.calls.append("close")
+        self.close()
+
+    def handle_error(self) -> None:
+        self.calls.append("error")
+        self.close()
+
+
+@pytest.mark.parametrize("data", [[], [b"data"]], ids=["empty", "data"])
+def test_handler_that_waits_for_the_empty_read_of_a_pipe_is_called(loop: Loop, data: list[bytes]) -> None:
+    near, far = os.pipe()
+    channel = Waiter(near, loop.map)
+    os.close(near)
+    os.write(far, b"".join(data))
+    os.close(far)
+    poll_until(loop, lambda: not loop.map)
+    assert channel.calls == [*data, "close", b""]
+
+
+def test_end_of_a_pipe_that_is_not_read_closes(loop: Loop) -> None:
+    class Blind(Waiter):
+        def handle_read(self) -> None:
+            self.calls.append("read")
+
+    near, far = os.pipe()
+    channel = Blind(near, loop.map)
+    os.close(near)
+    os.close(far)
+    poll_until(loop, lambda: not loop.map)
+    assert channel.calls == ["read", "close"]
+
+
+def test_end_of_a_pipe_calls_the_read_handler_of_a_foreign_object(loop: Loop) -> None:
+    near, far = os.pipe()
+
+    class Foreign:
+        accepting = False
+
+        def readable(self) -> bool:
+            return True
+
+        def writable(self) -> bool:
+            return False
+
+        def handle_read_event(self) -> None:
+            assert os.read(near, 100) == b""
+            del loop.map[near]
+
+    loop.map[near] = Foreign()
+    os.close(far)
+    poll_until(loop, lambda: not loop.map)
+    os.close(near)
+
+
+def test_end_of_a_terminal_closes_without_an_error(loop: Loop) -> None:
+    pty = pytest.importorskip("pty")
+    near, far = pty.openpty()
+    channel = Waiter(near, loop.map)
+    os.close(near)
+    os.close(far)
+    poll_until(loop, lambda: not loop.map)
+    assert channel.calls[-1] == "close"
+    assert "error" not in channel.calls
+
+
 def test_file_dispatcher_takes_a_file_object(loop: Loop) -> None:
     near, far = os.pipe()
     with os.fdopen(near) as stdin_like:

@@ -8,7 +8,7 @@ again.
 """
 
 from cpython.object cimport Py_TYPE
-from libc.errno cimport EBADF
+from libc.errno cimport EBADF, EIO
 from libc.stdint cimport int64_t, uint32_t
 
 from .channel cimport Channel
@@ -44,6 +44,7 @@ from .watcher cimport (
     DIRECT,
     DIRTY,
     EXITS,
+    FOREIGN,
     HELD,
     INSTANCE,
     MUTED,
@@ -301,11 +302,16 @@ cdef class Dispatch(Predicates):
         cdef uint32_t ready = event.ready
         cdef int unread = -1
         cdef uint32_t wanted
+        cdef bint at_end = False
         watcher.traits.check()
         if watcher.polled_index >= 0 and not watcher.flags & DIRTY:
             watcher.ask_soon()
         watcher.flags &= ~(RECV_EAGAIN | ACCEPT_EMFILE)
         try:
+            if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR) == 0 and ready & CYN_HUP:
+                at_end = _reads_end(watcher)
+                if at_end:
+                    ready |= CYN_READ
             if ready & (CYN_READ | CYN_WRITE | CYN_PRI | CYN_ERR):
                 wanted = watcher.interest()
                 if ready & (CYN_READ | CYN_WRITE | CYN_PRI) & ~wanted:
@@ -338,13 +344,18 @@ cdef class Dispatch(Predicates):
         except EXITS:
             raise
         except BaseException as error:
-            watcher.failed(error)
+            if at_end and isinstance(error, OSError) and error.errno == EIO:
+                watcher.on_close()  # the end of a terminal
+            else:
+                watcher.failed(error)
             if ready & CYN_NVAL:
                 self.drop_bad(watcher, event)
         return 1
 
     cdef int hung_up(self, Watcher watcher, cyn_event *event, uint32_t ready, int unread) except -1:
         cdef int now
+        if watcher.flags & FOREIGN and not self.is_in_map(watcher):
+            return 0  # its read handler has taken it out by hand
         if ready & (CYN_HUP | CYN_ERR | CYN_NVAL | CYN_READ) == CYN_ERR | CYN_READ and not _is_broken(event.fd):
             return 0  # the read handler has taken the error
         if ready & CYN_NVAL:
@@ -352,7 +363,7 @@ cdef class Dispatch(Predicates):
                 raise failure(event.error, f"{watcher!r} fd {event.fd} cannot be watched")
         elif ready & CYN_READ:
             now = _unread(watcher, event.fd)
-            if now > 0 and now != unread:
+            if now != unread and (now > 0 or (unread > 0 and not watcher.flags & DIRECT)):
                 return 0  # it has read some: the rest and the end come with later events
         elif not watcher.flags & (MUTED | DATAGRAM) and _unread(watcher, event.fd) > 0:
             if self.is_live(watcher, event):
@@ -370,6 +381,16 @@ cdef class Dispatch(Predicates):
             self.map.pop(event.fd, None)
             detach(self, event.fd)
         return 0
+
+
+cdef bint _reads_end(Watcher watcher) except -1:
+    """Returns True if a hang-up without anything to read calls the read handler first.
+
+    A pipe ends like that, and a terminal. For select(2) that was readable, so a handler may wait for the empty read.
+    """
+    if watcher.flags & (STREAM | DATAGRAM | FOREIGN) or not isinstance(watcher, Channel):
+        return watcher.flags & FOREIGN != 0
+    return (<Channel> watcher).state(CONNECTED, "connected")
 
 
 cdef bint _is_broken(int fd):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from errno import EIO
 from typing import TYPE_CHECKING, Any
 
 from .._report import WARNING, report
@@ -25,7 +26,7 @@ from .._rules import (
 from .._spin import CANDIDATES, LOOK_EVERY, ROUND, Spins, Suspect, check_guard
 from .calls import Calls
 from .channel import Channel, timed
-from .poller import ERR, GONE, NVAL, PRI, READ, WRITE, gone_now
+from .poller import ERR, GONE, HUP, NVAL, PRI, READ, WRITE, gone_now
 from .registry import Registry
 from .slot import ALL, Slot, is_connecting, reads
 from .stream import StreamChannel
@@ -80,12 +81,16 @@ class Dispatch(Registry):
         """One event to one channel, as asyncore.readwrite did it. Returns False where it was not wanted any more."""
         obj = slot.obj
         slot.touch()
+        at_end = ready & (READ | WRITE | PRI | GONE | NVAL) == HUP and _reads_end(obj)
         try:
-            return self._call_handlers(slot, ready)
+            return self._call_handlers(slot, ready | READ if at_end else ready)
         except EXITS:
             raise
         except BaseException as error:
-            self._failed(obj, error)
+            if at_end and isinstance(error, OSError) and error.errno == EIO:  # the end of a terminal
+                _hung_up(obj)
+            else:
+                self._failed(obj, error)
         finally:
             if ready & NVAL and self._is_live(slot):  # the descriptor was closed behind our back
                 del self._map[slot.key_fd]
@@ -117,6 +122,8 @@ class Dispatch(Registry):
         if ready & PRI and not slot.gone:
             obj.handle_expt_event()
         if ready & GONE and not slot.gone:
+            if not isinstance(obj, Channel) and self._map.get(slot.key_fd) is not obj:
+                return True  # its read handler has taken it out by hand
             if ready & READ:
                 self._hung_up_reading(slot, was_readable, unread, failed)
             elif not wanted & READ and unread > 0 and not (isinstance(obj, Channel) and obj._cyncore_takes_errors):
@@ -258,6 +265,16 @@ class Dispatch(Registry):
             self._detach(slot.key_fd)
             if isinstance(obj, Channel):
                 obj._cyncore_loop = None
+
+
+def _reads_end(obj: Any) -> bool:
+    """Does a hang-up without anything to read call the read handler first?
+
+    A pipe ends like that, and a terminal. For select(2) that was readable, so a handler may wait for the empty read.
+    """
+    if not isinstance(obj, Channel):
+        return True
+    return bool(obj.connected) and not obj._cyncore_tells_interest and not obj._cyncore_takes_errors
 
 
 def _hung_up(obj: Any) -> None:
