@@ -510,3 +510,52 @@ def test_lost_connection_that_leaves_a_handler_closes(loop: Loop, peers: Peers) 
     far.send(b"x")
     loop.poll(5)
     assert not loop.map
+
+
+def test_handlers_and_predicates_that_getattribute_answers_with_are_called(loop: Loop, peers: Peers) -> None:
+    class Computed(asyncore.dispatcher):
+        def __getattribute__(self, name: str) -> Any:
+            if name in answers:
+                return answers[name]
+            return super().__getattribute__(name)
+
+        def handle_write(self) -> None:
+            calls.append("write")
+
+        def writable(self) -> bool:
+            return False
+
+    calls: list[Any] = []
+    answers: dict[str, Any] = {}
+    channel, far = peers.channel(Computed, loop.map)
+    answers["handle_read"] = lambda: calls.append(channel.recv(100))
+    far.send(b"hello")
+    loop.poll(5)
+    assert calls == [b"hello"]
+    answers["writable"] = lambda: True
+    loop.poll(5)
+    assert calls == [b"hello", "write"]
+    answers["readable"] = answers["writable"] = bool
+    far.send(b"more")
+    assert not loop.poll(0)
+    answers.clear()
+    channel.close()
+
+
+def test_handlers_that_getattribute_hands_through_are_looked_up(loop: Loop, peers: Peers) -> None:
+    class Traced(asyncore.dispatcher_with_send):
+        def __getattribute__(self, name: str) -> Any:
+            if name.startswith("handle_"):
+                looked_up.append(name)
+            return super().__getattribute__(name)
+
+        def handle_read(self) -> None:
+            self.send(self.recv(100))
+
+    looked_up: list[str] = []
+    channel, far = peers.channel(Traced, loop.map)
+    far.send(b"hello")
+    loop.poll(5)
+    assert far.recv(100) == b"hello"
+    assert {"handle_read_event", "handle_read"} <= set(looked_up)
+    channel.close()

@@ -105,6 +105,7 @@ cdef enum:  # places in _NAMES
     _FIRST_STATE = 9
     _FIRST_SET = 13
     _OUT_BUFFER = 20
+    _LOOK_UP = 21
 cdef object _MISSING = object()
 cdef tuple _NAMES = ()
 cdef type _extra_base = None  # of classes that derive from this one, _all_names are read
@@ -115,7 +116,7 @@ cdef int _watcher = -1
 
 cdef int _begin() except -1:
     global _NAMES, _usual, _watcher
-    _NAMES = (*OWN_NAMES, *_STATES, *_SET, "out_buffer")
+    _NAMES = (*OWN_NAMES, *_STATES, *_SET, "out_buffer", "__getattribute__")
     for name in _NAMES:
         cyn_names_add(&_followed, name)
         _places[name] = len(_places)
@@ -220,6 +221,13 @@ cdef class Traits:
         if flags & BUFFERED and _outbox is not None and found[_OUT_BUFFER] is not _outbox_buffer:
             if issubclass(self.kind, _outbox):
                 flags = (flags & ~BUFFERED) | ASK_WRITE | OWN_OUT
+        if found[_LOOK_UP] is not None:  # it may answer with anything, so that everything is looked up through it
+            flags |= READS | READ_EVENT | ASK_READ
+            if flags & (WRITES | BUFFERED):
+                flags = (flags & ~BUFFERED) | WRITE_EVENT | ASK_WRITE
+            self.flags = <int> flags
+            self.readable = self.writable = self.handle_read = self.handle_write = None
+            return 0
         self.flags = <int> flags
         self.readable = _plain(found[_READABLE])
         self.writable = _plain(found[_WRITABLE])

@@ -29,7 +29,13 @@ def defines(obj: Any, name: str) -> bool:
 
     Those are the methods marked with `default`, and the handlers of `dispatcher` that only say "unhandled".
     """
-    return name in getattr(obj, "__dict__", ()) or kind_defines(type(obj), name)
+    if name in getattr(obj, "__dict__", ()) or kind_defines(type(obj), name):
+        return True
+    return name in _LOOKED_UP and type(obj).__getattribute__ is not _usual_look_up  # it may answer with anything
+
+
+_usual_look_up: Final[Any] = object.__getattribute__
+_LOOKED_UP: Final = frozenset({"readable", "writable", "handle_read", "handle_read_event"})
 
 
 def kind_defines(kind: type, name: str) -> bool:
