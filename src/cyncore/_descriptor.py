@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 else:
     Any = object
 
+HAS_READV = hasattr(os, "readv")  # and writev: PyPy has neither
 _select: Any = None  # Python's own module, made when it is needed first
 
 
@@ -69,7 +70,11 @@ class Descriptor:
         if not self._may_read():
             return 0
         try:
-            return os.readv(self._fd, [buffer])
+            if HAS_READV:
+                return os.readv(self._fd, [buffer])
+            data = os.read(self._fd, len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
         except OSError as error:
             if error.errno == EIO and self._is_terminal:
                 return 0
@@ -101,7 +106,7 @@ class Descriptor:
         return os.write(self._fd, data)
 
     def sendmsg(self, pieces: Sequence[bytes]) -> int:
-        if self.is_shared or len(pieces) == 1:
+        if self.is_shared or len(pieces) == 1 or not HAS_READV:
             return self.send(b"".join(pieces) if len(pieces) > 1 else pieces[0])
         return os.writev(self._fd, pieces)
 
@@ -172,7 +177,7 @@ def descriptor_of(file: Any, method: str) -> Descriptor:
         raise ValueError(f"{method}(): {file!r} is a socket: give it to a stream itself, Stream(sock, loop=loop)")
     if stat.S_ISDIR(mode):
         raise ValueError(f"{method}(): {file!r} is a folder, which is not read like a file")
-    access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    access = fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)  # PyPy has no O_ACCMODE
     if fd <= 2 and access == os.O_RDWR:  # a terminal: all three are the same one there
         access = os.O_WRONLY if fd else os.O_RDONLY
     ways = (access != os.O_WRONLY, access != os.O_RDONLY)

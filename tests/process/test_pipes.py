@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cyncore import Lines, Loop, Stream
+from cyncore import Lines, Loop, Stream, _descriptor
 from tests.support.loops import ends_by_itself, every_backend
 from tests.support.script import ENGINE_FOLDER
 
@@ -63,6 +63,12 @@ def ends() -> Iterator[Ends]:
         os.close(fd)
 
 
+@pytest.fixture(params=[True, False], ids=["readv", "read"])
+def _vectors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With readv and writev, and without, as on PyPy."""
+    monkeypatch.setattr(_descriptor, "HAS_READV", request.param and _descriptor.HAS_READV)
+
+
 def read_all(fd: int) -> bytes:
     """What is left in the pipe, to its end."""
     found = b""
@@ -74,6 +80,7 @@ def read_all(fd: int) -> bytes:
 # Pipes
 
 
+@pytest.mark.usefixtures("_vectors")
 @every_backend
 def test_pipe_is_read_to_its_end(loop: Loop, ends: Ends) -> None:
     reader, writer = os.pipe()
@@ -91,6 +98,7 @@ def test_pipe_is_read_to_its_end(loop: Loop, ends: Ends) -> None:
         os.fstat(reader)
 
 
+@pytest.mark.usefixtures("_vectors")
 @every_backend
 def test_pipe_takes_what_fits_and_the_rest_later(loop: Loop, ends: Ends) -> None:
     reader, writer = os.pipe()
