@@ -39,9 +39,8 @@ class Tick(Inspection):
 
     def __init__(self, map: Any) -> None:
         super().__init__(map)
-        self._gathered: list[
-            tuple[Any, Callable[[], None]]
-        ] = []  # channels with output to be sent before the next wait
+        # channels with output to be sent before the next wait
+        self._gathered: list[tuple[Any, Callable[[], None]]] = []
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self._waiting = False
