@@ -199,6 +199,16 @@ def test_a_session_that_cannot_read_ends_its_stream(loop: Loop, peers: Peers) ->
 
 
 @every_backend
+def test_a_changed_record_is_told_where_python_has_no_name_for_the_reason(loop: Loop, peers: Peers) -> None:
+    stream, session, theirs = with_session(loop, peers)
+    # so Python 3.13.5 words it with OpenSSL 3.5
+    session.reading.append(ssl.SSLError(ssl.SSL_ERROR_SSL, "[SSL] record layer failure (_ssl.c:2648)"))
+    theirs.sendall(b"x")
+    poll_until(loop, lambda: stream.is_over)
+    assert "a record was changed on the way" in str(stream.seen[-1])
+
+
+@every_backend
 def test_a_session_that_cannot_read_any_more_still_sends_what_was_written(loop: Loop, peers: Peers) -> None:
     stream, session, theirs = with_session(loop, peers)
     stream.write(bytes(3_000_000))
