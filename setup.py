@@ -89,7 +89,8 @@ TOOLS = """
 cyncore could not be compiled. It needs a C compiler and the headers of this Python, which Debian and
 Ubuntu have in the packages gcc and python3-dev, Fedora in gcc and python3-devel. With
 CYNCORE_NO_EXTENSIONS=1 in the environment nothing is compiled, and cyncore runs in plain Python."""
-SELDOM = ("bell", "chat", "inspection", "settings", "traits")  # modules that hardly any event runs through
+# modules that hardly any event runs through
+SELDOM = ("addresses", "bell", "chat", "inspection", "plain_socket", "settings", "traits")
 
 
 def optimised(name=""):
