@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from errno import EALREADY, EBADF, EINPROGRESS, EINVAL, EISCONN, ENOTCONN, EWOULDBLOCK, errorcode
-from functools import wraps
 from types import TracebackType
 
 from ._engine import Channel, OutboxChannel, note_connected, set_dispatcher, socket_map
@@ -92,37 +91,6 @@ def _unhandled(handler: _Handler) -> _Handler:
     return handler
 
 
-def _is_ours(kind: type) -> bool:
-    return kind is object or str(kind.__module__).partition(".")[0] == "cyncore"
-
-
-def _adopt(kind: type) -> None:
-    """Has the engine know what a ``__setattr__`` of the program puts into the ``__dict__`` of a channel.
-
-    Most of what a channel has is not there, but in the engine, which would go on without a socket.
-    """
-    owner = next(base for base in kind.__mro__ if "__setattr__" in vars(base))
-    own = vars(owner)["__setattr__"]
-    if _is_ours(owner) or getattr(own, "adopts", False):
-        return
-
-    @wraps(own)
-    def __setattr__(self: Any, name: str, value: Any) -> None:
-        own.__get__(self, type(self))(name, value)
-        held = object.__getattribute__(self, "__dict__")
-        if name in held and not _is_computed(type(self), name):
-            dispatcher.__setattr__(self, name, held[name])
-
-    __setattr__.adopts = True  # type: ignore[attr-defined]
-    type.__setattr__(kind, "__setattr__", __setattr__)
-
-
-def _is_computed(kind: type, name: str) -> bool:
-    """Does the program's class compute the attribute? Then it keeps what it likes under its name."""
-    base = next((base for base in kind.__mro__ if name in vars(base)), object)
-    return not _is_ours(base) and hasattr(type(vars(base)[name]), "__set__")
-
-
 class dispatcher(Channel):
     """A socket and what to do when something happens to it: derive, and define the ``handle_`` methods you need.
 
@@ -135,10 +103,6 @@ class dispatcher(Channel):
 
     debug = False
     ignore_log_types = frozenset({"warning"})
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        _adopt(cls)
 
     def __init__(self, sock: Any = None, map: Any = None) -> None:
         # Called through the class: a program may have a method of that name for purposes of its own.
