@@ -49,13 +49,12 @@ def kind_defines(kind: type, name: str) -> bool:
 class Root:
     """What all channels derive from."""
 
-    _cyncore_tells_interest: ClassVar[bool] = (
-        False  # does it say itself what it wants, so that nobody asks its predicates?
-    )
-    _cyncore_takes_errors: ClassVar[bool] = False  # is an error of its socket no hang-up, because nothing is connected?
-    _cyncore_tells_output: ClassVar[bool] = (
-        False  # does it say itself whether output waits, so that nobody asks writable()?
-    )
+    # Does it say itself what it wants, so that nobody asks its predicates?
+    _cyncore_tells_interest: ClassVar[bool] = False
+    # Is an error of its socket no hang-up, because nothing is connected?
+    _cyncore_takes_errors: ClassVar[bool] = False
+    # Does it say itself whether output waits, so that nobody asks writable()?
+    _cyncore_tells_output: ClassVar[bool] = False
 
 
 class Traits:
