@@ -15,7 +15,7 @@ from benchmarks.gate.exit_codes import FAILED, PASSED, UNABLE, Unable
 from benchmarks.gate.measurement import ENOUGH, Measured, take
 from benchmarks.gate.ratios import measure
 from benchmarks.gate.reference import Reference, choose
-from benchmarks.gate.report import markdown, tell, write
+from benchmarks.gate.report import markdown, tell, tell_ratios, write
 from benchmarks.gate.repository import RepositoryError
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, KINDS, ROWS, Row
 from benchmarks.run.compiler import CompileError
@@ -64,13 +64,16 @@ def update(now: Measured) -> int:
 
 
 def choose_rows(options: argparse.Namespace) -> list[Row]:
-    """The rows that the command line asks for. Raises Unable where one cannot be counted, or none is left."""
+    """The rows that the command line asks for; none where it leaves the ratios alone.
+
+    Raises Unable where one cannot be counted, and where nothing is left to measure.
+    """
     kinds = choose_kinds(options)
     reasons = [f"{kind} cannot be counted: {why}" for kind in kinds if (why := missing(kind))]
     if reasons:
         raise Unable("; ".join(reasons) + "; --skip-... leaves a kind out")
     rows = [row for row in ROWS if row.kind in kinds and all(text in row.title() for text in options.rows)]
-    if not rows:
+    if not rows and (kinds or options.rows or options.skip_ratios):
         raise Unable("no such row; there are: " + ", ".join(row.title() for row in ROWS))
     return rows
 
@@ -84,6 +87,10 @@ def run(options: argparse.Namespace) -> int:
     """Measures, compares and reports. Returns the exit code."""
     rows = choose_rows(options)
     limit = raise_fd_limit(ENOUGH)
+    if not rows:
+        if options.update or options.json or options.markdown:
+            raise Unable("no row is counted, and the ratios alone are not written anywhere")
+        return PASSED if tell_ratios(measure(limit)) else FAILED
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     engine = Engine(clock=clock())

@@ -70,7 +70,18 @@ def tell(reference: Reference, findings: Sequence[Finding], failures: dict[str, 
         print("`python -m benchmarks gate --update` makes the better, changed and new figures the baseline.")
     failed = [one.title() for one in findings if one.verdict in comparison.FAILING]
     failed += [title for title in failures if title not in failed]
-    failed += [ratio.what for ratio in ratios if ratio.failed()]
+    return conclude([*failed, *(ratio.what for ratio in ratios if ratio.failed())])
+
+
+def tell_ratios(ratios: Sequence[Ratio]) -> bool:
+    """Prints the ratios alone and the verdict. Returns whether the gate is passed."""
+    for ratio in ratios:
+        print(ratio.text())
+    return conclude([ratio.what for ratio in ratios if ratio.failed()])
+
+
+def conclude(failed: Sequence[str]) -> bool:
+    """Prints the verdict over what has failed. Returns whether nothing has."""
     print(f"gate: FAILED: {'; '.join(failed)}" if failed else "gate: passed")
     return not failed
 

@@ -412,6 +412,23 @@ def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "strace is not installed" in said
 
 
+SKIPPED = ["--skip-instructions", "--skip-calls", "--skip-bytes"]
+
+
+@pytest.mark.parametrize(("rate", "outcome"), [(1.0, command.PASSED), (0.5, command.FAILED)])
+def test_ratios_are_judged_alone_where_no_row_is_counted(
+    rate: float, outcome: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "measure", lambda limit: [ratios.Ratio("echo by C", rate, 0.95, quiet=True)])
+    assert COMMANDS["gate"](SKIPPED) == outcome
+    assert f"echo by C: {rate:.2f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--skip-ratios"], ["--update"], ["echo"]])
+def test_where_no_row_is_counted_there_is_nothing_else_to_do(words: list[str]) -> None:
+    assert COMMANDS["gate"]([*SKIPPED, *words]) == command.UNABLE
+
+
 @pytest.mark.parametrize(
     ("counts", "outcome"),
     [
