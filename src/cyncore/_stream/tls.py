@@ -69,7 +69,7 @@ def in_words(error: BaseException, peer: Any, is_handshake: bool) -> BaseExcepti
         return error
     where = "the TLS handshake" if is_handshake else "TLS"
     reason = getattr(error, "reason", None) or ""  # one that was not made by OpenSSL has none
-    if not reason and "] record layer failure (" in str(error):  # Python 3.13 has no name for this one of OpenSSL 3.5
+    if not reason and "] record layer failure" in str(error):  # OpenSSL 3.5 has it, and Python 3.13 and PyPy no name
         reason = "RECORD_LAYER_FAILURE"
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"the certificate of the peer is refused: {error.verify_message}"
