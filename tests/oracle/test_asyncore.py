@@ -33,6 +33,7 @@ from tests.support.old import load
 pytestmark = pytest.mark.skipif(not hasattr(select, "poll"), reason="the old module is driven by poll(2)")
 
 Step = tuple[str, int, int]
+POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)  # PyPy has no name for it
 CHUNK = 5  # bytes a read handler takes, so that one message makes several events
 ROUNDS = 400  # polls without rest after which a script counts as spinning
 CROSS = frozenset({"close other", "reopen other"})
@@ -300,13 +301,13 @@ class World:
         if self.can_send(channel):
             channel.shut = True
             channel.peer.shutdown(socket.SHUT_WR)
-            arrived(channel.socket, select.POLLRDHUP)
+            arrived(channel.socket, POLLRDHUP)
 
     def do_hang_up(self, channel: Any, number: int) -> None:
         if channel.peer is not None and channel.peer.fileno() >= 0:
             self.mark(channel)
             channel.peer.close()
-            arrived(channel.socket, select.POLLRDHUP)
+            arrived(channel.socket, POLLRDHUP)
 
     def do_reset(self, channel: Any, number: int) -> None:
         if channel.tcp and channel.peer is not None and channel.peer.fileno() >= 0:

@@ -187,7 +187,7 @@ def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"environments": {"one": {}}}', '{"environments": [1]}'])
 def test_a_file_that_is_no_baseline_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"baseline|Expecting"):
+    with pytest.raises(ValueError, match=r"baseline|line 1 column 2"):
         Baseline.parse(text)
 
 
@@ -536,8 +536,9 @@ sys.path.insert(0, {str(ROOT)!r})
 from dataclasses import asdict, replace
 from benchmarks.gate.rows import BYTES, ROWS
 from benchmarks.gate.workloads import memory, standing, window
+from cyncore import native
 for row in ROWS:
-    if row.kind == BYTES:
+    if row.kind == BYTES or (row.workload == "native_echo" and not native):  # whose handler is in Cython
         continue
     if "channels" in row.options:
         row = replace(row, options={{"channels": 4}})

@@ -51,7 +51,7 @@ def name_of(path: Path, top: Path) -> str:
 def sources(top: Path) -> dict[str, list[Path]]:
     """The files of each module: its code, its stub and what other Cython modules know of it."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(top.rglob("*.p*")):
+    for path in sorted(top.rglob("*")):
         if path.suffix in (".py", ".pyi", ".pyx", ".pxd"):
             found.setdefault(name_of(path, top), []).append(path)
     return found
