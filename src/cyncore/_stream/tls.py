@@ -148,7 +148,12 @@ def wrap(sock: Any, context: ssl.SSLContext, server_side: bool, hostname: str | 
 
 def session_of(sock: ssl.SSLSocket | ssl.SSLObject) -> Any:
     """What reads and writes: the object below it, which saves a call in Python each time."""
-    return getattr(sock, "_sslobj", None) or sock
+    session = getattr(sock, "_sslobj", None) or sock
+    if sys.implementation.name == "pypy":
+        from .pypy import Session
+
+        return Session(session)
+    return session
 
 
 def say_close(session: Any) -> bool:
