@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -177,6 +178,19 @@ def test_a_context_that_wraps_sockets_in_its_own_way_is_asked_to(
     server.close()
     poll_until(loop, lambda: Echo.ends)
     assert Echo.ends == [None]
+
+
+@every_backend
+def test_a_context_that_wraps_in_its_own_way_does_not_make_the_socket_block(loop: Loop, peers: Peers) -> None:
+    ours, _ = tcp_pair(peers)
+    stream = Recorder(ours, loop=loop)
+    poll_until(loop, lambda: stream.connected)
+    before = Counting.wrapped
+    stream.start_tls(Counting(ssl.PROTOCOL_TLS_SERVER), server_side=True)
+    poll_until(loop, lambda: Counting.wrapped > before)
+    assert not os.get_blocking(ours.fileno())
+    stream.abort()
+    poll_until(loop, lambda: not loop.map)
 
 
 def test_a_context_that_wraps_in_its_own_way_may_refuse(loop: Loop, peers: Peers) -> None:

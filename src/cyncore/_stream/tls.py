@@ -112,6 +112,7 @@ def begin(
     if not is_plain(context):
         own = socket.socket(fileno=os.dup(sock.fileno()))
         try:
+            own.setblocking(False)  # made of a number, it does not know so, and wrap_socket() would have it block
             return wrap(own, context, server_side, hostname, session)
         except BaseException:
             own.close()
