@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ class Options:
                 sock.bind(target)
             except OSError as error:
                 raise OSError(error.errno, f"{error.strerror}: {words(target)}") from None
-        elif sock.family == AF_UNIX and os.name == "posix" and hasattr(socket, "SO_PASSCRED"):
+        elif sock.family == AF_UNIX and sys.platform == "linux":
             sock.bind("")  # an abstract name (unix(7), Autobind), so that there is something to answer to
 
     def family(self) -> int:
