@@ -20,6 +20,7 @@ What progress is, the kernel says, since a handler may use the socket as it like
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ._report import WARNING, report
@@ -198,11 +199,14 @@ def _state_of(fd: int) -> State | None:
     import _socket  # not `socket`, whose class a program may have replaced
 
     unread, unsent = _waiting(fd, True), _waiting(fd, False)
+    blocks = sys.implementation.name == "pypy" and os.get_blocking(fd)
     try:
         sock = _socket.socket(fileno=fd)
     except OSError:  # no socket: a pipe, or what tells nothing
         return None if unread is None else State((unread,), unread)
     try:
+        if sys.implementation.name == "pypy":
+            os.set_blocking(fd, blocks)  # a socket that is made there of a number blocks
         if sys.platform == "linux" and sock.proto == _socket.IPPROTO_TCP:
             info = sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, 192)
             if info[0] == _LISTEN:

@@ -265,6 +265,7 @@ def test_busy_echo_is_never_named(
         loop.poll(5)
         theirs.recv(64)
     assert named(caplog) == []
+    assert not os.get_blocking(ours.fileno())  # what looks at the socket leaves it so
     asyncore.close_all(loop.map)
     loop.poll(0)
 
