@@ -7,8 +7,10 @@ that a handler here does is to queue calls of the loop, which ends its wait.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from errno import EINVAL
 from typing import Any
 
 from .._rules import not_callable
@@ -156,6 +158,8 @@ class Signals:
         found: Any = signal.getsignal(number)
         if known is not None and found is known:
             return known
+        if number in (getattr(signal, "SIGKILL", None), getattr(signal, "SIGSTOP", None)):  # PyPy says nothing
+            raise OSError(EINVAL, os.strerror(EINVAL))
         handler = Handler(self, number)
         handler.before = signal.signal(number, handler)
         if known is not None:  # the program has set its own handler since: that one is before this one now
