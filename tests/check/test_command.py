@@ -257,7 +257,9 @@ def test_tree_that_is_too_deep_is_a_finding_and_no_obstacle(
     deep: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, lines = run(capsys, write(tmp_path, deep=deep, main=SPINS))
-    assert (status, codes(lines)) == (1, ["CYN002", "CYN204"])
+    assert (status, codes(lines)[-1]) == (1, "CYN204")
+    if sys.implementation.name == "cpython":  # PyPy goes deeper
+        assert codes(lines) == ["CYN002", "CYN204"]
 
 
 def test_named_pipe_is_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,8 @@ class Growth(NamedTuple):
     descriptors: int
 
 
-def _blocks() -> int:
+def blocks() -> int:
+    """The blocks of memory that are in use: the objects, where nobody counts blocks."""
     if hasattr(sys, "getallocatedblocks"):
         return sys.getallocatedblocks()
     return len(gc.get_objects())  # PyPy's collector knows every object
@@ -33,7 +34,7 @@ def _holdings() -> tuple[int, int, int]:
     for _ in range(COLLECTIONS):
         gc.collect()
     references = getattr(sys, "gettotalrefcount", int)()
-    return _blocks(), references, len(os.listdir(FDS))
+    return blocks(), references, len(os.listdir(FDS))
 
 
 def growth(call: Callable[[], object], count: int) -> Growth:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import gc
 import random
-import sys
 import weakref
 
 import pytest
 
 from cyncore import Handle, Loop, TimerHandle
+from tests.leaks.growth import blocks
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
@@ -254,6 +254,19 @@ def test_timers_that_are_due_together_do_not_hold_events_up(loop: Loop, peers: P
     assert made == list(range(100))
 
 
+@every_backend
+def test_the_loop_sleeps_until_a_timer_is_due(loop: Loop) -> None:
+    """It does not poll again and again in the last millisecond before."""
+    for number in range(1, 20):
+        made: list[int] = []
+        loop.call_later(0.0005 * number, made.append, 1)
+        polls = 0
+        while not made:
+            loop.poll(1)
+            polls += 1
+        assert polls <= 5
+
+
 def test_ten_thousand_timers(loop: Loop) -> None:
     made: list[int] = []
     order = random.Random(2)
@@ -296,7 +309,8 @@ def test_calls_without_end_do_not_keep_an_event_back(loop: Loop, peers: Peers, a
         if len(calls) == 1:
             far.send(b"x")
         if len(calls) < 5:
-            loop.call_soon(call) if again == "call_soon" else loop.call_later(0, call)
+            arguments = (call,) if again == "call_soon" else (0, call)
+            getattr(loop, again)(*arguments)
 
     calls: list[list[int]] = []
     channel, far = peers.channel(Recorder, loop.map)
@@ -328,8 +342,10 @@ def test_timers_that_were_cancelled_take_no_memory_until_they_would_have_been_du
     left = [loop.call_later(3600, print) for _ in range(100)]
     for _ in range(500):
         loop.call_later(1800, print).cancel()
-    before = sys.getallocatedblocks()
+    gc.collect()
+    before = blocks()
     for _ in range(10_000):
         loop.call_later(1800, print).cancel()
-    assert sys.getallocatedblocks() - before < 2000
+    gc.collect()
+    assert blocks() - before < 2000
     assert loop.stats().timers == len(left)

@@ -497,7 +497,7 @@ def test_failure_is_told_to_the_peer(both: tuple[Nested, Nested]) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)decryption|mac|record layer"):
         client.read(100)
     server.outer.input = client.outer.output
-    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert|record layer"):  # OpenSSL 3.5 and PyPy name the layer alone
         server.read(100)
 
 
