@@ -69,8 +69,8 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = dict(socket_map)
     socket_map.clear()
-    if request.node.stash.get(_FAILED, False):
-        return  # what failed may hold on to anything, and is reported already
+    if request.node.stash.get(_FAILED, False) or request.session.exitstatus == pytest.ExitCode.INTERRUPTED:
+        return  # what failed, or was stopped, may hold on to anything, and is reported already
     assert not left, "channels left in socket_map"
     started = [thread for thread in threading.enumerate() if thread not in threads]
     for thread in started:
