@@ -47,7 +47,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _open_descriptors() -> dict[int, str]:
     """Every open descriptor, and what it is, as far as the system says."""
-    gc.collect()
     Loop.of(socket_map).close()  # the only loop that is kept without anyone's doing
     pipe = sys.modules.get("cyncore._stream.pipe")
     while pipe is not None and pipe._spare:  # kept for the next streams that are joined
@@ -76,6 +75,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for thread in started:
         thread.join(5)
     assert not [thread for thread in started if thread.is_alive()], "threads left running"
+    gc.collect()  # not before the test too: PyPy looks through all that pytest has collected each time
     after = _open_descriptors()
     assert {fd: what for fd, what in after.items() if before.get(fd) != what} == {}, "descriptors left open"
 
