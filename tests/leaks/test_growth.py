@@ -43,6 +43,14 @@ def test_what_grows_is_noticed() -> None:
     assert not is_leak(growth(list, CALLS), CALLS)
 
 
+def test_what_the_collector_takes_does_not_grow() -> None:
+    def circle() -> None:
+        made: dict[str, object] = {}
+        made["itself"] = made
+
+    assert not is_leak(growth(circle, CALLS), CALLS)
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_call_leaves_nothing_behind(name: str) -> None:
     gc.collect()
