@@ -263,6 +263,18 @@ def _closed(engine: ModuleType) -> Any:
     return made
 
 
+class Failures:
+    """What fails in a call of a loop is told to its world.
+
+    The loop knows its world, and its class does not: CPython 3.13 without the GIL may keep classes for ever.
+    """
+
+    world: World
+
+    def handle_exception(self, error: BaseException, handle: object) -> None:
+        self.world.tell("loop", "failed", self.world.described(error))
+
+
 class World:
     """A loop, its channels and their peers, over one engine. ``order``: the `ticks` of another, to be followed."""
 
@@ -279,13 +291,9 @@ class World:
         self._inside: list[int] = []  # the ticks in progress
         self.event = ""  # whose handler does what is done
         self._stopped = False  # by a handler of the tick in progress
-        world = self
-
-        class Loop(engine.Loop):  # type: ignore[misc, name-defined]
-            def handle_exception(self, error: BaseException, handle: object) -> None:
-                world.tell("loop", "failed", world.described(error))
-
-        self.loop = Loop(self.map, backend=None if engine.native else "python")
+        loop: Any = type("Loop", (Failures, engine.Loop), {})
+        self.loop = loop(self.map, backend=None if engine.native else "python")
+        self.loop.world = self
         if order is not None:
             self._follow(order)
 
