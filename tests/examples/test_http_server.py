@@ -422,7 +422,8 @@ def place_of(path):
 site.place_of = place_of
 assert os.path.exists(os.path.join(folder, "page"))
 print(site.answer(request).status)
-print(open(os.path.join(folder, "page")).read())
+with open(os.path.join(folder, "page")) as file:
+    print(file.read())
 """
     words = [sys.executable, "-c", "import cyncore\ncyncore.install()\n" + check]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, cwd=EXAMPLES)
