@@ -67,6 +67,26 @@ def size_setting(channel: Any, name: str) -> Any:
     return size
 
 
+def limit_of(channel: Any, name: str) -> int | None:
+    """Looks up `max_incoming` or `max_outgoing`. None: there is no limit.
+
+    The old module had no such names, so whatever is not a number is an attribute of the program's own, or its method.
+    """
+    try:
+        limit = getattr(channel, name)
+    except Exception:  # out of a property of the program's, which has nothing to do with limits
+        return None
+    return limit if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None
+
+
+def gathers_pushes(channel: Any) -> bool:
+    """Looks up `gather_pushes`. Whatever is not True is no option, but the program's own, as in `limit_of`."""
+    try:
+        return channel.gather_pushes is True
+    except Exception:  # as in limit_of()
+        return False
+
+
 def limit_exceeded(channel: Any, what: str, limit: int) -> None:
     """Calls handle_error with a `LimitExceeded` being handled."""
     try:
@@ -174,7 +194,7 @@ def _collect(channel: Any, piece: Piece, data: bytes, counts: bool) -> None:
     """Delivers a part of a piece. ``counts``: `max_incoming` limits the piece, which ends with bytes."""
     if piece.size == DROPPED:
         return
-    limit = channel.max_incoming
+    limit = limit_of(channel, "max_incoming")
     if counts and limit is not None and piece.size + len(data) > limit:
         piece.size = DROPPED
         del channel.incoming[:]
@@ -219,7 +239,7 @@ def count_waiting(channel: Any) -> int:
 
 def has_room(channel: Any, item: Any, count: Callable[[Any], int] = count_waiting) -> bool:
     """Returns True if the item may be queued. If not, the program has been told. ``count``: does `count_waiting`."""
-    limit = channel.max_outgoing
+    limit = limit_of(channel, "max_outgoing")
     if limit is None or not isinstance(item, bytes) or count(channel) + len(item) <= limit:
         return True
     channel.initiate_send()
@@ -243,7 +263,7 @@ def send(channel: Any, sending: Sending, connected: bool, closes: bool) -> bool:
         first = fifo[0]
         if first is None:
             # After something was sent the close waits for a write event, since there may be more to read before.
-            if not closes or (has_sent and not channel.gather_pushes):
+            if not closes or (has_sent and not gathers_pushes(channel)):
                 return False
             del fifo[0]
             return True

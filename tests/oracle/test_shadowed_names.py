@@ -395,6 +395,39 @@ def test_names_that_the_old_module_does_not_have_are_the_program_s(old: Any, kin
         assert {name: getattr(channel, name) for name in own} == own
 
 
+# The documented ones are options only where a program gives them a value that an option can have
+
+
+def uses_as_method(base: type, name: str) -> type:
+    return type("Own", (base,), {name: lambda self: f"the program's {name}"})
+
+
+def uses_as_property(base: type, name: str) -> type:
+    return type("Own", (base,), {name: property(lambda self: self.not_there)})
+
+
+def uses_as_attribute(base: type, name: str) -> type:
+    return before_init(base, name, [name])
+
+
+@pytest.mark.parametrize("use", [uses_as_method, uses_as_property, uses_as_attribute])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in ("async_chat", "SMTPChannel")
+        for name in ("gather_pushes", "max_incoming", "max_outgoing")
+    ]
+    + [("SMTPServer", name) for name in vars(ServerOptions) if not name.startswith("_")],
+)
+def test_name_of_an_option_may_be_used_for_something_else(
+    old: Any, kind: str, name: str, use: Callable[[type, str], type]
+) -> None:
+    if kind.startswith("SMTP") and old.smtpd is None:
+        pytest.skip("there is no old smtpd here")
+    compare(old, kind, lambda base: use(base, name))
+
+
 # What the sessions above do not come to
 
 

@@ -328,6 +328,15 @@ def test_option_that_is_not_there_is_refused() -> None:
         smtpd.SMTPServer(("127.0.0.1", 0), None, idle_time=1)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("idle_timeout", "soon"), ("max_errors", True), ("require_starttls", "yes"), ("tls_context", 1)],
+)
+def test_value_that_is_none_for_the_option_is_refused_by_the_constructor(option: str, value: object) -> None:
+    with pytest.raises(TypeError, match=option):
+        smtpd.SMTPServer(("127.0.0.1", 0), None, map={}, **{option: value})
+
+
 def test_tls_context_of_a_client_is_refused() -> None:
     with pytest.raises(ValueError, match="tls_context"):
         smtpd.SMTPServer(("127.0.0.1", 0), None, tls_context=ssl.create_default_context())

@@ -87,7 +87,8 @@ cdef class ChatInput(BufferedChannel):
     cdef bint is_held                   # output is held back until the next found_terminator
 
     cdef int read_overrides(self) except -1
-    cdef Py_ssize_t size_setting(self, str name, Py_ssize_t default) except -2
+    cdef Py_ssize_t size_setting(self, str name) except -2
+    cdef Py_ssize_t limit_setting(self, str name) except -2
     cdef int set_terminator_value(self, object value) except -1
     cdef int forget_input(self) except -1
     cdef object receive(self)

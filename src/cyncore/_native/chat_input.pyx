@@ -51,9 +51,9 @@ cdef dict METHODS = {
     "get_terminator": GENERIC,
 }
 cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
-cdef frozenset WATCHED = frozenset(METHODS) | {
-    "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "max_incoming",
-    "max_outgoing", "gather_pushes", "__class__",
+cdef tuple OPTIONS = ("max_incoming", "max_outgoing", "gather_pushes")  # which the old module did not have
+cdef frozenset WATCHED = frozenset(METHODS) | frozenset(OPTIONS) | {
+    "collect_incoming_data", "found_terminator", "ac_in_buffer_size", "ac_out_buffer_size", "__class__",
 }
 FOLLOWED = (WATCHED | frozenset(BUFFERS) | {"_collect_incoming_data"}) - {"__class__"}
 
@@ -77,8 +77,8 @@ cdef object _plain_function(type kind, str name):
     return None
 
 
-cdef Py_ssize_t _size(object value, Py_ssize_t default) except -2:
-    return default if value is None else <Py_ssize_t> value
+cdef Py_ssize_t _limit(object limit) except -2:
+    return -1 if limit is None else <Py_ssize_t> min(limit, PY_SSIZE_T_MAX)
 
 
 cdef class ChatTraits:
@@ -100,20 +100,20 @@ cdef class ChatTraits:
         self.collect_function = _plain_function(kind, "collect_incoming_data")
         self.found_function = _plain_function(kind, "found_terminator")
         sizes = []
-        for name, default in (
-            ("ac_in_buffer_size", DEFAULT_SIZE), ("ac_out_buffer_size", DEFAULT_SIZE),
-            ("max_incoming", -1), ("max_outgoing", -1),
-        ):
+        for name in ("ac_in_buffer_size", "ac_out_buffer_size"):
             value = getattr(kind, name, None)
             if value is not None and not isinstance(value, int):
                 overrides |= INSTANCE_OVERRIDES  # perhaps a property, which is read from each channel
                 value = None
-            sizes.append(_size(value, default))
-        self.in_size, self.out_size, self.max_incoming, self.max_outgoing = sizes
-        gather_pushes = getattr(kind, "gather_pushes", False)
-        if hasattr(type(gather_pushes), "__get__"):
-            overrides |= INSTANCE_OVERRIDES
-        elif gather_pushes:
+            sizes.append(DEFAULT_SIZE if value is None else value)
+        self.in_size, self.out_size = sizes
+        for name in OPTIONS:
+            value = getattr(kind, name, None)
+            if hasattr(type(value), "__get__") and type(value) is not FunctionType:
+                overrides |= INSTANCE_OVERRIDES
+        self.max_incoming = _limit(_plain_chat.limit_of(kind, "max_incoming"))
+        self.max_outgoing = _limit(_plain_chat.limit_of(kind, "max_outgoing"))
+        if _plain_chat.gathers_pushes(kind):
             overrides |= GATHER_PUSHES
         self.overrides = overrides
         self.stamp = stamp
@@ -196,7 +196,7 @@ cdef class ChatInput(BufferedChannel):
             if name == "gather_pushes":  # it has a field of its own, so that the channel stays on the fast paths
                 self.gather_override = -1
                 if name in getattr(self, "__dict__", ()):
-                    self.gather_override = bool(self.gather_pushes)
+                    self.gather_override = _plain_chat.gathers_pushes(self)
             else:
                 self.overrides |= INSTANCE_OVERRIDES
             self.overrides_stamp = self.overrides_version = 0
@@ -205,12 +205,16 @@ cdef class ChatInput(BufferedChannel):
                 self.interest_changed()
         return 0
 
-    cdef Py_ssize_t size_setting(self, str name, Py_ssize_t default) except -2:
+    cdef Py_ssize_t size_setting(self, str name) except -2:
         """Looks up a number of bytes. TypeError if it is something else."""
         value = getattr(self, name, None)
         if value is not None and not hasattr(value, "__index__"):
             raise TypeError(f"{type(self).__qualname__}.{name} is {value!r}: a number of bytes is wanted")
-        return _size(value, default)
+        return DEFAULT_SIZE if value is None else <Py_ssize_t> value
+
+    cdef Py_ssize_t limit_setting(self, str name) except -2:
+        """Looks up `max_incoming` or `max_outgoing`; -1: there is no limit."""
+        return _limit(_plain_chat.limit_of(self, name))
 
     # Attributes
 
@@ -314,7 +318,7 @@ cdef class ChatInput(BufferedChannel):
         """Receives once and returns the bytes, or None if there were none. An error was passed to handle_error then."""
         size = self.chat.in_size
         if self.overrides & INSTANCE_OVERRIDES:
-            size = self.size_setting("ac_in_buffer_size", DEFAULT_SIZE)
+            size = self.size_setting("ac_in_buffer_size")
         try:
             data = self.recv(size) if self.overrides & OWN_RECV else self.recv_some(size)
         except BlockingIOError:
@@ -551,7 +555,7 @@ cdef int _collect_limited(ChatInput self, object data, bint counts) except -1:
     if self.piece_size == DROPPED:
         return 0
     if self.overrides & INSTANCE_OVERRIDES:
-        limit = self.size_setting("max_incoming", -1)
+        limit = self.limit_setting("max_incoming")
     if counts and limit >= 0 and self.piece_size + PyBytes_GET_SIZE(data) > limit:
         self.piece_size = DROPPED
         if type(self.parts) is list:

@@ -76,14 +76,14 @@ from .. import _plain_chat, _rules
 
 cdef inline bint _gathers_pushes(ChatOutput self) except -1:
     if self.overrides & INSTANCE_OVERRIDES:
-        return bool(getattr(self, "gather_pushes", False))
+        return _plain_chat.gathers_pushes(self)
     return self.overrides & GATHER_PUSHES != 0
 
 
 cdef inline Py_ssize_t _out_size(ChatOutput self) except -2:
     """Returns how many bytes leave in one system call."""
     if self.overrides & INSTANCE_OVERRIDES:
-        return self.size_setting("ac_out_buffer_size", DEFAULT_SIZE)
+        return self.size_setting("ac_out_buffer_size")
     return self.chat.out_size
 
 
@@ -411,7 +411,7 @@ cdef class ChatOutput(ChatInput):
     cdef int cross_thread_put(self, object item, Py_ssize_t size) except -1:
         """Passes an item to the thread that runs the loop, and wakes it. Called in any other thread."""
         cdef Registry loop = self.loop
-        cdef Py_ssize_t limit = self.size_setting("max_outgoing", -1)
+        cdef Py_ssize_t limit = self.limit_setting("max_outgoing")
         cdef Py_ssize_t waiting = self.cross_thread_size
         if self.fifo is not None and self.fifo.waiting > 0:
             waiting += self.fifo.waiting
@@ -525,7 +525,7 @@ cdef class ChatOutput(ChatInput):
         cdef Fifo fifo = self.fifo
         cdef Py_ssize_t limit = self.chat.max_outgoing
         if self.overrides & INSTANCE_OVERRIDES:
-            limit = self.size_setting("max_outgoing", -1)
+            limit = self.limit_setting("max_outgoing")
         if limit >= 0 and fifo.count_waiting() + size > limit:
             self.send_queue(PROGRAM)
             if self.fifo is not fifo or fifo.count_waiting() + size > limit:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _plain_chat
-from .._plain_chat import DROPPED, Piece, Sending, size_of
+from .._plain_chat import DROPPED, Piece, Sending, gathers_pushes, limit_of, size_of
 from .._rules import not_begun
 from .channel import BufferedChannel, timed
 from .fifo import Fifo
@@ -191,7 +191,7 @@ class ChatChannel(BufferedChannel):
     def __send_held(self) -> None:
         """Sends what was held back for the next found_terminator, which does not come or has returned."""
         self.__is_held = self.__held_in_call = False
-        if self.__flush_queued and not self.gather_pushes:
+        if self.__flush_queued and not gathers_pushes(self):
             self.__send_queue(TICK_END)
 
     def _collect_incoming_data(self, data: bytes) -> None:
@@ -283,11 +283,11 @@ class ChatChannel(BufferedChannel):
         if 0 < size <= most and (self.__flush_queued or not self.__fifo) and self.__piece_follows():
             self.__is_held = self.__held_in_call = True
             return True
-        return bool(self.gather_pushes)
+        return gathers_pushes(self)
 
     def __fits(self, item: Any) -> bool:
         """Returns True if the item is certain to have room. Does not read `producer_fifo`, which would send."""
-        limit = self.max_outgoing
+        limit = limit_of(self, "max_outgoing")
         if limit is None or not isinstance(item, bytes):
             return True
         return isinstance(self.__fifo, Fifo) and self.__fifo.waiting + len(item) <= limit
@@ -303,7 +303,7 @@ class ChatChannel(BufferedChannel):
     def __cross_thread_put(self, loop: Any, item: Any) -> None:
         """Passes an item to the thread that runs the loop, and wakes it. Called in any other thread."""
         size = size_of(item)
-        limit = self.max_outgoing
+        limit = limit_of(self, "max_outgoing")
         total = self.__cross_thread_total()
         if limit is not None and size and total - self.__cross_thread_taken + size > limit:
             loop.call_soon_threadsafe(_plain_chat.limit_exceeded, self, "output that waits, max_outgoing", limit)
@@ -406,7 +406,7 @@ class ChatChannel(BufferedChannel):
         self.__is_sending = True
         # What was queued for later was queued while there was a connection, whatever `connected` says now.
         connected = why != PROGRAM
-        closes = why == PROGRAM or (why == TICK_END and bool(self.gather_pushes))
+        closes = why == PROGRAM or (why == TICK_END and gathers_pushes(self))
         self.__sending.joins = type(self).send is ChatChannel.send and "send" not in getattr(self, "__dict__", ())
         try:
             closes = _plain_chat.send(self, self.__sending, connected, closes)

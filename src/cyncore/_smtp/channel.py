@@ -15,7 +15,7 @@ from .flow import pause, release, resume
 from .guard import admit, forget, set_deadlines
 from .host import full_name
 from .input import Input
-from .options import NO_OPTIONS, ServerOptions
+from .options import NO_OPTIONS, ServerOptions, option
 from .session import Conversation
 from .starttls import begin
 
@@ -96,7 +96,8 @@ class SMTPChannel(Commands, Input):
         self._emptystring, self._linesep, self._dotsep, self._newline = marks  # programs use them
         if isinstance(server, ServerOptions):
             self._cyncore.options = server
-            self._cyncore.needs_tls = bool(server.require_starttls or server.tls_implicit)
+            self._cyncore.max_errors = option(server, "max_errors")
+            self._cyncore.needs_tls = bool(option(server, "require_starttls") or option(server, "tls_implicit"))
         self.mail_options = []
         self.rcpt_options = []
         # A copy, because EHLO allows longer commands to one peer, and the class's own limits are those of all peers.
@@ -170,7 +171,7 @@ def _start(channel: SMTPChannel) -> None:
     if options is not NO_OPTIONS:
         if not admit(channel):
             return
-        if options.tls_context is not None and options.tls_implicit:
+        if option(options, "tls_context") is not None and option(options, "tls_implicit"):
             begin(channel, _greet)
             return
         set_deadlines(channel)

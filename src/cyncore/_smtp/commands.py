@@ -6,6 +6,7 @@ from __future__ import annotations
 from . import settings
 from .address import AddressError, parse_path
 from .input import begin_message
+from .options import option
 from .session import Conversation
 from .starttls import switch
 
@@ -43,9 +44,9 @@ class Commands(Conversation):
         if self.enable_SMTPUTF8:
             self.push("250-SMTPUTF8")
             self.command_size_limits["MAIL"] += 10
-        if self._cyncore.options.pipelining:
+        if option(self._cyncore.options, "pipelining"):
             self.push("250-PIPELINING")
-        if self._cyncore.options.tls_context is not None and not self._cyncore.is_tls:
+        if option(self._cyncore.options, "tls_context") is not None and not self._cyncore.is_tls:
             self.push("250-STARTTLS")
         self.push("250 HELP")
 
@@ -143,7 +144,7 @@ class Commands(Conversation):
             else:
                 self.push("555 RCPT TO parameters not recognized or not implemented")
             return
-        most = self._cyncore.options.max_recipients
+        most = option(self._cyncore.options, "max_recipients")
         if most is not None and len(self.rcpttos) >= most:
             self.push("452 Error: too many recipients")
             return
@@ -172,7 +173,7 @@ class Commands(Conversation):
         self.push("354 End data with <CR><LF>.<CR><LF>")
 
     def smtp_STARTTLS(self, arg: str | None) -> None:
-        if self._cyncore.options.tls_context is None:
+        if option(self._cyncore.options, "tls_context") is None:
             self.push('500 Error: command "STARTTLS" not recognized')
         elif arg:
             self.push("501 Syntax: STARTTLS")

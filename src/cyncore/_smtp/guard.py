@@ -9,14 +9,14 @@ from typing import Any
 from cyncore._engine import Loop
 
 from .deadlines import Deadlines
-from .options import connections_of
+from .options import connections_of, option
 from .session import Conversation
 
 
 def admit(channel: Conversation) -> bool:
     """Counts the connection. False where there are too many: the peer has been told, and the channel is closed."""
     options = channel._cyncore.options
-    most, most_of_host = options.max_connections, options.max_connections_per_peer
+    most, most_of_host = option(options, "max_connections"), option(options, "max_connections_per_peer")
     if most is None and most_of_host is None:
         return True
     connections, host = connections_of(options), _host_of(channel.peer)
@@ -36,7 +36,7 @@ def _host_of(peer: Any) -> Any:
 def set_deadlines(channel: Conversation) -> None:
     """Sets the limits on time that the options ask for."""
     options = channel._cyncore.options
-    idle, command, data = options.idle_timeout, options.command_timeout, options.data_timeout
+    idle, command, data = (option(options, name) for name in ("idle_timeout", "command_timeout", "data_timeout"))
     if idle is not None or command is not None or data is not None:
         channel._cyncore.deadlines = Deadlines(Loop.of(channel._map), idle, command, data, partial(_expire, channel))
 

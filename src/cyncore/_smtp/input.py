@@ -67,7 +67,7 @@ class Input(Conversation):
         else:
             self.push("451 Internal confusion")
             self.num_bytes = 0
-        most = session.options.max_errors
+        most = session.max_errors
         if most is not None and session.errors > most and not session.ignores_input:
             close_with_reply(self, f"421 {self.fqdn} Too many errors, closing connection")
         if session.unread > MOST_UNREAD:

@@ -52,24 +52,49 @@ class ServerOptions:
 
 NO_OPTIONS = ServerOptions()
 _NAMES = frozenset(name for name in vars(ServerOptions) if not name.startswith("_"))
+_FLAGS = frozenset({"pipelining", "require_starttls", "tls_implicit"})
 _LONGEST = 1e9  # seconds; a clock that counts nanoseconds goes a little further
 
 
 def set_options(server: ServerOptions, options: dict[str, Any]) -> None:
     """Sets ``options`` by their names. Those that the class of ``server`` has are checked as well.
 
-    TypeError for a name that does not exist. ValueError for a value out of range, and where TLS is required without a
-    ``tls_context``: such a server would take mail in plain text.
+    TypeError for a name that does not exist, and for a value that `option` would take for the program's own. ValueError
+    for a value out of range, and where TLS is required without a ``tls_context``: such a server would take mail in
+    plain text.
     """
     for name, value in options.items():
         if name not in _NAMES:
             raise TypeError(f"SMTPServer has no option {name!r}")
+        if not _is_option(name, value):
+            raise TypeError(f"{name} cannot be {value!r}")
         setattr(server, name, value)
     for name in _NAMES:
-        _check(name, getattr(server, name))
+        _check(name, option(server, name))
     for name in ("require_starttls", "tls_implicit"):
-        if getattr(server, name) and server.tls_context is None:
+        if option(server, name) and option(server, "tls_context") is None:
             raise ValueError(f"{name} needs a tls_context")
+
+
+def option(server: ServerOptions, name: str) -> Any:
+    """The value of an option of ``server``.
+
+    A program that was written for the old module may use these names for purposes of its own. So what is no value for
+    the option, as a method is none, leaves the option as if nobody had set it.
+    """
+    try:
+        value = getattr(server, name)
+    except Exception:  # out of a property of the program's
+        return getattr(NO_OPTIONS, name)
+    return value if _is_option(name, value) else getattr(NO_OPTIONS, name)
+
+
+def _is_option(name: str, value: Any) -> bool:
+    if name == "tls_context":
+        return value is None or (hasattr(value, "wrap_bio") and not isinstance(value, type))
+    if name in _FLAGS:
+        return isinstance(value, int)
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def connections_of(server: ServerOptions) -> Connections:

@@ -32,6 +32,7 @@ class Session:
         "is_held",
         "is_paused",
         "is_tls",
+        "max_errors",
         "needs_tls",
         "options",
         "starts_with_line_end",
@@ -42,6 +43,7 @@ class Session:
         self.options: ServerOptions = NO_OPTIONS
         self.deadlines: Deadlines | None = None
         self.errors = 0  # replies of 5xx
+        self.max_errors: int | None = None  # the option of that name
         # Whether it is read: neither while the program pauses it nor while the peer leaves too many replies unread.
         self.is_paused = False
         self.is_held = False
@@ -108,7 +110,7 @@ class Conversation(async_chat):
     def push(self, msg: str) -> None:  # type: ignore[override]
         """Sends a line, without its end. What is not ASCII in it is escaped, unless the message asked for SMTPUTF8."""
         session = self._cyncore
-        if msg[:1] == "5" and session.options.max_errors is not None:
+        if msg[:1] == "5" and session.max_errors is not None:
             session.errors += 1
         line = (msg + "\r\n").encode("utf-8" if self.require_SMTPUTF8 else "ascii", "backslashreplace")
         async_chat.push(self, line)

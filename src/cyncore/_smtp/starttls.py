@@ -10,6 +10,7 @@ from cyncore._engine import Loop
 
 from .flow import read_unless_stopped
 from .guard import set_deadlines
+from .options import option
 from .session import Conversation
 
 
@@ -40,7 +41,8 @@ def begin(channel: Conversation, then: Callable[[Conversation], object]) -> None
         then(channel)
 
     options = channel._cyncore.options
-    start(channel, options.tls_context, (True, None, None), options.tls_timeout, done, _failed, QuietSocket)
+    context, seconds = option(options, "tls_context"), option(options, "tls_timeout")
+    start(channel, context, (True, None, None), seconds, done, _failed, QuietSocket)
 
 
 def _failed(channel: Conversation, error: BaseException) -> None:
