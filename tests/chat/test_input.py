@@ -315,3 +315,53 @@ def test_pause_around_a_loop_within_a_callback_keeps_the_channel_from_reading(lo
     poll_until(loop, lambda: len(channel.lines) == 2)
     assert channel.calls == [b"one", "end", b"two", "end"]
     channel.close()
+
+
+# Callbacks that are no methods of the class
+
+
+def test_callbacks_that_getattribute_answers_with_are_called(loop: Loop, peers: Peers) -> None:
+    calls: list[Any] = []
+
+    class Computed(asynchat.async_chat):  # type: ignore[misc, name-defined]
+        def __getattribute__(self, name: str) -> Any:
+            if name == "collect_incoming_data":
+                return calls.append
+            if name == "found_terminator":
+                return lambda: calls.append(name)
+            return super().__getattribute__(name)
+
+    channel, far = peers.channel(Computed, loop.map)
+    channel.set_terminator(b"\n")
+    feed(loop, far, b"one\ntwo", b"\n")
+    assert calls == [b"one", "found_terminator", b"two", "found_terminator"]
+    channel.close()
+
+
+def test_every_step_of_a_chat_is_looked_up_through_getattribute(loop: Loop, peers: Peers) -> None:
+    looked_up: set[str] = set()
+
+    class Traced(Lines):
+        def __getattribute__(self, name: str) -> Any:
+            looked_up.add(name)
+            return super().__getattribute__(name)
+
+        def on_end(self) -> None:
+            self.push(b"answer")
+
+    channel, far = peers.channel(Traced, loop.map)
+    looked_up.clear()
+    feed(loop, far, b"line\n")
+    poll_until(loop, lambda: not channel.producer_fifo)
+    assert far.recv(100) == b"answer"
+    steps = {
+        "handle_read",
+        "recv",
+        "get_terminator",
+        "collect_incoming_data",
+        "found_terminator",
+        "initiate_send",
+        "send",
+    }
+    assert steps <= looked_up
+    channel.close()

@@ -95,6 +95,8 @@ cdef class ChatTraits:
         for name in BUFFERS:
             if getattr(kind, name) is not getattr(defaults, name):
                 overrides |= GENERIC
+        if kind.__getattribute__ is not object.__getattribute__:  # it may answer with anything: all is looked up
+            overrides |= OWN_RECV | OWN_SEND | OWN_INITIATE | OWN_READ | OWN_WRITE | GENERIC
         if getattr(kind, "collect_incoming_data", None) is defaults._collect_incoming_data:
             overrides |= PLAIN_COLLECT
         self.collect_function = _plain_function(kind, "collect_incoming_data")
