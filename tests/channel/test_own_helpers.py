@@ -80,3 +80,78 @@ def test_private_attributes_of_the_program_do_not_disturb_its_channel(loop: Loop
     loop.poll(5)
     assert far.recv(100) == b"hello"
     channel.close()
+
+
+class _Dict:
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+
+def test_setattr_of_the_program_may_write_to_the_dict_of_a_dispatcher(loop: Loop, peers: Peers) -> None:
+    class Echo(_Dict, asyncore.dispatcher_with_send):
+        def handle_read(self) -> None:
+            self.send(self.recv(100))
+
+        def handle_close(self) -> None:
+            self.close()
+
+    channel, far = peers.channel(Echo, loop.map)
+    assert channel.connected
+    far.send(b"hello")
+    loop.poll(5)
+    assert far.recv(100) == b"hello"
+    far.close()
+    loop.poll(5)
+    assert not loop.map
+    assert not channel.connected
+
+
+def test_setattr_of_the_program_may_write_to_the_dict_of_a_chat(loop: Loop, peers: Peers) -> None:
+    class Chat(asynchat.async_chat):
+        __setattr__ = _Dict.__setattr__
+
+        def found_terminator(self) -> None:
+            self.push(b"found")
+
+    channel, far = peers.channel(Chat, loop.map)
+    channel.collect_incoming_data = bytes
+    channel.set_terminator(b"\n")
+    far.send(b"hello\n")
+    loop.poll(5)
+    assert far.recv(100) == b"found"
+    channel.close()
+
+
+def test_handler_that_a_setattr_of_the_program_puts_into_the_dict_is_called(loop: Loop, peers: Peers) -> None:
+    class Channel(_Dict, asyncore.dispatcher):
+        pass
+
+    channel, far = peers.channel(Channel, loop.map)
+    got: list[bytes] = []
+    channel.handle_read = lambda: got.append(channel.recv(100))
+    far.send(b"hello")
+    loop.poll(5)
+    assert got == [b"hello"]
+    channel.close()
+
+
+def test_property_that_keeps_its_value_under_its_own_name_is_set_once(loop: Loop, peers: Peers) -> None:
+    class Channel(asyncore.dispatcher):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+
+        @property
+        def mode(self) -> Any:
+            return self.__dict__["mode"]
+
+        @mode.setter
+        def mode(self, value: Any) -> None:
+            values.append(value)
+            self.__dict__["mode"] = value
+
+    values: list[Any] = []
+    channel, _ = peers.channel(Channel, loop.map)
+    channel.mode = 1
+    assert values == [1]
+    assert channel.mode == 1
+    channel.close()

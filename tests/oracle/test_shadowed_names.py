@@ -348,6 +348,17 @@ def test_session_is_that_of_the_old_module(old: Any, kind: str, name: str, way: 
     compare(old, kind, lambda base: WAYS[way](base, name, NAMES[kind][name]))
 
 
+def put_into_dict(self: Any, name: str, value: Any) -> None:
+    self.__dict__[name] = value
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_setattr_of_the_program_may_write_to_the_dict(old: Any, kind: str) -> None:
+    if kind.startswith("SMTP") and old.smtpd is None:
+        pytest.skip("there is no old smtpd here")
+    compare(old, kind, lambda base: type("Own", (base,), {"__setattr__": put_into_dict}))
+
+
 # Names that the old modules do not have: whatever a program calls so is its own affair
 
 # Those that are ours to ask for: documented, and set by programs.

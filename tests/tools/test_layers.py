@@ -31,7 +31,10 @@ LAYERS = (
     ("the engine in plain Python", "_python _plain_chat"),
     (
         "what both engines share",
-        "_descriptor _destination _framing _inspection _spin _stuck _watchdog _rules _report _patched _version",
+        (
+            "_assignment _descriptor _destination _framing _inspection _spin _stuck _watchdog"
+            " _rules _report _patched _version"
+        ),
     ),
     ("what Cython knows of csrc", "_native.csrc"),
 )

@@ -128,6 +128,12 @@ static inline void *cyn_type_mro(PyTypeObject *kind) {
     return kind->tp_mro;
 }
 
+/* The function that sets an attribute of an instance, to be compared. All classes that derive from one have its function,
+ * but those with a `__setattr__` or `__delattr__` in Python have another. Documented: tp_setattro. */
+static inline void *cyn_type_setter(PyTypeObject *kind) {
+    return (void *)kind->tp_setattro;
+}
+
 /* The dict of the class itself, to be read. TypeError where it has none that is a plain dict.
  *
  * Documented: PyType_GetDict from 3.12 on, tp_dict before. One use goes beyond that: traits.pyx also stores an entry

@@ -14,7 +14,7 @@ Facts that shape it:
 
 import os
 
-from cpython.object cimport PyObject, PyObject_GenericGetAttr, PyObject_GenericSetAttr
+from cpython.object cimport PyObject, PyObject_GenericGetAttr, PyObject_GenericSetAttr, PyTypeObject
 from libc.errno cimport EINVAL, ENOTCONN
 from libc.limits cimport INT_MAX
 
@@ -24,7 +24,7 @@ from .csrc cimport (
     CYN_WRITE,
     cyn_peer_find,
 )
-from .internals cimport cyn_call_one, cyn_names, cyn_names_add, cyn_names_may_have
+from .internals cimport cyn_call_one, cyn_names, cyn_names_add, cyn_names_may_have, cyn_type_setter
 from .plain_socket cimport PLAIN_SOCKET, address_of, fileno_of, is_plain, stop_blocking
 from .registry cimport Registry, registry_for
 from .traits cimport (
@@ -70,6 +70,7 @@ from .. import _rules
 from .traits import OWN_NAMES
 
 cdef extern from "Python.h":
+    PyTypeObject *Py_TYPE(object one) noexcept
     int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
 
@@ -118,6 +119,10 @@ cdef class Endpoint(Watcher):
     It has the attributes and methods of `dispatcher` for the socket, the map and the predicates, and computes the
     interest from them. It relies on `traits` for what the class defines, and on `watcher` for the lists of the loop.
     """
+
+    def __cinit__(self):
+        if cyn_type_setter(Py_TYPE(self)) is not _setter:
+            _adopt_setter(self)
 
     def __setattr__(self, name, value):
         PyObject_GenericSetAttr(self, name, value)
@@ -562,3 +567,29 @@ cdef class Endpoint(Watcher):
 
 
 cdef object _property = Endpoint.socket
+
+
+# A `__setattr__` of the program's own
+
+cdef void *_setter = cyn_type_setter(<PyTypeObject *> Endpoint)
+cdef type _GETSET = type(_property)
+
+
+cdef int _adopt_setter(Endpoint channel) except -1:
+    from .._assignment import adopt
+
+    adopt(type(channel), _assigned)
+    return 0
+
+
+def _assigned(Endpoint channel not None, name):
+    """Takes over what a ``__setattr__`` of the program's has put into the ``__dict__`` of the channel."""
+    cdef dict held = PyObject_GenericGetAttr(channel, "__dict__")
+    if channel.polled_index >= 0 and not channel.flags & (DIRTY | ASKING):
+        channel.dirty_add()
+    if name not in held:
+        return
+    if type(getattr(type(channel), name, None)) is _GETSET:  # the engine's: found before the value in the dict
+        PyObject_GenericSetAttr(channel, name, held[name])
+    if cyn_names_may_have(&_watched, name):
+        channel.attribute_changed(name, True)
