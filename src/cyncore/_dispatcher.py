@@ -139,6 +139,23 @@ class dispatcher(Channel):
                 words.append(repr(self.addr))
         return f"<{' '.join(words)} at {id(self):#x}>"
 
+    # A copy shares the socket, and is in no map
+
+    def __getstate__(self) -> Any:
+        from ._copying import inherited, state_of
+
+        of_program = inherited(self, dispatcher, "__getstate__")
+        return state_of(self) if of_program is None else of_program()
+
+    def __setstate__(self, state: Any) -> None:
+        from ._copying import inherited, restore
+
+        of_program = inherited(self, dispatcher, "__setstate__")
+        if of_program is None:
+            restore(self, state, Channel.__setattr__)
+        else:
+            of_program(state)
+
     # The socket's life
 
     def create_socket(self, family: int = socket.AF_INET, type: int = socket.SOCK_STREAM) -> None:
