@@ -81,5 +81,7 @@ class simple_producer:
 
     def more(self) -> Any:
         """The next part; an empty one at the end."""
-        part, self.data = self.data[: self.buffer_size], self.data[self.buffer_size :]
+        part = self.data[: self.buffer_size]
+        # Empty bytes after the last part, whatever the data are: programs look for them.
+        self.data = self.data[self.buffer_size :] if len(self.data) > self.buffer_size else b""
         return part

@@ -32,7 +32,12 @@ else:
     _Handler = Callable
 
 # A channel's repr shows the classes of these modules under the old name of the module.
-_SHOWN_AS = {"cyncore": "asyncore", "cyncore.asyncore": "asyncore"}
+_SHOWN_AS = {
+    "cyncore": "asyncore",
+    "cyncore.asyncore": "asyncore",
+    "cyncore.asynchat": "asynchat",
+    "cyncore.smtpd": "smtpd",
+}
 
 
 def _strerror(err: int) -> str:

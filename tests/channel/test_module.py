@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import cyncore
-from cyncore import asynchat, asyncore, dispatcher
+from cyncore import asynchat, asyncore, dispatcher, smtpd
 from tests.support.peers import Peers, Recorder
 
 # Everything that 3.11's module had, apart from what begins with two underscores and its deprecation notice.
@@ -280,6 +280,12 @@ def test_strerror_has_words_for_any_number() -> None:
 def test_repr_of_a_bare_dispatcher_is_as_before() -> None:
     channel = asyncore.dispatcher()
     assert repr(channel) == f"<asyncore.dispatcher at {id(channel):#x}>"
+
+
+def test_repr_of_the_classes_of_asynchat_and_smtpd_names_the_old_modules(peers: Peers) -> None:
+    assert repr(asynchat.async_chat(map={})).startswith("<asynchat.async_chat at ")
+    near, _ = peers.pair()
+    assert repr(smtpd.SMTPChannel(None, near, "peer", map={})).startswith("<smtpd.SMTPChannel connected ")
 
 
 def test_repr_names_the_class_and_the_state(peers: Peers) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cyncore import Loop, asyncore, dispatcher
+from cyncore import Loop, asynchat, asyncore, dispatcher
 from tests.support.loops import every_backend
 from tests.support.peers import Peers, Recorder, poll_until
 
@@ -559,3 +559,33 @@ def test_handlers_that_getattribute_hands_through_are_looked_up(loop: Loop, peer
     assert far.recv(100) == b"hello"
     assert {"handle_read_event", "handle_read"} <= set(looked_up)
     channel.close()
+
+
+# Attributes that are deleted
+
+
+@pytest.mark.parametrize("name", ["connected", "addr", "socket", "_map", "_fileno"])
+@pytest.mark.parametrize("kind", [asyncore.dispatcher, asyncore.dispatcher_with_send, asynchat.async_chat])
+def test_attribute_that_is_deleted_is_as_in_the_class(peers: Peers, kind: type[Any], name: str) -> None:
+    near, _ = peers.pair()
+    channel = kind(near, {})
+    delattr(channel, name)
+    assert not getattr(channel, name, None)
+
+
+@pytest.mark.parametrize("name", ["ac_in_buffer", "incoming", "producer_fifo", "terminator"])
+def test_attribute_of_a_chat_that_is_deleted_is_empty(name: str) -> None:
+    channel = asynchat.async_chat(map={})
+    channel.set_terminator(b"\n")
+    channel.incoming.append(b"data")
+    channel.ac_in_buffer = b"data"
+    channel.producer_fifo.append(b"data")
+    delattr(channel, name)
+    assert not getattr(channel, name, None)
+
+
+def test_buffer_that_is_deleted_is_empty() -> None:
+    channel = asyncore.dispatcher_with_send(map={})
+    channel.out_buffer = b"data"
+    del channel.out_buffer
+    assert not channel.out_buffer

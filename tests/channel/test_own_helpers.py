@@ -155,3 +155,21 @@ def test_property_that_keeps_its_value_under_its_own_name_is_set_once(loop: Loop
     assert values == [1]
     assert channel.mode == 1
     channel.close()
+
+
+def test_setattr_of_the_program_is_told_that_the_channel_has_no_descriptor_any_more(loop: Loop, peers: Peers) -> None:
+    class Traced(asyncore.dispatcher):
+        def __setattr__(self, name: str, value: Any) -> None:
+            told.append((name, value))
+            super().__setattr__(name, value)
+
+    told: list[Any] = []
+    channel, _ = peers.channel(Traced, loop.map)
+    told.clear()
+    channel.close()
+    assert [(name, value) for name, value in told if not name.startswith("_cyncore")] == [
+        ("connected", False),
+        ("accepting", False),
+        ("connecting", False),
+        ("_fileno", None),
+    ]

@@ -551,3 +551,24 @@ class Failed:
 
     def getsockopt(self, *option: int) -> int:
         return errno.ECONNREFUSED
+
+
+def test_none_out_of_recv_of_what_stands_for_a_socket_is_the_end(loop: Loop, peers: Peers) -> None:
+    class Ending:
+        def __init__(self, sock: socket.socket) -> None:
+            self.sock = sock
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.sock, name)
+
+        def recv(self, size: int) -> None:
+            self.sock.recv(size)
+
+    near, far = peers.pair()
+    channel = asyncore.dispatcher(Ending(near), loop.map)
+    calls: list[Any] = []
+    channel.handle_read = lambda: calls.append(channel.recv(100))
+    channel.handle_close = lambda: (calls.append("close"), channel.close())
+    far.send(b"data")
+    loop.poll(5)
+    assert calls == ["close", b""]

@@ -841,3 +841,32 @@ def test_producer_that_takes_itself_out_of_the_queue_is_not_taken_out_again(loop
     channel.producer_fifo.extend([Leaving(), b"next"])
     assert receive(loop, far, 4) == b"next"
     channel.close()
+
+
+def test_send_that_a_program_puts_into_dispatcher_is_called(
+    loop: Loop, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    before = asyncore.dispatcher.send
+
+    def send(self: Any, data: bytes) -> Any:
+        sent.append(bytes(data))
+        return before(self, data)
+
+    channel, far = peers.channel(Lines, loop.map)
+    channel.push(b"before")
+    monkeypatch.setattr(asyncore.dispatcher, "send", send)
+    channel.push(b"pushed")
+    channel.send(b"sent")
+    monkeypatch.undo()
+    channel.push(b"after")
+    assert receive(loop, far, 21) == b"beforepushedsentafter"
+    assert sent == [b"pushed", b"sent"]
+    channel.close()
+
+
+def test_simple_producer_ends_with_empty_bytes_whatever_it_gives() -> None:
+    producer = asynchat.simple_producer("text", 3)
+    assert [producer.more() for _ in range(4)] == ["tex", "t", b"", b""]
+    producer = asynchat.simple_producer([1, 2], 2)
+    assert [producer.more() for _ in range(2)] == [[1, 2], b""]

@@ -31,6 +31,7 @@ cdef extern from "<string.h>":
     void *memmem(const void *data, size_t size, const void *wanted, size_t wanted_size)
 
 cdef extern from "Python.h":
+    unsigned long Py_TPFLAGS_HEAPTYPE
     Py_ssize_t PY_SSIZE_T_MAX
     char *text_of "PyBytes_AS_STRING"(PyObject *text) noexcept
     object PyObject_CallMethodNoArgs(object self, object name)
@@ -92,6 +93,9 @@ cdef class ChatTraits:
         for name, flag in METHODS.items():
             if getattr(kind, name) is not getattr(defaults, name):
                 overrides |= flag
+        for base in kind.__mro__:
+            if (<PyTypeObject *> base).tp_flags & Py_TPFLAGS_HEAPTYPE and "send" in base.__dict__:
+                overrides |= OWN_SEND  # also one that a program has put into `dispatcher`, behind ours in the order
         for name in BUFFERS:
             if getattr(kind, name) is not getattr(defaults, name):
                 overrides |= GENERIC

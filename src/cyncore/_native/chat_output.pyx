@@ -236,6 +236,9 @@ cdef class ChatOutput(ChatInput):
         """
         if self.flags & UNSENT:
             self.flush(False)  # the program has pushed that before
+        check_overrides(self)
+        if self.overrides & OWN_SEND:
+            return super(ChatOutput, self).send(data)  # the program may have replaced that of `dispatcher`
         return self.send_some(data)
 
     def refill_buffer(self):

@@ -132,7 +132,10 @@ cdef class Endpoint(Watcher):
             self.attribute_changed(name, True)
 
     def __delattr__(self, name):
-        generic_delete(self, name, NULL)
+        try:
+            generic_delete(self, name, NULL)
+        except NotImplementedError:  # it has a field for the attribute, which is as at the beginning then
+            PyObject_GenericSetAttr(self, name, b"" if name == "out_buffer" else None)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
             self.dirty_add()
         if cyn_names_may_have(&_watched, name):
@@ -444,6 +447,8 @@ cdef class Endpoint(Watcher):
         if fd >= 0:
             self.fileno = -1
             self.leave(map, fd)
+            if self.defines & OWN_SET:
+                self._fileno = None  # for a __setattr__ of the program's
             return
         key = self._fileno
         if _is_descriptor(key):

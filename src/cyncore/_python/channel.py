@@ -235,10 +235,10 @@ class Channel(Root):
         self._cyncore_last_recv = "data" if data else "end"
         if self.__timed is not None:
             self.__timed.input_at = time.monotonic()
-        self._cyncore_note_bytes(len(data), 0)
-        if not data:
+        if not data:  # or None, of what only stands for a socket
             self.handle_close()
             return b""
+        self._cyncore_note_bytes(len(data), 0)
         return data
 
     def send(self, data: Any) -> int:

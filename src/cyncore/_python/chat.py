@@ -102,6 +102,10 @@ class ChatChannel(BufferedChannel):
             self.__flush(BEFORE_ACTION)
         self.__fifo = value
 
+    @producer_fifo.deleter
+    def producer_fifo(self) -> None:
+        self.producer_fifo = None
+
     @property
     def socket(self) -> Any:
         if self.__unsent():
@@ -114,6 +118,10 @@ class ChatChannel(BufferedChannel):
             self.__flush_leaving()
         self.__socket = value
 
+    @socket.deleter
+    def socket(self) -> None:
+        self.socket = None
+
     @property
     def connected(self) -> bool:
         return self.__connected
@@ -123,6 +131,10 @@ class ChatChannel(BufferedChannel):
         if self.__unsent() and not value:
             self.__flush_leaving()
         self.__connected = bool(value)
+
+    @connected.deleter
+    def connected(self) -> None:
+        self.connected = False
 
     def del_channel(self, map: Any = None) -> None:
         if self.__unsent():
