@@ -147,17 +147,17 @@ class dispatcher(Channel):
     # A copy shares the socket, and is in no map
 
     def __getstate__(self) -> Any:
-        from ._copying import inherited, state_of
+        from ._attributes import inherited, state_of
 
         of_program = inherited(self, dispatcher, "__getstate__")
         return state_of(self) if of_program is None else of_program()
 
     def __setstate__(self, state: Any) -> None:
-        from ._copying import inherited, restore
+        from ._attributes import inherited, restore
 
         of_program = inherited(self, dispatcher, "__setstate__")
         if of_program is None:
-            restore(self, state, Channel.__setattr__)
+            restore(self, state, Channel)
         else:
             of_program(state)
 

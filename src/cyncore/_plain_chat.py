@@ -10,6 +10,8 @@ No function here looks up a name on a channel that the old modules do not have, 
 
 from __future__ import annotations
 
+import sys
+
 from ._rules import LimitExceeded as LimitExceeded
 
 TYPE_CHECKING = False
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 else:
     Any = object
 
+_HEAP_TYPE = 1 << 9  # among the flags of a class that is none in C
+_SIZE = 65536  # bytes that one call reads or sends where the class does not set a number
 MAX_PIECES = 64  # items of the queue that are sent in one call
 DROPPED = -1  # the size of a piece that is longer than `max_incoming`
 
@@ -76,7 +80,7 @@ def limit_of(channel: Any, name: str) -> int | None:
         limit = getattr(channel, name)
     except Exception:  # out of a property of the program's, which has nothing to do with limits
         return None
-    return limit if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None
+    return min(limit, sys.maxsize) if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None
 
 
 def gathers_pushes(channel: Any) -> bool:
@@ -85,6 +89,33 @@ def gathers_pushes(channel: Any) -> bool:
         return channel.gather_pushes is True
     except Exception:  # as in limit_of()
         return False
+
+
+def settings_of(kind: Any, flags: tuple[int, int, int, int]) -> tuple[Any, ...]:
+    """What the compiled engine needs to know of the settings of a class.
+
+    These are `ac_in_buffer_size`, `ac_out_buffer_size`, `max_incoming` and `max_outgoing` (-1: no limit), and then
+    those of its ``flags`` that hold: `gather_pushes` is true; a setting is perhaps a property, which is read from each
+    channel; the class, or `dispatcher`, has a `send` in Python; a `__getattribute__` may answer with anything.
+    """
+    sizes = [getattr(kind, name, None) for name in ("ac_in_buffer_size", "ac_out_buffer_size")]
+    limits = [limit_of(kind, name) for name in ("max_incoming", "max_outgoing")]
+    options = [getattr(kind, name, None) for name in ("max_incoming", "max_outgoing", "gather_pushes")]
+    holds = (
+        gathers_pushes(kind),
+        any(size is not None and not isinstance(size, int) for size in sizes)
+        or any(hasattr(type(value), "__get__") for value in options),
+        any("send" in vars(base) and base.__flags__ & _HEAP_TYPE for base in kind.__mro__),
+        kind.__getattribute__ is not object.__getattribute__,
+    )
+    found = 0
+    for flag, held in zip(flags, holds, strict=True):
+        found |= flag if held else 0
+    return (
+        *(size if isinstance(size, int) else _SIZE for size in sizes),
+        *(-1 if limit is None else limit for limit in limits),
+        found,
+    )
 
 
 def limit_exceeded(channel: Any, what: str, limit: int) -> None:

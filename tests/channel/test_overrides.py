@@ -582,10 +582,3 @@ def test_attribute_of_a_chat_that_is_deleted_is_empty(name: str) -> None:
     channel.producer_fifo.append(b"data")
     delattr(channel, name)
     assert not getattr(channel, name, None)
-
-
-def test_buffer_that_is_deleted_is_empty() -> None:
-    channel = asyncore.dispatcher_with_send(map={})
-    channel.out_buffer = b"data"
-    del channel.out_buffer
-    assert not channel.out_buffer

@@ -32,7 +32,7 @@ LAYERS = (
     (
         "what both engines share",
         (
-            "_assignment _copying _descriptor _destination _framing _inspection _spin _stuck _watchdog"
+            "_attributes _descriptor _destination _framing _inspection _spin _stuck _watchdog"
             " _rules _report _patched _version"
         ),
     ),

@@ -31,7 +31,6 @@ cdef extern from "<string.h>":
     void *memmem(const void *data, size_t size, const void *wanted, size_t wanted_size)
 
 cdef extern from "Python.h":
-    unsigned long Py_TPFLAGS_HEAPTYPE
     Py_ssize_t PY_SSIZE_T_MAX
     char *text_of "PyBytes_AS_STRING"(PyObject *text) noexcept
     object PyObject_CallMethodNoArgs(object self, object name)
@@ -51,6 +50,8 @@ cdef dict METHODS = {
     "handle_write": OWN_WRITE,
     "get_terminator": GENERIC,
 }
+cdef enum:
+    ALL_METHODS = OWN_RECV | OWN_SEND | OWN_INITIATE | OWN_READ | OWN_WRITE
 cdef tuple BUFFERS = ("ac_in_buffer", "incoming", "producer_fifo", "terminator", "_fileno")
 cdef tuple OPTIONS = ("max_incoming", "max_outgoing", "gather_pushes")  # which the old module did not have
 cdef frozenset WATCHED = frozenset(METHODS) | frozenset(OPTIONS) | {
@@ -78,10 +79,6 @@ cdef object _plain_function(type kind, str name):
     return None
 
 
-cdef Py_ssize_t _limit(object limit) except -2:
-    return -1 if limit is None else <Py_ssize_t> min(limit, PY_SSIZE_T_MAX)
-
-
 cdef class ChatTraits:
     """What a class of chats defines of its own."""
 
@@ -90,37 +87,23 @@ cdef class ChatTraits:
         cdef type kind = self.kind
         cdef object defaults = _defaults_of(kind)
         cdef unsigned overrides = 0
+        cdef tuple settings
         for name, flag in METHODS.items():
             if getattr(kind, name) is not getattr(defaults, name):
                 overrides |= flag
-        for base in kind.__mro__:
-            if (<PyTypeObject *> base).tp_flags & Py_TPFLAGS_HEAPTYPE and "send" in base.__dict__:
-                overrides |= OWN_SEND  # also one that a program has put into `dispatcher`, behind ours in the order
         for name in BUFFERS:
             if getattr(kind, name) is not getattr(defaults, name):
                 overrides |= GENERIC
-        if kind.__getattribute__ is not object.__getattribute__:  # it may answer with anything: all is looked up
-            overrides |= OWN_RECV | OWN_SEND | OWN_INITIATE | OWN_READ | OWN_WRITE | GENERIC
         if getattr(kind, "collect_incoming_data", None) is defaults._collect_incoming_data:
             overrides |= PLAIN_COLLECT
         self.collect_function = _plain_function(kind, "collect_incoming_data")
         self.found_function = _plain_function(kind, "found_terminator")
-        sizes = []
-        for name in ("ac_in_buffer_size", "ac_out_buffer_size"):
-            value = getattr(kind, name, None)
-            if value is not None and not isinstance(value, int):
-                overrides |= INSTANCE_OVERRIDES  # perhaps a property, which is read from each channel
-                value = None
-            sizes.append(DEFAULT_SIZE if value is None else value)
-        self.in_size, self.out_size = sizes
-        for name in OPTIONS:
-            value = getattr(kind, name, None)
-            if hasattr(type(value), "__get__") and type(value) is not FunctionType:
-                overrides |= INSTANCE_OVERRIDES
-        self.max_incoming = _limit(_plain_chat.limit_of(kind, "max_incoming"))
-        self.max_outgoing = _limit(_plain_chat.limit_of(kind, "max_outgoing"))
-        if _plain_chat.gathers_pushes(kind):
-            overrides |= GATHER_PUSHES
+        settings = _plain_chat.settings_of(
+            kind, (GATHER_PUSHES, INSTANCE_OVERRIDES, OWN_SEND, GENERIC | ALL_METHODS)
+        )
+        self.in_size, self.out_size = settings[0], settings[1]
+        self.max_incoming, self.max_outgoing = settings[2], settings[3]
+        overrides |= <unsigned> settings[4]
         self.overrides = overrides
         self.stamp = stamp
         return 0
@@ -220,7 +203,8 @@ cdef class ChatInput(BufferedChannel):
 
     cdef Py_ssize_t limit_setting(self, str name) except -2:
         """Looks up `max_incoming` or `max_outgoing`; -1: there is no limit."""
-        return _limit(_plain_chat.limit_of(self, name))
+        limit = _plain_chat.limit_of(self, name)
+        return -1 if limit is None else <Py_ssize_t> limit
 
     # Attributes
 

@@ -134,6 +134,17 @@ static inline void *cyn_type_setter(PyTypeObject *kind) {
     return (void *)kind->tp_setattro;
 }
 
+/* Deletes an attribute. One that has a field in C, which Cython refuses to delete, is set to None instead, as which such
+ * fields begin. Documented. */
+static inline int cyn_delete(PyObject *owner, PyObject *name) {
+    if (PyObject_GenericSetAttr(owner, name, NULL) == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_NotImplementedError))
+        return -1;
+    PyErr_Clear();
+    return PyObject_GenericSetAttr(owner, name, Py_None);
+}
+
 /* The dict of the class itself, to be read. TypeError where it has none that is a plain dict.
  *
  * Documented: PyType_GetDict from 3.12 on, tp_dict before. One use goes beyond that: traits.pyx also stores an entry

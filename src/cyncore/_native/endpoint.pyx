@@ -14,7 +14,7 @@ Facts that shape it:
 
 import os
 
-from cpython.object cimport PyObject, PyObject_GenericGetAttr, PyObject_GenericSetAttr, PyTypeObject
+from cpython.object cimport PyObject_GenericGetAttr, PyObject_GenericSetAttr, PyTypeObject
 from libc.errno cimport EINVAL, ENOTCONN
 from libc.limits cimport INT_MAX
 
@@ -24,7 +24,7 @@ from .csrc cimport (
     CYN_WRITE,
     cyn_peer_find,
 )
-from .internals cimport cyn_call_one, cyn_names, cyn_names_add, cyn_names_may_have, cyn_type_setter
+from .internals cimport cyn_call_one, cyn_delete, cyn_names, cyn_names_add, cyn_names_may_have, cyn_type_setter
 from .plain_socket cimport PLAIN_SOCKET, address_of, fileno_of, is_plain, stop_blocking
 from .registry cimport Registry, registry_for
 from .traits cimport (
@@ -71,7 +71,6 @@ from .traits import OWN_NAMES
 
 cdef extern from "Python.h":
     PyTypeObject *Py_TYPE(object one) noexcept
-    int generic_delete "PyObject_GenericSetAttr"(object owner, object name, PyObject *nothing) except -1
     object PyObject_CallMethodNoArgs(object self, object name)
 
 cdef enum:  # what the name of a watched attribute is; a smaller number is its place in OWN_NAMES, and bit in `own`
@@ -132,10 +131,7 @@ cdef class Endpoint(Watcher):
             self.attribute_changed(name, True)
 
     def __delattr__(self, name):
-        try:
-            generic_delete(self, name, NULL)
-        except NotImplementedError:  # it has a field for the attribute, which is as at the beginning then
-            PyObject_GenericSetAttr(self, name, b"" if name == "out_buffer" else None)
+        cyn_delete(self, name)
         if self.polled_index >= 0 and not self.flags & (DIRTY | ASKING):
             self.dirty_add()
         if cyn_names_may_have(&_watched, name):
@@ -577,24 +573,10 @@ cdef object _property = Endpoint.socket
 # A `__setattr__` of the program's own
 
 cdef void *_setter = cyn_type_setter(<PyTypeObject *> Endpoint)
-cdef type _GETSET = type(_property)
 
 
 cdef int _adopt_setter(Endpoint channel) except -1:
-    from .._assignment import adopt
+    from .._attributes import adopt
 
-    adopt(type(channel), _assigned)
+    adopt(type(channel), Endpoint)
     return 0
-
-
-def _assigned(Endpoint channel not None, name):
-    """Takes over what a ``__setattr__`` of the program's has put into the ``__dict__`` of the channel."""
-    cdef dict held = PyObject_GenericGetAttr(channel, "__dict__")
-    if channel.polled_index >= 0 and not channel.flags & (DIRTY | ASKING):
-        channel.dirty_add()
-    if name not in held:
-        return
-    if type(getattr(type(channel), name, None)) is _GETSET:  # the engine's: found before the value in the dict
-        PyObject_GenericSetAttr(channel, name, held[name])
-    if cyn_names_may_have(&_watched, name):
-        channel.attribute_changed(name, True)

@@ -19,6 +19,7 @@ cdef extern from "cpython.h":
     unsigned cyn_type_version(type kind) noexcept
     unsigned cyn_version_of_type "cyn_type_version"(PyTypeObject *kind) noexcept
     void *cyn_type_mro(type kind) noexcept
+    int cyn_delete(object owner, object name) except -1
     void *cyn_type_setter(PyTypeObject *kind) noexcept
     object cyn_type_dict(type kind)
     object cyn_root_ready()

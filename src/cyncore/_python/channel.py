@@ -9,7 +9,7 @@ import time
 from errno import EAGAIN, EBADF, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any, Final
 
-from .._assignment import adopt
+from .._attributes import adopt
 from .._patched import plain_socket
 from .._rules import (
     ACCEPT_BURST,
@@ -68,7 +68,7 @@ class Channel(Root):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__setattr__ is not object.__setattr__:
-            adopt(cls, _assigned)
+            adopt(cls, Channel)
 
     def _take(self, sock: Any, map: Any) -> bool:
         """Begins with a connected socket, all in one. False: it is to be done step by step."""
@@ -380,16 +380,6 @@ class Channel(Root):
         def _cyncore_interest(self) -> int: ...
         def _fail(self, error: BaseException) -> None: ...
         def _on_close(self) -> None: ...
-
-
-def _assigned(channel: Channel, name: str) -> None:
-    """Takes over what a ``__setattr__`` of the program's has put into the ``__dict__`` of the channel."""
-    held = object.__getattribute__(channel, "__dict__")
-    found = getattr(type(channel), name, None)
-    if name in held and isinstance(found, property) and getattr(found.fset, "__module__", "").startswith("cyncore."):
-        object.__setattr__(channel, name, held[name])  # the engine's: Python finds it before the value in the dict
-    if channel._cyncore_loop is not None:
-        channel._cyncore_loop._changed()
 
 
 def traffic(channel: Channel) -> tuple[int, int, float]:

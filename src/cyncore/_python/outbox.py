@@ -42,10 +42,6 @@ class OutboxChannel(BufferedChannel):
         self._cyncore_out = bytearray(data) if len(data) else bytearray()  # a number has no len(), and is refused
         self._cyncore_output_waits(bool(self._cyncore_out))
 
-    @out_buffer.deleter
-    def out_buffer(self) -> None:
-        self.out_buffer = b""
-
     def _cyncore_has_own_buffer(self) -> bool:
         """Has the class an attribute in the way of `out_buffer`? Then that is the buffer."""
         return type(self).out_buffer is not OutboxChannel.out_buffer
