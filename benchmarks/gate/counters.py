@@ -33,12 +33,15 @@ class Engine:
 
     path: Path | None = None  # where to import it from, before what is installed
     clock: Path | None = None  # the library to be preloaded
+    is_moved: bool = False  # compile what it imports, so that all it has lies elsewhere in memory
 
     def environment(self) -> dict[str, str]:
         """The variables that a worker needs, and no others, because they would move what is in its memory."""
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if key in os.environ}
         path = str(self.path) if self.path else os.environ.get("PYTHONPATH", "")
         ours = {"PYTHONPATH": path, "LD_PRELOAD": str(self.clock or "")}
+        if self.is_moved:
+            ours["PYTHONPYCACHEPREFIX"] = os.devnull  # below which no compiled module is found
         given = {name: value for name, value in ours.items() if value}
         return {**kept, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **given}
 

@@ -440,13 +440,15 @@ def test_where_no_row_is_counted_there_is_nothing_else_to_do(words: list[str]) -
         ([2100, "killed"], command.FAILED),
     ],
 )
-def test_a_row_that_fails_is_counted_once_more(
+def test_a_row_that_fails_is_counted_once_more_elsewhere_in_memory(
     counts: list[float | str], outcome: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (row,) = (row for row in ROWS if row.title() == "instructions: idle tick, 10 channels")
     coming = iter(counts)
+    moved = []
 
     def count(row: Row, engine: Engine, keep: Path | None) -> Figure:
+        moved.append(engine.is_moved)
         match next(coming):
             case str(why):
                 raise CountError(why)
@@ -460,6 +462,7 @@ def test_a_row_that_fails_is_counted_once_more(
         monkeypatch.setattr(command, name, made)
     assert command.main([row.title()]) == outcome
     assert list(coming) == []
+    assert moved == [False, True][: len(counts)]
 
 
 @pytest.mark.parametrize(
