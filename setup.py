@@ -68,6 +68,9 @@ DIRECTIVES = {"auto_pickle": False}
 
 if sys.platform == "linux":
     COMPILE.append("-fno-plt")  # most calls go to the interpreter: no stub for each
+    # of csrc a module has only what it calls
+    COMPILE += ["-ffunction-sections", "-fdata-sections"]
+    LINK.append("-Wl,--gc-sections")
 if sanitizers := os.environ.get("CYNCORE_SANITIZE"):
     flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     COMPILE += [*flags, "-g", "-O1"]
