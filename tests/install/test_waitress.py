@@ -67,7 +67,8 @@ def serving(folder: Path, *words: str) -> Iterator[Server]:
     (folder / "program.py").write_text(APP)
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), ENGINE_FOLDER]))
     with subprocess.Popen(
-        [sys.executable, *words],
+        # a debug build tells of what is not closed where nobody asks for it
+        [sys.executable, "-W", "ignore::ResourceWarning", *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"},
         stdout=subprocess.PIPE,

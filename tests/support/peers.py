@@ -64,6 +64,8 @@ def poll_until(loop: Loop, done: Callable[[], object], most: int = 1000) -> None
         if done():
             return
         # A tick waits for events even if the calls that it began with are what was to be done.
-        if loop.poll(0) == 0 and not done():
+        if loop.poll(0) == 0:
+            if done():
+                return
             loop.poll(0.02)
     raise AssertionError(f"not done after {most} polls")
