@@ -152,8 +152,9 @@ def test_a_handler_that_raises_ends_its_stream(
     stream = Failing(ours, loop=loop)
     if handler in ("handle_full", "handle_drained"):
         stream.write(bytes(2_000_000))
+    reader = threading.Thread(target=receive_all, args=(theirs,), daemon=True)
     if handler == "handle_drained":
-        threading.Thread(target=receive_all, args=(theirs,), daemon=True).start()
+        reader.start()
     elif handler != "handle_full":
         theirs.sendall(b"x")
         theirs.shutdown(socket.SHUT_WR)
@@ -164,6 +165,8 @@ def test_a_handler_that_raises_ends_its_stream(
     assert "a handler failed" in caplog.records[0].getMessage()
     assert other.connected
     other.abort()
+    if handler == "handle_drained":
+        reader.join(30)  # it sees the end before its socket is closed
 
 
 def test_nothing_is_printed(loop: Loop, peers: Peers, capsys: pytest.CaptureFixture[str]) -> None:
