@@ -52,10 +52,11 @@ def test_suite_that_is_stopped_says_what_has_failed_so_far(tmp_path: Path) -> No
         encoding="ascii",
     )
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.conftest", "-ra"]
+    around = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # it may ask for reruns
     done = subprocess.run(
         [*words, "-c", str(tmp_path / "pytest.ini"), str(tmp_path)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([ENGINE_FOLDER, str(ROOT)])},
+        env={**around, "PYTHONPATH": os.pathsep.join([ENGINE_FOLDER, str(ROOT)])},
         capture_output=True,
         text=True,
         timeout=50,
