@@ -45,8 +45,11 @@ def adopt(kind: type, engine: Any) -> None:
         return
 
     def __setattr__(self: Any, name: str, value: Any) -> None:
-        bound = own.__get__(self, type(self)) if hasattr(own, "__get__") else own
-        bound(name, value)
+        if owner is not kind:  # looked up at each call: a base may get another one, and `self` may have bases between
+            super(kind, self).__setattr__(name, value)
+        else:
+            bound = own.__get__(self, type(self)) if hasattr(own, "__get__") else own
+            bound(name, value)
         held = object.__getattribute__(self, "__dict__")
         if name in held and not _is_computed(type(self), name):
             engine.__setattr__(self, name, held[name])

@@ -173,3 +173,39 @@ def test_setattr_of_the_program_is_told_that_the_channel_has_no_descriptor_any_m
         ("connecting", False),
         ("_fileno", None),
     ]
+
+
+def test_setattr_of_a_base_is_called_where_python_finds_it(loop: Loop) -> None:
+    class Named(_Dict):
+        def __setattr__(self, name: str, value: Any) -> None:
+            names.append(name)
+            super().__setattr__(name, value)
+
+    class First(_Dict, asyncore.dispatcher):
+        pass
+
+    class Second(First, Named):
+        pass
+
+    names: list[str] = []
+    First(map=loop.map)
+    Second(map=loop.map).mode = 1
+    assert names[-1] == "mode"
+
+
+def test_setattr_of_a_base_may_be_replaced(loop: Loop) -> None:
+    class Base:
+        def __setattr__(self, name: str, value: Any) -> None:
+            self.__dict__[name] = value
+
+    class Channel(Base, asyncore.dispatcher):
+        pass
+
+    channel = Channel(map=loop.map)
+    names: list[str] = []
+    Base.__setattr__ = lambda self, name, value: names.append(name)  # type: ignore[method-assign]
+    channel.mode = 1
+    assert names == ["mode"]
+    del Base.__setattr__
+    channel.mode = 2
+    assert channel.mode == 2
