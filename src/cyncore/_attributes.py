@@ -16,7 +16,7 @@ _NAMES = (
     *("socket", "_map", "_fileno", "addr", "connected", "accepting", "connecting", "closing"),
     *("out_buffer", "ac_in_buffer", "incoming", "producer_fifo", "terminator"),
 )
-_OF_ENGINE = ("_cyncore_", "_Channel__", "_ChatChannel__")  # what attributes of the engine in plain Python begin with
+_PRIVATE = ("_Channel__", "_ChatChannel__")  # what attributes of the engine in plain Python begin with
 
 
 def _owner(kind: type, name: str) -> type:
@@ -25,6 +25,11 @@ def _owner(kind: type, name: str) -> type:
 
 def _is_ours(kind: type) -> bool:
     return str(kind.__module__).partition(".")[0] == "cyncore"
+
+
+def _is_of_engine(kind: type, name: str) -> bool:
+    """Is it an attribute of the engine's? A class of the program's may be called Channel, too."""
+    return name.startswith("_cyncore_") or (name.startswith(_PRIVATE) and _is_ours(_owner(kind, name)))
 
 
 def _is_computed(kind: type, name: str) -> bool:
@@ -74,11 +79,11 @@ def state_of(channel: Any) -> Any:
     kind = type(channel)
     state: dict[str, Any] = {}
     for name in _NAMES:
-        value = getattr(channel, name, None) if _is_ours(_owner(kind, name)) else None
-        if value is not None and value is not False:
+        value = getattr(channel, name, False) if _is_ours(_owner(kind, name)) else False
+        if value is not False and (value is not None or name == "terminator"):
             state[name] = list(value) if name == "producer_fifo" else value
     own = object.__getattribute__(channel, "__dict__").items()
-    state.update((name, value) for name, value in own if name not in state and not name.startswith(_OF_ENGINE))
+    state.update((name, value) for name, value in own if name not in state and not _is_of_engine(kind, name))
     slots = {name: getattr(channel, name) for name in _slotnames(kind) or () if hasattr(channel, name)}
     return (state, slots) if slots else state
 

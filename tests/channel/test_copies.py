@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -131,3 +132,26 @@ def test_property_of_the_program_is_not_set(loop: Loop) -> None:
     channel.mode = 1
     assert copy.copy(channel).mode == 1
     assert sets == [1]
+
+
+@pytest.mark.parametrize("way", [copy.copy, lambda channel: pickle.loads(pickle.dumps(channel))])
+def test_terminator_that_is_none_is_the_copy_s_too(way: Callable[[Any], Any]) -> None:
+    channel = asynchat.async_chat(map={})
+    channel.set_terminator(None)
+    assert way(channel).get_terminator() is None
+
+
+def test_private_attributes_of_a_class_that_is_called_channel_are_copied() -> None:
+    class Channel(asyncore.dispatcher):
+        def hide(self) -> None:
+            self.__hidden = 1
+
+    class ChatChannel(Channel):
+        def hide(self) -> None:
+            super().hide()
+            self.__hidden = 2
+
+    channel = ChatChannel(map={})
+    channel.hide()
+    twin = vars(copy.copy(channel))
+    assert (twin["_Channel__hidden"], twin["_ChatChannel__hidden"]) == (1, 2)
