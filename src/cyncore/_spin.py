@@ -199,10 +199,10 @@ def _state_of(fd: int) -> State | None:
     import _socket  # not `socket`, whose class a program may have replaced
 
     unread, unsent = _waiting(fd, True), _waiting(fd, False)
-    blocks = sys.implementation.name == "pypy" and os.get_blocking(fd)
     try:
+        blocks = sys.implementation.name == "pypy" and os.get_blocking(fd)
         sock = _socket.socket(fileno=fd)
-    except OSError:  # no socket: a pipe, or what tells nothing
+    except OSError:  # no socket: a pipe, what tells nothing, or a descriptor that the program has closed
         return None if unread is None else State((unread,), unread)
     try:
         if sys.implementation.name == "pypy":

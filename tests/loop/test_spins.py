@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cyncore import Loop, Stream, asyncore, dispatcher
-from cyncore._spin import LOOK_EVERY, ROUND
+from cyncore._spin import LOOK_EVERY, ROUND, _state_of
 from tests.support.loops import every_backend
 from tests.support.peers import Peers
 from tests.support.streams import tcp_pair
@@ -392,3 +392,14 @@ def test_one_among_many_busy_ones_is_found(loop: Loop, peers: Peers, caplog: pyt
     (text,) = named(caplog)
     assert text.startswith(repr(silent))
     asyncore.close_all(loop.map)
+
+
+@pytest.mark.parametrize("implementation", ["cpython", "pypy"])
+def test_descriptor_that_the_program_has_closed_has_no_state(
+    monkeypatch: pytest.MonkeyPatch, implementation: str
+) -> None:
+    monkeypatch.setattr(sys.implementation, "name", implementation)
+    fd, other = os.pipe()
+    os.close(fd)
+    assert _state_of(fd) is None
+    os.close(other)
