@@ -80,7 +80,8 @@ def limit_of(channel: Any, name: str) -> int | None:
         limit = getattr(channel, name)
     except Exception:  # out of a property of the program's, which has nothing to do with limits
         return None
-    return min(limit, sys.maxsize) if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None
+    is_number = isinstance(limit, (int, float)) and not isinstance(limit, bool)  # 1e6 is one as well
+    return int(min(limit, sys.maxsize)) if is_number and limit >= 0 else None
 
 
 def gathers_pushes(channel: Any) -> bool:

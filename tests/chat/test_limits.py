@@ -165,6 +165,19 @@ def test_limit_of_the_instance_counts_at_once(loop: Loop, peers: Peers, size: in
     channel.close()
 
 
+@pytest.mark.parametrize("where", ["class", "instance"])
+def test_limit_may_be_a_float(loop: Loop, peers: Peers, where: str) -> None:
+    class Small(Bounded):
+        max_incoming = 1e1 if where == "class" else None  # type: ignore[assignment]
+
+    channel, far = peers.channel(Small, loop.map)
+    if where == "instance":
+        channel.max_incoming = 1e1
+    feed(loop, far, b"x" * 10 + b"\n" + b"x" * 11 + b"\n")
+    assert (channel.lines, len(channel.errors)) == ([b"x" * 10], 1)
+    channel.close()
+
+
 def test_limit_set_by_a_handler_counts_for_the_next_line(loop: Loop, peers: Peers) -> None:
     class Trusting(Bounded):
         def on_end(self) -> None:
