@@ -582,3 +582,24 @@ def test_attribute_of_a_chat_that_is_deleted_is_empty(name: str) -> None:
     channel.producer_fifo.append(b"data")
     delattr(channel, name)
     assert not getattr(channel, name, None)
+
+
+def test_property_that_refuses_to_be_deleted_is_not_set() -> None:
+    class Own(asyncore.dispatcher):
+        @property
+        def mode(self) -> Any:
+            return 1
+
+        @mode.setter
+        def mode(self, value: Any) -> None:
+            values.append(value)
+
+        @mode.deleter
+        def mode(self) -> None:
+            raise NotImplementedError
+
+    values: list[Any] = []
+    channel = Own(map={})
+    with pytest.raises(NotImplementedError):
+        del channel.mode
+    assert not values

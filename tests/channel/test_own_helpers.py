@@ -209,3 +209,17 @@ def test_setattr_of_a_base_may_be_replaced(loop: Loop) -> None:
     del Base.__setattr__
     channel.mode = 2
     assert channel.mode == 2
+
+
+def test_setattr_of_another_class_that_a_channel_is_given_is_followed(loop: Loop, peers: Peers) -> None:
+    class Before(asyncore.dispatcher):
+        pass
+
+    class After(_Dict, asyncore.dispatcher):
+        pass
+
+    channel, _ = peers.channel(Before, loop.map)
+    channel.__class__ = After
+    channel.connected = False
+    assert not channel.connected
+    channel.close()

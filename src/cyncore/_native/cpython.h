@@ -135,13 +135,24 @@ static inline void *cyn_type_setter(PyTypeObject *kind) {
 }
 
 /* Deletes an attribute. One that has a field in C, which Cython refuses to delete, is set to None instead, as which such
- * fields begin. Documented. */
+ * fields begin. A property of the program's may refuse it by the same exception, and is left alone. Documented. */
 static inline int cyn_delete(PyObject *owner, PyObject *name) {
     if (PyObject_GenericSetAttr(owner, name, NULL) == 0)
         return 0;
     if (!PyErr_ExceptionMatches(PyExc_NotImplementedError))
         return -1;
-    PyErr_Clear();
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *found = PyObject_GetAttr((PyObject *)Py_TYPE(owner), name);
+    int is_field = found && Py_IS_TYPE(found, &PyGetSetDescr_Type);
+    Py_XDECREF(found);
+    if (!is_field) {
+        PyErr_Restore(type, value, trace);
+        return -1;
+    }
+    Py_DECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
     return PyObject_GenericSetAttr(owner, name, Py_None);
 }
 

@@ -156,6 +156,8 @@ cdef class Endpoint(Watcher):
                 self.flags &= ~MUTED
                 self.interest_changed()
         elif watch == WATCH_CLASS:
+            if cyn_type_setter(Py_TYPE(self)) is not _setter:
+                _adopt_setter(self)
             if self.loop is not None:
                 self.reclass()
         elif watch == WATCH_STEPS:
