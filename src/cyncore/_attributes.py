@@ -51,7 +51,7 @@ def adopt(kind: type, engine: Any) -> None:
 
     def __setattr__(self: Any, name: str, value: Any) -> None:
         if owner is not kind:  # looked up at each call: a base may get another one, and `self` may have bases between
-            super(kind, self).__setattr__(name, value)
+            super(kind, self).__setattr__(name, value)  # type: ignore[arg-type]
         else:
             bound = own.__get__(self, type(self)) if hasattr(own, "__get__") else own
             bound(name, value)
@@ -79,7 +79,7 @@ def state_of(channel: Any) -> Any:
     kind = type(channel)
     state: dict[str, Any] = {}
     for name in _NAMES:
-        value = getattr(channel, name, False) if _is_ours(_owner(kind, name)) else False
+        value: Any = getattr(channel, name, False) if _is_ours(_owner(kind, name)) else False
         if value is not False and (value is not None or name == "terminator"):
             state[name] = list(value) if name == "producer_fifo" else value
     own = object.__getattribute__(channel, "__dict__").items()

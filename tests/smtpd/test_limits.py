@@ -337,6 +337,14 @@ def test_value_that_is_none_for_the_option_is_refused_by_the_constructor(option:
         smtpd.SMTPServer(("127.0.0.1", 0), None, map={}, **{option: value})
 
 
+@pytest.mark.parametrize("option", ["require_starttls", "tls_implicit"])
+def test_word_of_a_class_that_has_a_context_does_not_leave_tls_out(option: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    kind = type("Server", (smtpd.SMTPServer,), {option: "yes", "tls_context": context})
+    with pytest.raises(TypeError, match=f"{option} cannot be 'yes'"):
+        kind(("127.0.0.1", 0), None, map={})
+
+
 def test_tls_context_of_a_client_is_refused() -> None:
     with pytest.raises(ValueError, match="tls_context"):
         smtpd.SMTPServer(("127.0.0.1", 0), None, tls_context=ssl.create_default_context())

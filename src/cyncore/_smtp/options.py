@@ -59,9 +59,9 @@ _LONGEST = 1e9  # seconds; a clock that counts nanoseconds goes a little further
 def set_options(server: ServerOptions, options: dict[str, Any]) -> None:
     """Sets ``options`` by their names. Those that the class of ``server`` has are checked as well.
 
-    TypeError for a name that does not exist, and for a value that `option` would take for the program's own. ValueError
-    for a value out of range, and where TLS is required without a ``tls_context``: such a server would take mail in
-    plain text.
+    TypeError for a name that does not exist, and for a value that `option` would take for the program's own. Beside a
+    ``tls_context`` that also holds for what the class says about requiring TLS. ValueError for a value out of range,
+    and where TLS is required without a ``tls_context``: such a server would take mail in plain text.
     """
     for name, value in options.items():
         if name not in _NAMES:
@@ -72,6 +72,10 @@ def set_options(server: ServerOptions, options: dict[str, Any]) -> None:
     for name in _NAMES:
         _check(name, option(server, name))
     for name in ("require_starttls", "tls_implicit"):
+        value = getattr(server, name, None)
+        # A program with a context is none for the old module: "yes" must not give it a server without TLS.
+        if option(server, "tls_context") is not None and not _is_option(name, value):
+            raise TypeError(f"{name} cannot be {value!r}")
         if option(server, name) and option(server, "tls_context") is None:
             raise ValueError(f"{name} needs a tls_context")
 
