@@ -162,6 +162,7 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", *shell)
     session.run("codespell", *map(str, here), log=False)
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("actionlint", *workflows)
     session.run("pre-commit", "validate-config")
 
 
