@@ -5,10 +5,15 @@ The engines call this once in `LOOK_EVERY` ticks, and only for a channel that is
 same to them before and after its handlers ran, at the beginning of a round of `ROUND` ticks. From then on it must have
 an event in every tick that is looked at, without progress, until it is named in the log; else it is suspected no more.
 
-A channel that was named is slowed, unless `Loop.spin_guard` is None: its interest is taken away for a while, and each
+A channel that was named is slowed, unless `Loop.spin_guard` is None: its interest is taken away for a moment, and each
 time that it goes on without progress, for twice as long. Only its interest in writing is taken where it fires because
 it is writable: so it receives as before. What it has not read, or sent, from one look to the next must be the same for
 that, in all of the ticks between: a busy channel cannot be slowed.
+
+A program may rely on being called in every tick: its handler may look at what another one, or a call, has left for it.
+So whatever else the loop runs gives all slowed channels their interest back, in that tick. A pause is for a loop that
+would wait, and in which nothing else happens. What another thread does without a word to the loop is noticed when the
+pause ends. A tick that does not wait, as those of ``poll(0)``, slows nobody.
 
 What progress is, the kernel says, since a handler may use the socket as it likes, or a library may for it:
 - A TCP connection counts what was received, and what was acknowledged. With what waits in both directions, this says
@@ -40,17 +45,14 @@ ROUND = 1024
 CANDIDATES = 4
 """Channels that are looked at for the first time in a round: more would cost a busy loop something."""
 
-SLOW_FIRST = 0.01
+SLOW_FIRST = 0.001
 """Seconds for which a channel is slowed at first; twice as long each time after that."""
 
-SLOW_LAST = 1.0
-"""The longest such pause."""
+SLOW_LAST = 0.01
+"""The longest such pause: it makes 100 calls a second without effect."""
 
-SLOW_OUTPUT = 0.04
-"""The same of a channel that fires because it is writable. It may have something to send in the next moment."""
-
-PAUSES = 8
-"""Pauses in a row, after which a channel is closed where `Loop.spin_guard` asks for that."""
+CLOSE_AFTER = 2.0
+"""Seconds without progress since it was slowed, after which a channel is closed where `Loop.spin_guard` asks for it."""
 
 GUARDS = (None, "slow", "close")
 
@@ -77,7 +79,7 @@ class State:
 class Suspect:
     """A channel that may fire without end."""
 
-    __slots__ = ("before", "fd", "ident", "is_output", "looks", "marks", "pause", "pauses", "round")
+    __slots__ = ("before", "closes", "fd", "ident", "is_output", "looks", "marks", "pause", "round", "since")
 
     def __init__(self, fd: int, ident: int, this_round: int) -> None:
         self.fd = fd
@@ -87,13 +89,9 @@ class Suspect:
         self.before: State | None = None
         self.marks: tuple[Any, ...] | None = None  # after the look before
         self.is_output = False  # it fires because it is writable
-        self.pause = 0.0  # seconds for which it was slowed last
-        self.pauses = 0  # how often it was slowed in a row
-
-    @property
-    def closes(self) -> bool:
-        """Was it slowed so often that it is to be closed, where that is asked for?"""
-        return self.pauses > PAUSES
+        self.pause = 0.0  # seconds for which it was slowed last; 0: it was not, or it has made progress since
+        self.since = 0.0  # when it was slowed first
+        self.closes = False  # is it to be closed, rather than slowed once more?
 
 
 class Spins:
@@ -135,7 +133,7 @@ class Spins:
             del self.suspects[fd]
             return None
         if suspect.marks is not None and suspect.marks != before.marks:  # it was busy in the ticks between
-            suspect.looks = suspect.pauses = 0
+            suspect.looks = 0
             suspect.pause = 0.0
         suspect.round = tick
         suspect.marks = after.marks
@@ -153,21 +151,24 @@ class Spins:
         if self.guard is None:
             return None
         suspect.is_output = not reads
-        suspect.pauses += 1
-        suspect.pause = min(max(suspect.pause * 2, SLOW_FIRST), SLOW_OUTPUT if suspect.is_output else SLOW_LAST)
-        if suspect.closes and self.guard == "close":
+        if not suspect.pause:
+            suspect.since = now
+        suspect.pause = min(max(suspect.pause * 2, SLOW_FIRST), SLOW_LAST)
+        suspect.closes = self.guard == "close" and now - suspect.since >= CLOSE_AFTER
+        if suspect.closes:
             report(WARNING, "%r fd %d fires without end, and is closed", channel, fd)
         return suspect
 
     def go_on(self, suspect: Suspect, tick: int) -> None:
-        """The pause of a channel is over. If it still does nothing at the next look, it is slowed again."""
+        """A slowed channel has its events again. If it still does nothing at the next look, it is slowed once more."""
         suspect.round = tick
         suspect.looks = _LOOKS - 1
         self.suspects[suspect.fd] = suspect
 
-    def closes(self, suspect: Suspect) -> bool:
-        """Is it to be closed, rather than slowed once more?"""
-        return suspect.closes and self.guard == "close"
+    def was_slowed(self, fd: int) -> bool:
+        """Was the channel of that descriptor slowed, and has made no progress since, as far as anybody has looked?"""
+        suspect = self.suspects.get(fd)
+        return suspect is not None and suspect.pause > 0.0
 
     def finish(self, tick: int) -> None:
         """A tick that is looked at is over: one that had no event in it does not fire without end."""

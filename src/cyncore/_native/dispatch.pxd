@@ -18,10 +18,15 @@ cdef class Dispatch(Predicates):
     cdef object spins            # the channels that may fire without end: a Spins
     cdef dict suspects           # of `spins`
     cdef int chosen_last         # the descriptor that a round has begun to suspect last
+    cdef bint looks_soon         # the next tick is looked at, because a pause has ended
+    cdef bint waits_on           # this tick waits for events, if there are none
+    cdef unsigned long pauses_ended  # the calls of `_end_pause`
 
     cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int dispatch_one(self, cyn_event *event, unsigned long number, bint is_looked_at) except -1
     cdef int slow(self, Watcher watcher, int fd, object suspect) except -1
+    cdef int go_on(self) except -1
+    cdef bint has_run_others(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int close_spinning(self, Watcher watcher, int fd) except -1
     cdef int choose(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int dispatch_batch(self, cyn_event *events, int count, unsigned long number) except -1

@@ -101,12 +101,17 @@ cdef class Dispatch(Predicates):
         self.chosen_last = -1
         self.spins = _spin.Spins()
         self.suspects = self.spins.suspects
+        self.waits_on = True
 
     cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1:
         """Does what `dispatch_batch` does, while slow handlers are timed, or in a tick that is looked at."""
         cdef int at = 0, looked_at = 0, delivered = 0
         cdef int timed = count if self.slow_after else min(count, TIMED_EVENTS) if number % TIMED_EVERY == 0 else 0
-        if number % LOOK_EVERY == 0 and (self.suspects or number % ROUND == 0):
+        if self.looks_soon:  # at those whose pause is over
+            self.looks_soon = False
+            self.closely = 0 if self.slow_after else <unsigned long> LOOK_EVERY - 1
+            looked_at = self.choose(events, count, number)
+        elif number % LOOK_EVERY == 0 and (self.suspects or number % ROUND == 0):
             looked_at = self.choose(events, count, number)
         try:
             while (at < looked_at or at < timed) and number == self.waits:
@@ -129,7 +134,7 @@ cdef class Dispatch(Predicates):
         cdef int front = 0, at, best, _more
         if self.suspects:
             for at in range(count):
-                if events[at].fd in self.suspects:
+                if events[at].fd in self.suspects and (number % LOOK_EVERY == 0 or self.spins.was_slowed(events[at].fd)):
                     events[front], events[at] = events[at], events[front]
                     front += 1
         if number % ROUND:
@@ -194,20 +199,47 @@ cdef class Dispatch(Predicates):
         self.spins.guard = _spin.check_guard(value)
 
     cdef int slow(self, Watcher watcher, int fd, object suspect) except -1:
-        """A channel fires without end: takes its interest away for a while, or closes it."""
-        if self.spins.closes(suspect):
+        """A channel fires without end: takes its interest away for a moment, or closes it."""
+        if suspect.closes:
             return self.close_spinning(watcher, fd)
+        if not self.waits_on:
+            return 0
         watcher.flags |= SLOWED_OUTPUT if suspect.is_output else SLOWED
-        self.slowed[fd] = self.add_timer(cyn_clock() / 1e9 + suspect.pause, self._go_on, (watcher, suspect))
+        self.slowed[fd] = self.add_timer(cyn_clock() / 1e9 + suspect.pause, self._end_pause, ()), watcher, suspect
         return watcher.arm()
 
-    def _go_on(self, Watcher watcher, suspect):
-        """The pause of a channel is over."""
-        if watcher.flags & (SLOWED | SLOWED_OUTPUT) and watcher.loop is self:
+    def _end_pause(self):
+        """A pause is over. All end, since each of them ends a wait, and those that go on are looked at at once."""
+        self.pauses_ended += 1
+        self.looks_soon = True
+        self.closely = 0
+        self.go_on()
+
+    cdef int go_on(self) except -1:
+        """Gives the slowed channels their interest back."""
+        cdef list ended = list(self.slowed.values())
+        cdef Watcher watcher
+        self.slowed.clear()
+        for timer, watcher, suspect in ended:  # first, as what follows may run code of the program
+            timer.cancel()
             watcher.flags &= ~(SLOWED | SLOWED_OUTPUT)
-            del self.slowed[watcher.key_fd]
             self.spins.go_on(suspect, self.waits)
+        for _, watcher, _ in ended:
             watcher.interest_changed()
+        return 0
+
+    cdef bint has_run_others(self, cyn_event *events, int count, unsigned long number) except -1:
+        """Returns True if this tick has called anybody else than the channels that were slowed."""
+        cdef int at, fd
+        for at in range(count):
+            fd = events[at].fd
+            found = self.slowed.get(fd)
+            if found is not None:
+                if found[2].round != number:
+                    return True  # it has the events that it still wants
+            elif not self.spins.was_slowed(fd):
+                return True
+        return False
 
     cdef int close_spinning(self, Watcher watcher, int fd) except -1:
         try:

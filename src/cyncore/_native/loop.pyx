@@ -692,6 +692,7 @@ cdef class Loop(Inspection):
             outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # the handler that runs this tick may wait for the answer to what it pushed
+        cdef unsigned long calls = self.figures.calls - self.pauses_ended
         cyn_set_int(&self.depth, self.depth + 1)
         self.now = 0
         cyn_set_thread(&self.owner_thread, PyThread_get_thread_ident())
@@ -702,6 +703,8 @@ cdef class Loop(Inspection):
             if are_queued(self.calls) or has_timers(self.calls):
                 if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
+            if self.slowed and (limit == 0 or self.figures.calls - self.pauses_ended != calls):
+                self.go_on()
             if is_owing(self):
                 self.flush_gathered()
             self.prepare(sweep_all)
@@ -711,6 +714,7 @@ cdef class Loop(Inspection):
             if need and limit != 0 and not self.is_left(need):
                 limit = 0  # due calls or predicates have closed the last channel: nothing is left to wait for
             self.waits += 1
+            self.waits_on = limit != 0
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             if count > 0:
@@ -723,6 +727,10 @@ cdef class Loop(Inspection):
             if count == 0 and has_timers(self.calls) and not are_queued(self.calls):
                 if self.calls.next_due() <= tick_time(self):
                     self.run_due()
+            if self.slowed and (
+                self.figures.calls - self.pauses_ended != calls or self.has_run_others(events, count, number)
+            ):
+                self.go_on()
             return delivered
         finally:
             try:

@@ -83,7 +83,7 @@ cdef class Watcher(Root):
             if self.flags & TIMED:
                 self.loop.timed.pop(self.key_fd).cancel()
             if self.flags & (SLOWED | SLOWED_OUTPUT):
-                self.loop.slowed.pop(self.key_fd).cancel()
+                self.loop.slowed.pop(self.key_fd)[0].cancel()
             self.flags &= ~(TIMED | SLOWED | SLOWED_OUTPUT)
         self.loop.figures.received += self.received_size
         self.loop.figures.sent += self.sent_size

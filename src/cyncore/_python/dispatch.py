@@ -49,12 +49,15 @@ class Dispatch(Registry):
         self._backed_off: list[Slot] = []  # listeners that are out of descriptors
         self._spins = Spins()
         self._chosen_last = -1  # the descriptor that a round has begun to suspect last
+        self._looks_soon = False  # the next tick is looked at, because a pause has ended
+        self._waits_on = True  # this tick waits for events, if there are none
+        self._pauses_ended = 0
 
     def _dispatch_batch(self, events: list[tuple[Slot, int]], stops: int) -> int:
         this_wait = self._waits
         delivered = 0
         looks = this_wait % LOOK_EVERY == 0 and bool(self._spins.suspects or this_wait % ROUND == 0)
-        looked_at = self._choose(events) if looks else set()
+        looked_at = self._choose(events) if looks or self._looks_soon else set()
         timed_ones = TIMED_EVENTS if this_wait % TIMED_EVERY == 0 else 0
         for slot, ready in events:
             if self._stops != stops:
@@ -195,6 +198,10 @@ class Dispatch(Registry):
     def _choose(self, events: list[tuple[Slot, int]]) -> set[int]:
         """The descriptors that are to be looked at: those of suspects, and in a new round those of some others."""
         chosen = {slot.key_fd for slot, _ in events if slot.key_fd in self._spins.suspects}
+        if self._looks_soon:  # at those whose pause is over
+            self._looks_soon = False
+            if self._waits % LOOK_EVERY:
+                return {fd for fd in chosen if self._spins.was_slowed(fd)}
         if self._waits % ROUND == 0:  # by their descriptors, so that everybody's turn comes
             others = sorted(slot.key_fd for slot, _ in events if slot.key_fd > self._chosen_last)[:CANDIDATES]
             chosen.update(others)
@@ -234,20 +241,41 @@ class Dispatch(Registry):
         self._spins.guard = check_guard(value)
 
     def _slow(self, slot: Slot, suspect: Suspect) -> None:
-        """A channel fires without end: takes its interest away for a while, or closes it."""
-        if self._spins.closes(suspect):
+        """A channel fires without end: takes its interest away for a moment, or closes it."""
+        if suspect.closes:
             self._close_spinning(slot)
-            return
-        slot.slowed = WRITE if suspect.is_output else ALL
-        slot.slow_timer = self._calls.add_timer(self.time() + suspect.pause, self._go_on, (slot, suspect))
-        self._interest_changed(slot.key_fd)
+        elif self._waits_on:
+            slot.slowed = WRITE if suspect.is_output else ALL
+            timer = self._calls.add_timer(self.time() + suspect.pause, self._end_pause, ())
+            self._slowed[slot.key_fd] = timer, slot, suspect
+            self._interest_changed(slot.key_fd)
 
-    def _go_on(self, slot: Slot, suspect: Suspect) -> None:
-        """The pause of a channel is over."""
-        slot.slowed, slot.slow_timer = 0, None
-        if self._is_live(slot):
+    def _end_pause(self) -> None:
+        """A pause is over. All end, since each of them ends a wait, and those that go on are looked at at once."""
+        self._pauses_ended += 1
+        self._looks_soon = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Gives the slowed channels their interest back."""
+        ended = list(self._slowed.values())
+        self._slowed.clear()
+        for timer, slot, suspect in ended:
+            timer.cancel()
+            slot.slowed = 0
             self._spins.go_on(suspect, self._waits)
             self._interest_changed(slot.key_fd)
+
+    def _has_run_others(self, events: list[tuple[Slot, int]], tick: int) -> bool:
+        """Has this tick called anybody else than the channels that were slowed?"""
+        for slot, _ in events:
+            found = self._slowed.get(slot.key_fd)
+            if found is not None:
+                if found[2].round != tick:
+                    return True  # it has the events that it still wants
+            elif not self._spins.was_slowed(slot.key_fd):
+                return True
+        return False
 
     def _close_spinning(self, slot: Slot) -> None:
         obj = slot.obj

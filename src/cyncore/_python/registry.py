@@ -14,6 +14,8 @@ from typing import Any, Final, cast
 
 from .._report import WARNING, report
 from .._rules import EXITS, LAST_DESCRIPTOR, SLOW_PREDICATES, failure
+from .._spin import Suspect
+from .calls import TimerHandle
 from .channel import Channel, set_timed, timed
 from .figures import Figures
 from .maps import Serving
@@ -40,6 +42,7 @@ class Registry:
         self._pending: list[int] | None = None  # sockets that hold data; None: `_wants` is not up to date
         self._dirty = False  # has a predicate changed what others want?
         self._was_used = False  # has a channel ever joined it?
+        self._slowed: dict[int, tuple[TimerHandle, Slot, Suspect]] = {}  # by descriptor: those that fire without end
         self._slow_after: float | None = None  # seconds after which predicates and handlers are logged as slow
         self._predicates_stale = False  # has Python code run since everyone was asked?
         self._figures = Figures()
@@ -207,8 +210,8 @@ class Registry:
         slot = self._slots.pop(fd, None)
         if slot is not None:
             slot.gone = True
-            if slot.slow_timer is not None:
-                slot.slow_timer.cancel()
+            if slot.slowed:
+                self._slowed.pop(fd)[0].cancel()
             self._wants.put(fd, 0)
             if isinstance(slot.obj, Channel) and timed(slot.obj) is not None:
                 set_timed(slot.obj, None)

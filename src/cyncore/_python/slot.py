@@ -45,7 +45,6 @@ class Slot:
         self._failed = False  # asking it has raised
         self.entered = time.monotonic()
         self.slowed = 0  # the interest that it may not have for a while, because it fires without end
-        self.slow_timer: Any = None
         self._held = False  # hung up, with unread bytes in the kernel that nobody wants now
         self._backoff = 0  # milliseconds that it waited last, as a listener that is out of descriptors
 

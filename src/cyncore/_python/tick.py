@@ -63,11 +63,13 @@ class Tick(Inspection):
                 _thread.ticking = outer
 
     def _steps(self, timeout: float | None, sweep: bool, alive: Callable[[], bool]) -> int:
-        stops = self._stops
+        stops, calls = self._stops, self._figures.calls - self._pauses_ended
         self._rung = False
         self._run_due(stops)
         if self._stops != stops:
             return 0
+        if self._slowed and (timeout == 0 or self._figures.calls - self._pauses_ended != calls):
+            self._go_on()
         self._flush_gathered()
         with self._wake.told_of_signals():
             self._prepare(sweep)
@@ -82,10 +84,16 @@ class Tick(Inspection):
                 self._waiting = False
             if events or self._woken:
                 self._figures.begin_work()
+        self._waits_on = timeout != 0
+        tick = self._waits
         delivered = self._dispatch_batch(events, stops)
         is_idle = not (events or self._woken or self._calls.queued()) and self._stops == stops
         if is_idle and self._calls.timer_due(self.time()):
             self._run_due(stops)  # what ended the wait need not wait for the next tick
+        if self._slowed and (
+            self._woken or self._figures.calls - self._pauses_ended != calls or self._has_run_others(events, tick)
+        ):
+            self._go_on()
         return delivered
 
     # Due calls
