@@ -19,7 +19,7 @@ cdef class Dispatch(Predicates):
     cdef dict suspects           # of `spins`
     cdef int chosen_last         # the descriptor that a round has begun to suspect last
     cdef bint looks_soon         # the next tick is looked at, because a pause has ended
-    cdef bint waits_on           # this tick waits for events, if there are none
+    cdef bint waits_on           # a tick that is looked at waits for events, if there are none
     cdef unsigned long pauses_ended  # the calls of `_end_pause`
 
     cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1

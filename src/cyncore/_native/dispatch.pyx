@@ -206,6 +206,7 @@ cdef class Dispatch(Predicates):
             return 0
         watcher.flags |= SLOWED_OUTPUT if suspect.is_output else SLOWED
         self.slowed[fd] = self.add_timer(cyn_clock() / 1e9 + suspect.pause, self._end_pause, ()), watcher, suspect
+        self.slowed_count += 1
         return watcher.arm()
 
     def _end_pause(self):
@@ -220,6 +221,7 @@ cdef class Dispatch(Predicates):
         cdef list ended = list(self.slowed.values())
         cdef Watcher watcher
         self.slowed.clear()
+        self.slowed_count = 0
         for timer, watcher, suspect in ended:  # first, as what follows may run code of the program
             timer.cancel()
             watcher.flags &= ~(SLOWED | SLOWED_OUTPUT)

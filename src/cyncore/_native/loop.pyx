@@ -692,7 +692,9 @@ cdef class Loop(Inspection):
             outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # the handler that runs this tick may wait for the answer to what it pushed
-        cdef unsigned long calls = self.figures.calls - self.pauses_ended
+        cdef unsigned long calls = 0  # one more than were made before; 0 where nobody is slowed
+        if self.slowed_count:
+            calls = self.figures.calls - self.pauses_ended + 1
         cyn_set_int(&self.depth, self.depth + 1)
         self.now = 0
         cyn_set_thread(&self.owner_thread, PyThread_get_thread_ident())
@@ -703,7 +705,7 @@ cdef class Loop(Inspection):
             if are_queued(self.calls) or has_timers(self.calls):
                 if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
-            if self.slowed and (limit == 0 or self.figures.calls - self.pauses_ended != calls):
+            if self.slowed_count and (limit == 0 or self.figures.calls - self.pauses_ended + 1 != calls):
                 self.go_on()
             if is_owing(self):
                 self.flush_gathered()
@@ -714,7 +716,6 @@ cdef class Loop(Inspection):
             if need and limit != 0 and not self.is_left(need):
                 limit = 0  # due calls or predicates have closed the last channel: nothing is left to wait for
             self.waits += 1
-            self.waits_on = limit != 0
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
             if count > 0:
@@ -723,12 +724,14 @@ cdef class Loop(Inspection):
             if number & self.closely:
                 delivered = self.dispatch_batch(events, count, number)
             else:
+                self.waits_on = limit != 0
                 delivered = self.dispatch_closely(events, count, number)
             if count == 0 and has_timers(self.calls) and not are_queued(self.calls):
                 if self.calls.next_due() <= tick_time(self):
                     self.run_due()
-            if self.slowed and (
-                self.figures.calls - self.pauses_ended != calls or self.has_run_others(events, count, number)
+            if self.slowed_count and (
+                (calls and self.figures.calls - self.pauses_ended + 1 != calls)
+                or self.has_run_others(events, count, number)
             ):
                 self.go_on()
             return delivered

@@ -36,6 +36,7 @@ cdef class Registry:
     cdef str backend_name
     cdef Calls calls                  # queued calls and timers
     cdef dict timed                   # descriptor -> the deadlines of its dispatcher
+    cdef int slowed_count
     cdef dict slowed                  # descriptor of one that fires without end -> timer of its pause, watcher, Suspect
     cdef object turn                  # a lock, held by the thread that runs the loop
     cdef unsigned long owner_thread   # the thread that runs the loop, or ran it last

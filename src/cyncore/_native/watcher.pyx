@@ -84,6 +84,7 @@ cdef class Watcher(Root):
                 self.loop.timed.pop(self.key_fd).cancel()
             if self.flags & (SLOWED | SLOWED_OUTPUT):
                 self.loop.slowed.pop(self.key_fd)[0].cancel()
+                self.loop.slowed_count -= 1
             self.flags &= ~(TIMED | SLOWED | SLOWED_OUTPUT)
         self.loop.figures.received += self.received_size
         self.loop.figures.sent += self.sent_size
