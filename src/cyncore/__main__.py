@@ -76,11 +76,12 @@ def run_script(path: str, args: list[str], copies: list[str]) -> None:
         runpy.run_path(path, run_name="__main__")
         return
     replace(copies)
+    full_path = os.path.abspath(path)  # what Python calls it, in tracebacks too: the program may change its folder
     with io.open_code(path) as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
+        code = compile(file.read(), full_path, "exec", dont_inherit=True)
     # A module that stays: the one that runpy makes would be gone before the program's exit handlers run.
     program = types.ModuleType("__main__")
-    program.__dict__.update(__file__=os.path.abspath(path), __builtins__=builtins, __cached__=None)
+    program.__dict__.update(__file__=full_path, __builtins__=builtins, __cached__=None)
     sys.modules["__main__"] = program
     exec(code, program.__dict__)
 

@@ -91,6 +91,14 @@ def test_script_named_relatively_sees_what_python_shows_it(script: Path, tmp_pat
     assert run("program.py", cwd=tmp_path).stdout == expected.stdout
 
 
+def test_code_of_a_script_named_relatively_names_its_full_path(tmp_path: Path) -> None:
+    write(tmp_path / "program.py", "import inspect; print(inspect.currentframe().f_code.co_filename); 1 / 0")
+    done = run("program.py", cwd=tmp_path)
+    by_python = python("program.py", cwd=tmp_path)
+    assert done.stdout == by_python.stdout
+    assert by_python.stderr.splitlines()[1] in done.stderr
+
+
 def test_script_behind_a_link_has_the_real_folder_on_the_path(script: Path, tmp_path: Path) -> None:
     link = tmp_path / "elsewhere" / "link.py"
     link.parent.mkdir()
