@@ -67,6 +67,28 @@ def test_data_before_a_hang_up_is_read_to_the_end(loop: Loop, peers: Peers, size
     assert loop.map == {}
 
 
+@pytest.mark.parametrize("size", [2, 4096])
+def test_handler_that_waits_for_the_empty_read_is_called_after_the_last_data(
+    loop: Loop, peers: Peers, size: int
+) -> None:
+    class Reader(dispatcher):
+        def handle_read(self) -> None:
+            parts.append(self.recv(size))
+
+        def handle_close(self) -> None:
+            self.close()
+
+    parts: list[bytes] = []
+    ours, far = peers.pair()
+    Reader(ours, loop.map)
+    far.sendall(b"data")
+    far.close()
+    polls(loop)
+    assert parts.pop() == b""
+    assert b"".join(parts) == b"data"
+    assert b"" not in parts
+
+
 def test_data_before_a_reset_is_read_to_the_end(loop: Loop, connection: tuple[socket.socket, socket.socket]) -> None:
     near, far = connection
     channel = Recorder(near, loop.map, size=3)

@@ -397,8 +397,8 @@ cdef class Dispatch(Predicates):
                 raise failure(event.error, f"{watcher!r} fd {event.fd} cannot be watched")
         elif ready & CYN_READ:
             now = _unread(watcher, event.fd)
-            if now != unread and (now > 0 or (unread > 0 and not watcher.flags & DIRECT)):
-                return 0  # it has read some: the rest and the end come with later events
+            if now != unread and (now > 0 or watcher.flags & (DIRECT | STREAM) != DIRECT | STREAM):
+                return 0  # it has read some: the rest and the end, for which handlers wait, come with later events
         elif not watcher.flags & (MUTED | DATAGRAM) and _unread(watcher, event.fd) > 0:
             if self.is_live(watcher, event):
                 watcher.flags |= HELD  # out of the poller until it wants to read
