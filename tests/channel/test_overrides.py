@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import errno
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -509,6 +510,46 @@ def test_lost_connection_that_leaves_a_handler_closes(loop: Loop, peers: Peers) 
     _, far = peers.channel(Losing, loop.map)
     far.send(b"x")
     loop.poll(5)
+    assert not loop.map
+
+
+def test_farewell_that_fails_on_a_lost_connection_is_told_to_handle_error(loop: Loop, peers: Peers) -> None:
+    class Polite(asyncore.dispatcher):
+        def handle_read(self) -> None:
+            raise ConnectionResetError(errno.ECONNRESET, "lost")
+
+        def handle_close(self) -> None:
+            seen.append("farewell")
+            raise BrokenPipeError(errno.EPIPE, "nobody is there")
+
+        def handle_error(self) -> None:
+            seen.append(str(sys.exc_info()[1]))
+            self.close()
+
+    seen: list[str] = []
+    _, far = peers.channel(Polite, loop.map)
+    far.send(b"x")
+    loop.poll(5)
+    assert seen == ["farewell", "[Errno 32] nobody is there"]
+    assert not loop.map
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, asyncore.ExitNow])
+def test_handle_close_of_a_lost_connection_may_end_the_loop(
+    ending: type[BaseException], loop: Loop, peers: Peers
+) -> None:
+    class Last(asyncore.dispatcher):
+        def handle_read(self) -> None:
+            raise ConnectionResetError(errno.ECONNRESET, "lost")
+
+        def handle_close(self) -> None:
+            self.close()
+            raise ending
+
+    _, far = peers.channel(Last, loop.map)
+    far.send(b"x")
+    with pytest.raises(ending):
+        loop.poll(5)
     assert not loop.map
 
 

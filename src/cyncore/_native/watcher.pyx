@@ -307,7 +307,12 @@ cdef class Watcher(Root):
             if self.flags & RECV_EAGAIN and isinstance(error, BlockingIOError):
                 return 0  # a spurious event: there was nothing to read
             if error.errno in DISCONNECTED:
-                return self.on_close()
+                try:
+                    return self.on_close()
+                except EXITS:
+                    raise
+                except BaseException:  # perhaps its farewell to a lost connection: told to handle_error
+                    return self.on_error()
         return self.on_error()
 
     cdef Py_ssize_t output_waiting(self) except -1:

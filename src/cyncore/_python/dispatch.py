@@ -185,7 +185,13 @@ class Dispatch(Registry):
         """What left a handler of the channel; called with the exception being handled."""
         is_new = isinstance(channel, Channel) and channel._cyncore_tells_interest
         if isinstance(error, OSError) and error.errno in DISCONNECTED and not is_new:
-            channel.handle_close()
+            try:
+                channel.handle_close()
+            except EXITS:
+                raise
+            except BaseException:  # perhaps its farewell to a lost connection: told to handle_error
+                self._figures.errors += 1
+                channel.handle_error()
             return
         self._figures.errors += 1
         if is_new:
