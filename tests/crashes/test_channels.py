@@ -148,3 +148,45 @@ for backend in BACKENDS:
 print("alive")
 """
     assert run_script(COMMON + script) == "alive\n"
+
+
+@pytest.mark.parametrize("how", ["method(other, *arguments)", "Borrower().method(*arguments)"])
+@pytest.mark.parametrize("owner", ["asyncore.dispatcher", "asyncore.dispatcher_with_send", "asynchat.async_chat"])
+def test_a_method_that_is_called_for_another_object_refuses_it(owner: str, how: str) -> None:
+    script = f"""
+import warnings
+from cyncore import asynchat, asyncore
+warnings.simplefilter("ignore")  # of the sockets that some of them make
+owner = {owner}
+methods = [getattr(owner, name) for name in dir(owner) if not name.startswith(("__", "log"))]
+for method in filter(callable, methods):
+    class Borrower:
+        pass
+    Borrower.method = method
+    for other in (Borrower(), 5, asyncore.dispatcher(map={{}})):
+        for arguments in ((), (b"x",), (b"x", b"y")):
+            try:
+                {how}
+            except Exception:
+                pass
+for name in ("send", "recv", "close", "add_channel"):
+    try:
+        getattr(owner, name)(object(), *[b"x"] * (name in ("send", "recv")))
+    except (TypeError, AttributeError):
+        pass
+    else:
+        print("accepted", name)
+print("alive")
+"""
+    assert run_script(COMMON + script).splitlines()[-1] == "alive"
+
+
+def test_a_method_of_a_chat_refuses_a_dispatcher() -> None:
+    script = """
+from cyncore import asynchat, asyncore
+try:
+    asynchat.async_chat.push(asyncore.dispatcher(map={}), b"x")
+except (TypeError, AttributeError):
+    print("refused")
+"""
+    assert run_script(COMMON + script) == "refused\n"

@@ -14,6 +14,8 @@ from .csrc cimport CYN_WRITE
 from .traits cimport ASK_WRITE, BUFFERED, STATE, WRITE_EVENT, follow
 from .watcher cimport CONNECTED, CONNECTING
 
+from .traits import guard
+
 
 cdef class ChatChannel(ChatOutput):
     """The engine's part of `asynchat.async_chat`: both buffers, and the interest that follows from them."""
@@ -69,3 +71,4 @@ cdef class ChatChannel(ChatOutput):
 
 
 follow(ChatChannel, FOLLOWED)
+guard(ChatChannel)

@@ -20,7 +20,9 @@
 #define CYN_CPYTHON_H
 
 #include <Python.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if PY_VERSION_HEX >= 0x030A0000 && PY_VERSION_HEX < 0x03100000 && !defined(CYN_NO_INTERNALS)
 #define CYN_INTERNALS 1 /* CPython 3.10 to 3.15 */
@@ -103,6 +105,71 @@ static inline void cyn_add_count(unsigned long *count, unsigned long more) {
 }
 
 /* --- classes --- */
+
+/* Is self, the first of the arguments of a method, certainly of the class of the method? Where each class has one base,
+ * what follows that class is as in the class itself, which takes few instructions to see. Header: the class, in
+ * PyCMethodObject, where `cyn_guard` has put it. Elsewhere it is not called. */
+static inline __attribute__((always_inline)) int
+cyn_is_for(PyObject *method, PyObject *const *arguments, size_t count) {
+#if CYN_INTERNALS && !CYN_FREE_THREADS
+    PyTypeObject *kind = ((PyCMethodObject *)method)->mm_class;
+    if (PyVectorcall_NARGS(count) == 0)
+        return 0;
+    PyObject *mro = Py_TYPE(arguments[0])->tp_mro;
+    Py_ssize_t at = Py_SIZE(mro) - Py_SIZE(kind->tp_mro);
+    return at >= 0 && ((PyTupleObject *)mro)->ob_item[at] == (PyObject *)kind;
+#else
+    (void)method, (void)arguments, (void)count;
+    return 0;
+#endif
+}
+
+/* Calls a method of which `cyn_is_for` was not certain. TypeError if self is of another class. Header: as above. */
+static inline PyObject *cyn_call_if_for(PyObject *method, PyObject *const *arguments, size_t count, PyObject *names,
+                                        vectorcallfunc call) {
+#if CYN_INTERNALS
+    PyTypeObject *kind = ((PyCMethodObject *)method)->mm_class;
+    if (PyVectorcall_NARGS(count) > 0 && !PyObject_TypeCheck(arguments[0], kind)) {
+        const char *dot = strrchr(kind->tp_name, '.');
+        return PyErr_Format(PyExc_TypeError, "%s() was called for a %s, which is no %s",
+                            ((PyCFunctionObject *)method)->m_ml->ml_name, Py_TYPE(arguments[0])->tp_name,
+                            dot ? dot + 1 : kind->tp_name);
+    }
+#endif
+    return call(method, arguments, count, names); /* which says itself that it needs a self */
+}
+
+/* Has a method of an extension class look at self before each call, by `guards`, which call what is kept in `calls`.
+ *
+ * Cython's methods do not: one that is called through its class for another object, or that another class has borrowed,
+ * takes the memory of that object for its own. Nothing is done for what is no such method.
+ *
+ * Header: PyCMethodObject, 3.10 to 3.15. Layout: that Cython's functions begin with one, whose class they leave alone
+ * unless they use super(). What they are called is compared, and their size. Elsewhere: nothing is done. */
+static inline void cyn_guard(PyObject *method, PyTypeObject *kind, const vectorcallfunc *guards,
+                             vectorcallfunc *calls) {
+#if CYN_INTERNALS
+    PyCMethodObject *made = (PyCMethodObject *)method;
+    if (!strstr(Py_TYPE(method)->tp_name, "cython_function_or_method"))
+        return;
+    if (Py_TYPE(method)->tp_basicsize <= (Py_ssize_t)sizeof(PyCMethodObject))
+        return;
+    if (Py_TYPE(method)->tp_vectorcall_offset != (Py_ssize_t)offsetof(PyCFunctionObject, vectorcall))
+        return;
+    int flags = made->func.m_ml->ml_flags & (METH_VARARGS | METH_FASTCALL | METH_NOARGS | METH_O | METH_KEYWORDS);
+    int way = flags == METH_NOARGS ? 0 : flags == METH_O ? 1 : flags == (METH_FASTCALL | METH_KEYWORDS) ? 2 : -1;
+    if (way < 0 || made->mm_class || !made->func.vectorcall)
+        return;
+    if (calls[way] && calls[way] != made->func.vectorcall)
+        return;
+    calls[way] = made->func.vectorcall;
+    Py_INCREF(kind);
+    made->mm_class = kind;
+    made->func.vectorcall = guards[way];
+#else
+    (void)method, (void)kind, (void)guards, (void)calls;
+#endif
+}
 
 /* A number that changes whenever the class or a base of it does; 0: not known.
  *

@@ -25,6 +25,13 @@ cdef extern from "cpython.h":
     object cyn_root_ready()
     int cyn_initialise(type kind, object made, tuple arguments) except -1
 
+    ctypedef PyObject *(*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *) noexcept
+    bint cyn_is_for(PyObject *method, PyObject *const *arguments, size_t count) noexcept
+    PyObject *cyn_call_if_for(
+        PyObject *method, PyObject *const *arguments, size_t count, PyObject *names, vectorcallfunc call
+    ) noexcept
+    void cyn_guard(object method, type kind, const vectorcallfunc *guards, vectorcallfunc *calls) noexcept
+
     uint64_t cyn_dict_version(object dict) noexcept
     ctypedef int cyn_dict_event
     cyn_dict_event CYN_DICT_FREED

@@ -21,6 +21,7 @@ from .traits cimport OWN_OUT, flags_of, traits_of
 from .watcher cimport CHECKED, DIRECT, DISCONNECTED, LEAVING, OUTPUT
 
 from .. import _rules
+from .traits import guard
 
 cdef Py_ssize_t CHUNK = _rules.CHUNK
 
@@ -174,3 +175,4 @@ cdef int _queue(OutboxChannel self, object data) except -1:
 
 cdef object _initiate_send = OutboxChannel.initiate_send
 traits_of(OutboxChannel)  # by which the roles of all classes are known, before a second thread reads a class
+guard(OutboxChannel)

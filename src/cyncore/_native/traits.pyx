@@ -32,9 +32,12 @@ from .internals cimport (
     CYN_DICTS_HAVE_VERSIONS,
     CYN_FREE_THREADS,
     cyn_add_count,
+    cyn_call_if_for,
     cyn_dict_event,
     cyn_dict_holds,
     cyn_dict_version,
+    cyn_guard,
+    cyn_is_for,
     cyn_may_have_attributes,
     cyn_names,
     cyn_names_add,
@@ -46,6 +49,7 @@ from .internals cimport (
     cyn_type_dict,
     cyn_watch,
     cyn_watcher_add,
+    vectorcallfunc,
 )
 
 Root = cyn_root_ready()
@@ -440,3 +444,37 @@ cdef unsigned traits_of_instance(unsigned own, unsigned flags) noexcept:
         if own >> at & 1:
             flags |= _own_flags[at]
     return flags & ~BUFFERED if own & _OWN_WRITABLE else flags
+
+
+# The methods of extension classes: none is called for an object of another class
+
+cdef vectorcallfunc[3] _calls  # what the guards below call, by the ways in which methods are called
+
+
+cdef PyObject *_without(PyObject *method, PyObject *const *arguments, size_t count, PyObject *names) noexcept:
+    if cyn_is_for(method, arguments, count):
+        return _calls[0](method, arguments, count, names)
+    return cyn_call_if_for(method, arguments, count, names, _calls[0])
+
+
+cdef PyObject *_with_one(PyObject *method, PyObject *const *arguments, size_t count, PyObject *names) noexcept:
+    if cyn_is_for(method, arguments, count):
+        return _calls[1](method, arguments, count, names)
+    return cyn_call_if_for(method, arguments, count, names, _calls[1])
+
+
+cdef PyObject *_with_any(PyObject *method, PyObject *const *arguments, size_t count, PyObject *names) noexcept:
+    if cyn_is_for(method, arguments, count):
+        return _calls[2](method, arguments, count, names)
+    return cyn_call_if_for(method, arguments, count, names, _calls[2])
+
+
+cdef vectorcallfunc[3] _guards
+_guards[:] = [_without, _with_one, _with_any]
+
+
+def guard(type kind):
+    """Has the methods of an extension class and of its bases refuse a self of another class, by a TypeError."""
+    for base in kind.__mro__[:-1]:
+        for member in vars(base).values():
+            cyn_guard(member, base, _guards, _calls)
