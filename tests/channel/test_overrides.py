@@ -625,6 +625,32 @@ def test_attribute_of_a_chat_that_is_deleted_is_empty(name: str) -> None:
     assert not getattr(channel, name, None)
 
 
+@pytest.mark.parametrize("name", ["connected", "accepting", "connecting", "closing"])
+@pytest.mark.parametrize("kind", [asyncore.dispatcher, asyncore.dispatcher_with_send, asynchat.async_chat])
+def test_state_that_is_no_bool_is_kept_as_it_was_assigned(kind: type[Any], name: str) -> None:
+    channel = kind(map={})
+    for value in (1700000000.5, "a reason", 1, 0, None, "", True, False):
+        setattr(channel, name, value)
+        assert getattr(channel, name) is value
+    setattr(channel, name, 1)
+    setattr(channel, name, getattr(channel, name) + 1)
+    assert getattr(channel, name) == 2
+    delattr(channel, name)
+    assert getattr(channel, name) is False
+
+
+@pytest.mark.parametrize("kind", [asyncore.dispatcher, asyncore.dispatcher_with_send, asynchat.async_chat])
+def test_state_that_is_no_bool_ends_with_the_connection(loop: Loop, peers: Peers, kind: type[Any]) -> None:
+    channel, _ = peers.channel(kind, loop.map)
+    channel.connected = channel.closing = "since noon"
+    assert " connected " in repr(channel)
+    channel.close()
+    assert channel.connected is channel.accepting is channel.connecting is False
+    assert channel.closing == "since noon"
+    channel.connected = True
+    assert channel.connected is True
+
+
 def test_property_that_refuses_to_be_deleted_is_not_set() -> None:
     class Own(asyncore.dispatcher):
         @property

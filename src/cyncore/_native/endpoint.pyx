@@ -61,6 +61,7 @@ from .watcher cimport (
     OWN_STEPS,
     PAUSED,
     UNSENT,
+    VALUED,
     Watcher,
     detach,
     take_out,
@@ -87,6 +88,7 @@ cdef dict WATCHED_NAMES = {
 }
 cdef cyn_names _watched  # these names, and those that `watch` has added
 
+cdef str _VALUE = "_cyncore_"  # what begins the name of the attribute that keeps a state which is no bool
 cdef str _MADE_UP = "_cyncore_made_up"  # the attribute that keeps a `_fileno` which is no descriptor, as mocks assign
 
 
@@ -110,6 +112,23 @@ cdef object _made_up(object channel):
 
 cdef bint _is_descriptor(object key) except -1:
     return isinstance(key, int) and 0 <= key <= INT_MAX
+
+
+cdef int _assign_state(Endpoint self, unsigned flag, str name, object value) except -1:
+    """Sets the flag. A value that is no bool is kept as well: a program may put a time or a reason there."""
+    if type(value) is not bool:
+        self.flags |= VALUED
+        PyObject_GenericSetAttr(self, _VALUE + name, value)
+    elif self.flags & VALUED:
+        (<object> self).__dict__.pop(_VALUE + name, None)
+    return self.set_state(flag, bool(value))
+
+
+cdef object _state_value(Endpoint self, unsigned flag, str name):
+    """Returns what the program has assigned, unless the flag has changed since, or else the flag."""
+    cdef bint on = self.flags & flag != 0
+    value = (<object> self).__dict__.get(_VALUE + name, on)
+    return value if bool(value) == on else on
 
 
 cdef class Endpoint(Watcher):
@@ -187,40 +206,58 @@ cdef class Endpoint(Watcher):
     @property
     def connected(self):
         """True while there is a connection."""
-        return self.flags & CONNECTED != 0
+        return self.flags & CONNECTED != 0 if not self.flags & VALUED else _state_value(self, CONNECTED, "connected")
 
     @connected.setter
     def connected(self, value):
         if self.flags & UNSENT and not value:
             self.flush_leaving()  # what was pushed while it was connected is sent first
-        self.set_state(CONNECTED, bool(value))
+        _assign_state(self, CONNECTED, "connected", value)
+
+    @connected.deleter
+    def connected(self):
+        if self.flags & UNSENT:
+            self.flush_leaving()
+        _assign_state(self, CONNECTED, "connected", False)
 
     @property
     def accepting(self):
         """True for a listener."""
-        return self.flags & ACCEPTING != 0
+        return self.flags & ACCEPTING != 0 if not self.flags & VALUED else _state_value(self, ACCEPTING, "accepting")
 
     @accepting.setter
     def accepting(self, value):
-        self.set_state(ACCEPTING, bool(value))
+        _assign_state(self, ACCEPTING, "accepting", value)
+
+    @accepting.deleter
+    def accepting(self):
+        _assign_state(self, ACCEPTING, "accepting", False)
 
     @property
     def connecting(self):
         """True from `connect` until the connection is made or has failed."""
-        return self.flags & CONNECTING != 0
+        return self.flags & CONNECTING != 0 if not self.flags & VALUED else _state_value(self, CONNECTING, "connecting")
 
     @connecting.setter
     def connecting(self, value):
-        self.set_state(CONNECTING, bool(value))
+        _assign_state(self, CONNECTING, "connecting", value)
+
+    @connecting.deleter
+    def connecting(self):
+        _assign_state(self, CONNECTING, "connecting", False)
 
     @property
     def closing(self):
         """For programs to use; the loop does not look at it."""
-        return self.flags & CLOSING != 0
+        return self.flags & CLOSING != 0 if not self.flags & VALUED else _state_value(self, CLOSING, "closing")
 
     @closing.setter
     def closing(self, value):
-        self.set_state(CLOSING, bool(value))
+        _assign_state(self, CLOSING, "closing", value)
+
+    @closing.deleter
+    def closing(self):
+        _assign_state(self, CLOSING, "closing", False)
 
     # A class may have attributes of its own named `socket`, `_fileno` or `_map` (`SHADOWS`). Then the field here is not
     # set (None, or -1), and the class's attribute is used.

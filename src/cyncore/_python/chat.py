@@ -130,7 +130,7 @@ class ChatChannel(BufferedChannel):
     def connected(self, value: Any) -> None:
         if self.__unsent() and not value:
             self.__flush_leaving()
-        self.__connected = bool(value)
+        self.__connected = value  # also if it is no bool: a program may put a time there
 
     @connected.deleter
     def connected(self) -> None:
