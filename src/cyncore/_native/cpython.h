@@ -107,17 +107,19 @@ static inline void cyn_add_count(unsigned long *count, unsigned long more) {
 /* --- classes --- */
 
 /* Is self, the first of the arguments of a method, certainly of the class of the method? Where each class has one base,
- * what follows that class is as in the class itself, which takes few instructions to see. Header: the class, in
- * PyCMethodObject, where `cyn_guard` has put it. Elsewhere it is not called. */
-static inline __attribute__((always_inline)) int
-cyn_is_for(PyObject *method, PyObject *const *arguments, size_t count) {
+ * what follows that class is as in the class itself, which takes few instructions to see. Where `dispatcher` has come
+ * between, as in `dispatcher_with_send`, it is one more. Header: the class, in PyCMethodObject, where `cyn_guard` has
+ * put it. Elsewhere it is not called. */
+static inline __attribute__((always_inline)) int cyn_is_for(PyObject *method, PyObject *const *arguments,
+                                                            size_t count) {
 #if CYN_INTERNALS && !CYN_FREE_THREADS
     PyTypeObject *kind = ((PyCMethodObject *)method)->mm_class;
     if (PyVectorcall_NARGS(count) == 0)
         return 0;
     PyObject *mro = Py_TYPE(arguments[0])->tp_mro;
     Py_ssize_t at = Py_SIZE(mro) - Py_SIZE(kind->tp_mro);
-    return at >= 0 && ((PyTupleObject *)mro)->ob_item[at] == (PyObject *)kind;
+    PyObject **bases = ((PyTupleObject *)mro)->ob_item;
+    return at >= 0 && (bases[at] == (PyObject *)kind || (at > 0 && bases[at - 1] == (PyObject *)kind));
 #else
     (void)method, (void)arguments, (void)count;
     return 0;
