@@ -131,10 +131,11 @@ cdef class Dispatch(Predicates):
 
     cdef int choose(self, cyn_event *events, int count, unsigned long number) except -1:
         """Moves the events of suspects, and in a new round those of other channels, to the front. Returns how many."""
-        cdef int front = 0, at, best, _more
+        cdef int front = 0, at, best, fd, _more
         if self.suspects:
             for at in range(count):
-                if events[at].fd in self.suspects and (number % LOOK_EVERY == 0 or self.spins.was_slowed(events[at].fd)):
+                fd = events[at].fd
+                if fd in self.suspects and (number % LOOK_EVERY == 0 or self.spins.was_slowed(fd)):
                     events[front], events[at] = events[at], events[front]
                     front += 1
         if number % ROUND:
