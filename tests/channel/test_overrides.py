@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -670,3 +671,25 @@ def test_property_that_refuses_to_be_deleted_is_not_set() -> None:
     with pytest.raises(NotImplementedError):
         del channel.mode
     assert not values
+
+
+@every_backend
+def test_socket_that_mock_has_replaced_comes_back(loop: Loop, peers: Peers) -> None:
+    channel, far = peers.channel(dispatcher, loop.map)
+    sock = channel.socket
+    with mock.patch.object(channel, "socket") as stand_in:
+        stand_in.send.return_value = 3
+        assert channel.send(b"abc") == 3
+    assert channel.socket is sock
+    assert channel.send(b"abc") == 3
+    assert far.recv(10) == b"abc"
+
+
+def test_socket_that_was_deleted_is_no_attribute(loop: Loop, peers: Peers) -> None:
+    channel, _ = peers.channel(dispatcher, loop.map)
+    sock = channel.socket
+    del channel.socket
+    with pytest.raises(AttributeError, match="socket"):
+        del channel.socket
+    channel.socket = sock
+    assert channel.socket is sock

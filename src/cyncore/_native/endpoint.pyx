@@ -89,6 +89,7 @@ cdef dict WATCHED_NAMES = {
 cdef cyn_names _watched  # these names, and those that `watch` has added
 
 cdef str _VALUE = "_cyncore_"  # what begins the name of the attribute that keeps a state which is no bool
+cdef str _DELETED = "_cyncore_no_socket"  # an attribute: the socket was deleted, as mocks do before they put one back
 cdef str _MADE_UP = "_cyncore_made_up"  # the attribute that keeps a `_fileno` which is no descriptor, as mocks assign
 
 
@@ -310,12 +311,23 @@ cdef class Endpoint(Watcher):
         """The socket, or what stands for one, or None."""
         if self.flags & UNSENT:
             self.flush(False)  # what was pushed leaves before the program uses the socket
+        if self.sock is None and self.flags & VALUED and _DELETED in (<object> self).__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'socket'")
         return self.sock
+
+    @socket.deleter
+    def socket(self):
+        self.socket  # noqa - it cannot be deleted twice
+        self.socket = None
+        self.flags |= VALUED
+        PyObject_GenericSetAttr(self, _DELETED, True)
 
     @socket.setter
     def socket(self, value):
         if self.flags & UNSENT:
             self.flush_leaving()
+        if self.flags & VALUED:
+            (<object> self).__dict__.pop(_DELETED, None)
         cdef object before = self.sock
         self.sock = value
         if is_plain(value):

@@ -29,7 +29,7 @@ cdef enum:
     TIMED = 1 << 25          # it is a dispatcher with deadlines: the times of its events are noted
     DATAGRAM = 1 << 28       # its socket has no connection: an error that the kernel reports is no hang-up
     CHECKED = 1 << 29        # its loop was in debug mode when it joined: calls in other threads are told
-    VALUED = 1 << 30         # the program has assigned a state that is no bool, which is in its dict
+    VALUED = 1 << 30         # its dict tells of a state that was assigned and is no bool, or of a deleted socket
     # The lists of the loop that it is in; for `polled` see `polled_index`
     DIRTY = 1 << 13
     RECENT = 1 << 14
