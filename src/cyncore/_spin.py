@@ -13,7 +13,7 @@ that, in all of the ticks between: a busy channel cannot be slowed.
 A program may rely on being called in every tick: its handler may look at what another one, or a call, has left for it.
 So whatever else the loop runs gives all slowed channels their interest back, in that tick. A pause is for a loop that
 would wait, and in which nothing else happens. What another thread does without a word to the loop is noticed when the
-pause ends. A tick that does not wait, as those of ``poll(0)``, slows nobody.
+pause ends. A tick that does not wait, as those of ``poll(0)``, slows nobody, unless a host waits for the loop.
 
 What progress is, the kernel says, since a handler may use the socket as it likes, or a library may for it:
 - A TCP connection counts what was received, and what was acknowledged. With what waits in both directions, this says

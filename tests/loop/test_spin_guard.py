@@ -226,6 +226,16 @@ def test_a_loop_that_does_not_wait_slows_nobody(loop: Loop, peers: Peers, caplog
 
 
 @every_backend
+def test_a_hosted_loop_slows_what_fires_without_end(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    channel = Eager(tcp(peers)[0], loop.map)
+    loop.fileno()
+    for _ in range(LONG):
+        loop.poll(0)
+    assert channel.calls < LONG - ROUND
+    assert len(caplog.records) == 1
+
+
+@every_backend
 def test_a_slowed_channel_has_its_events_in_a_tick_that_does_not_wait(
     loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -705,7 +705,9 @@ cdef class Loop(Inspection):
             if are_queued(self.calls) or has_timers(self.calls):
                 if are_queued(self.calls) or self.calls.next_due() <= tick_time(self):
                     self.run_due()
-            if self.slowed_count and (limit == 0 or self.figures.calls - self.pauses_ended + 1 != calls):
+            if self.slowed_count and (
+                (limit == 0 and not self.hosted) or self.figures.calls - self.pauses_ended + 1 != calls
+            ):
                 self.go_on()
             if is_owing(self):
                 self.flush_gathered()
@@ -724,7 +726,7 @@ cdef class Loop(Inspection):
             if number & self.closely:
                 delivered = self.dispatch_batch(events, count, number)
             else:
-                self.waits_on = limit != 0
+                self.waits_on = limit != 0 or self.hosted  # a host waits for it
                 delivered = self.dispatch_closely(events, count, number)
             if count == 0 and has_timers(self.calls) and not are_queued(self.calls):
                 if self.calls.next_due() <= tick_time(self):

@@ -38,6 +38,7 @@ class Hosted(Tick):
         self._enter()
         try:
             descriptor = self._descriptor
+            self._is_hosted = True
             if descriptor is None:
                 descriptor = self._descriptor = Descriptor(self)
                 self._poller = descriptor

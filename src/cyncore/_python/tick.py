@@ -44,6 +44,7 @@ class Tick(Inspection):
         self._gathered_pid = self._tick_pid = _pid
         self._flushing = False
         self._waiting = False
+        self._is_hosted = False  # another loop waits for its descriptor
         self._rung = False  # was the host told since the last tick that there is something to do?
         self._woken = False  # did something else than an event, or the time, end the last wait?
 
@@ -68,7 +69,8 @@ class Tick(Inspection):
         self._run_due(stops)
         if self._stops != stops:
             return 0
-        if self._slowed and (timeout == 0 or self._figures.calls - self._pauses_ended != calls):
+        waits_on = timeout != 0 or self._is_hosted  # a host waits for it
+        if self._slowed and (not waits_on or self._figures.calls - self._pauses_ended != calls):
             self._go_on()
         self._flush_gathered()
         with self._wake.told_of_signals():
@@ -84,15 +86,13 @@ class Tick(Inspection):
                 self._waiting = False
             if events or self._woken:
                 self._figures.begin_work()
-        self._waits_on = timeout != 0
+        self._waits_on = waits_on
         tick = self._waits
         delivered = self._dispatch_batch(events, stops)
         is_idle = not (events or self._woken or self._calls.queued()) and self._stops == stops
         if is_idle and self._calls.timer_due(self.time()):
             self._run_due(stops)  # what ended the wait need not wait for the next tick
-        if self._slowed and (
-            self._woken or self._figures.calls - self._pauses_ended != calls or self._has_run_others(events, tick)
-        ):
+        if self._slowed and (self._figures.calls - self._pauses_ended != calls or self._has_run_others(events, tick)):
             self._go_on()
         return delivered
 
