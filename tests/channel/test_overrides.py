@@ -674,6 +674,14 @@ def test_property_that_refuses_to_be_deleted_is_not_set() -> None:
 
 
 @every_backend
+def test_state_that_is_filled_later_is_what_was_assigned(loop: Loop, peers: Peers) -> None:
+    channel, _ = peers.channel(dispatcher, loop.map)
+    channel.closing = reasons = []
+    reasons.append("idle")
+    assert channel.closing is reasons
+
+
+@every_backend
 def test_socket_that_mock_has_replaced_comes_back(loop: Loop, peers: Peers) -> None:
     channel, far = peers.channel(dispatcher, loop.map)
     sock = channel.socket

@@ -216,6 +216,52 @@ def test_two_that_fire_without_end_do_not_keep_each_other_awake(
     assert [channel.calls for channel in channels] == before
 
 
+def test_an_exit_while_pauses_end_leaves_nobody_slowed(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spin, "_PAUSE", 0.0)
+    channels = [Eager(tcp(peers)[0], loop.map) for _ in range(2)]
+    for _ in range(3 * LONG):
+        if all(why(loop)):
+            break
+        loop.poll(0.02)
+    go_on = _spin.Spins.go_on
+
+    def interrupted(*arguments: Any) -> None:
+        monkeypatch.setattr(_spin.Spins, "go_on", go_on)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_spin.Spins, "go_on", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.poll(0)
+    before = [channel.calls for channel in channels]
+    loop.poll(0)
+    loop.poll(0)
+    assert all(channel.calls > calls for channel, calls in zip(channels, before, strict=True))
+    for channel in channels:
+        channel.close()
+    assert not loop.map
+
+
+def test_an_error_of_the_program_when_a_pause_ends_costs_its_channel(
+    loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Eager):
+        fails = False
+
+        def writable(self) -> bool:
+            if self.fails:
+                raise ValueError("no")
+            return True
+
+    failing = Failing(tcp(peers)[0], loop.map)
+    slowed(loop, "it is writable without end")
+    failing.fails = True
+    loop.poll(0)
+    loop.poll(0)
+    assert not loop.map
+
+
 @every_backend
 def test_a_loop_that_does_not_wait_slows_nobody(loop: Loop, peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
     channel = Eager(tcp(peers)[0], loop.map)

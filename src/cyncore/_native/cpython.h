@@ -117,6 +117,8 @@ static inline __attribute__((always_inline)) int cyn_is_for(PyObject *method, Py
     if (PyVectorcall_NARGS(count) == 0)
         return 0;
     PyObject *mro = Py_TYPE(arguments[0])->tp_mro;
+    if (!mro) /* a class that is being made, or cleared */
+        return 0;
     Py_ssize_t at = Py_SIZE(mro) - Py_SIZE(kind->tp_mro);
     PyObject **bases = ((PyTupleObject *)mro)->ob_item;
     return at >= 0 && (bases[at] == (PyObject *)kind || (at > 0 && bases[at - 1] == (PyObject *)kind));

@@ -26,6 +26,7 @@ cdef class Dispatch(Predicates):
     cdef int dispatch_one(self, cyn_event *event, unsigned long number, bint is_looked_at) except -1
     cdef int slow(self, Watcher watcher, int fd, object suspect) except -1
     cdef int go_on(self) except -1
+    cdef int give_interest(self, Watcher watcher) except -1
     cdef bint has_run_others(self, cyn_event *events, int count, unsigned long number) except -1
     cdef int close_spinning(self, Watcher watcher, int fd) except -1
     cdef int choose(self, cyn_event *events, int count, unsigned long number) except -1

@@ -54,6 +54,7 @@ from .watcher cimport (
     STREAM,
     Watcher,
     detach,
+    lost,
 )
 
 from .. import _rules, _spin
@@ -204,11 +205,12 @@ cdef class Dispatch(Predicates):
         if suspect.closes:
             return self.close_spinning(watcher, fd)
         if not self.waits_on:
+            self.spins.go_on(suspect, self.waits)
             return 0
-        watcher.flags |= SLOWED_OUTPUT if suspect.is_output else SLOWED
         self.slowed[fd] = self.add_timer(cyn_clock() / 1e9 + suspect.pause, self._end_pause, ()), watcher, suspect
-        self.slowed_count += 1
-        return watcher.arm()
+        self.slowed_count = len(self.slowed)
+        watcher.flags |= SLOWED_OUTPUT if suspect.is_output else SLOWED
+        return self.give_interest(watcher)
 
     def _end_pause(self):
         """A pause is over. All end, since each of them ends a wait, and those that go on are looked at at once."""
@@ -219,28 +221,47 @@ cdef class Dispatch(Predicates):
 
     cdef int go_on(self) except -1:
         """Gives the slowed channels their interest back."""
-        cdef list ended = list(self.slowed.values())
-        cdef Watcher watcher
-        self.slowed.clear()
-        self.slowed_count = 0
-        for timer, watcher, suspect in ended:  # first, as what follows may run code of the program
-            timer.cancel()
-            watcher.flags &= ~(SLOWED | SLOWED_OUTPUT)
-            self.spins.go_on(suspect, self.waits)
-        for _, watcher, _ in ended:
+        cdef list ended = []
+        cdef tuple item
+        cdef object exit = None
+        while self.slowed:  # no Python code runs in here, so no signal comes, and no other thread
+            item = self.slowed.popitem()[1]
+            self.slowed_count = len(self.slowed)
+            (<Watcher> item[1]).flags &= ~(SLOWED | SLOWED_OUTPUT)
+            item[0].cancel()
+            ended.append(item)
+        try:
+            for item in ended:
+                self.spins.go_on(item[2], self.waits)
+        finally:
+            for item in ended:
+                try:
+                    self.give_interest(<Watcher> item[1])
+                except EXITS as error:  # when all have their interest
+                    exit = error
+            if exit is not None:
+                raise exit
+        return 0
+
+    cdef int give_interest(self, Watcher watcher) except -1:
+        """Gives the poller its interest, which may call the program: an error is told to the channel."""
+        if watcher.loop is not self:
+            return 0
+        try:
             watcher.interest_changed()
+        except EXITS:
+            raise
+        except BaseException as error:
+            watcher.failed(error)
         return 0
 
     cdef bint has_run_others(self, cyn_event *events, int count, unsigned long number) except -1:
         """Returns True if this tick has called anybody else than the channels that were slowed."""
-        cdef int at, fd
+        cdef int at
         for at in range(count):
-            fd = events[at].fd
-            found = self.slowed.get(fd)
-            if found is not None:
-                if found[2].round != number:
-                    return True  # it has the events that it still wants
-            elif not self.spins.was_slowed(fd):
+            slowed = self.slowed.get(events[at].fd)
+            suspect = self.suspects.get(events[at].fd) if slowed is None else slowed[2]
+            if suspect is None or suspect.round != number:  # it was not looked at: slowed ones have had other events
                 return True
         return False
 
@@ -380,7 +401,7 @@ cdef class Dispatch(Predicates):
             raise
         except BaseException as error:
             if at_end and isinstance(error, OSError) and error.errno == EIO:
-                watcher.on_close()  # the end of a terminal
+                lost(watcher)  # the end of a terminal
             else:
                 watcher.failed(error)
             if ready & CYN_NVAL:

@@ -119,7 +119,7 @@ cdef int _assign_state(Endpoint self, unsigned flag, str name, object value) exc
     """Sets the flag. A value that is no bool is kept as well: a program may put a time or a reason there."""
     if type(value) is not bool:
         self.flags |= VALUED
-        PyObject_GenericSetAttr(self, _VALUE + name, value)
+        PyObject_GenericSetAttr(self, _VALUE + name, (bool(value), value))
     elif self.flags & VALUED:
         (<object> self).__dict__.pop(_VALUE + name, None)
     return self.set_state(flag, bool(value))
@@ -128,8 +128,8 @@ cdef int _assign_state(Endpoint self, unsigned flag, str name, object value) exc
 cdef object _state_value(Endpoint self, unsigned flag, str name):
     """Returns what the program has assigned, unless the flag has changed since, or else the flag."""
     cdef bint on = self.flags & flag != 0
-    value = (<object> self).__dict__.get(_VALUE + name, on)
-    return value if bool(value) == on else on
+    assigned = (<object> self).__dict__.get(_VALUE + name)
+    return assigned[1] if assigned is not None and assigned[0] == on else on
 
 
 cdef class Endpoint(Watcher):

@@ -115,6 +115,7 @@ cdef frozenset DISCONNECTED  # errnos of a connection that is lost
 cdef unsigned RECENT_PASSES   # passes after which a watcher with no event and no new answer is not recent any more
 cdef tuple EXITS             # the exceptions that leave the loop
 
+cdef int lost(Watcher watcher) except -1
 cdef int detach(Registry loop, int fd) except -1
 cdef int take_out(Registry loop, int fd) except -1
 cdef int close_polled(Registry loop) except -1

@@ -82,9 +82,10 @@ cdef class Watcher(Root):
         if self.flags & (TIMED | SLOWED | SLOWED_OUTPUT):
             if self.flags & TIMED:
                 self.loop.timed.pop(self.key_fd).cancel()
-            if self.flags & (SLOWED | SLOWED_OUTPUT):
-                self.loop.slowed.pop(self.key_fd)[0].cancel()
-                self.loop.slowed_count -= 1
+            slowed = self.loop.slowed.pop(self.key_fd, None)
+            if slowed is not None:
+                self.loop.slowed_count = len(self.loop.slowed)
+                slowed[0].cancel()
             self.flags &= ~(TIMED | SLOWED | SLOWED_OUTPUT)
         self.loop.figures.received += self.received_size
         self.loop.figures.sent += self.sent_size
@@ -307,12 +308,7 @@ cdef class Watcher(Root):
             if self.flags & RECV_EAGAIN and isinstance(error, BlockingIOError):
                 return 0  # a spurious event: there was nothing to read
             if error.errno in DISCONNECTED:
-                try:
-                    return self.on_close()
-                except EXITS:
-                    raise
-                except BaseException:  # perhaps its farewell to a lost connection: told to handle_error
-                    return self.on_error()
+                return lost(self)
         return self.on_error()
 
     cdef Py_ssize_t output_waiting(self) except -1:
@@ -366,6 +362,16 @@ cdef class Foreign(Watcher):
 
     cdef object subject(self):
         return self.target
+
+
+cdef int lost(Watcher watcher) except -1:
+    """Called in an except clause: tells that the connection is lost."""
+    try:
+        return watcher.on_close()
+    except EXITS:
+        raise
+    except BaseException:  # perhaps its farewell, which fails: told to handle_error
+        return watcher.on_error()
 
 
 cdef int detach(Registry loop, int fd) except -1:

@@ -91,7 +91,7 @@ class Dispatch(Registry):
             raise
         except BaseException as error:
             if at_end and isinstance(error, OSError) and error.errno == EIO:  # the end of a terminal
-                _hung_up(obj)
+                self._lost(obj)
             else:
                 self._failed(obj, error)
         finally:
@@ -185,18 +185,22 @@ class Dispatch(Registry):
         """What left a handler of the channel; called with the exception being handled."""
         is_new = isinstance(channel, Channel) and channel._cyncore_tells_interest
         if isinstance(error, OSError) and error.errno in DISCONNECTED and not is_new:
-            try:
-                channel.handle_close()
-            except EXITS:
-                raise
-            except BaseException:  # perhaps its farewell to a lost connection: told to handle_error
-                self._figures.errors += 1
-                channel.handle_error()
+            self._lost(channel)
             return
         self._figures.errors += 1
         if is_new:
             channel._fail(error)
         else:
+            channel.handle_error()
+
+    def _lost(self, channel: Any) -> None:
+        """Tells that the connection is lost; called with the exception being handled."""
+        try:
+            _hung_up(channel)
+        except EXITS:
+            raise
+        except BaseException:  # perhaps its farewell, which fails: told to handle_error
+            self._figures.errors += 1
             channel.handle_error()
 
     # Those that are slow, or fire without end
@@ -250,10 +254,12 @@ class Dispatch(Registry):
         """A channel fires without end: takes its interest away for a moment, or closes it."""
         if suspect.closes:
             self._close_spinning(slot)
-        elif self._waits_on:
-            slot.slowed = WRITE if suspect.is_output else ALL
+        elif not self._waits_on:
+            self._spins.go_on(suspect, self._waits)
+        else:
             timer = self._calls.add_timer(self.time() + suspect.pause, self._end_pause, ())
             self._slowed[slot.key_fd] = timer, slot, suspect
+            slot.slowed = WRITE if suspect.is_output else ALL
             self._interest_changed(slot.key_fd)
 
     def _end_pause(self) -> None:
@@ -264,22 +270,20 @@ class Dispatch(Registry):
 
     def _go_on(self) -> None:
         """Gives the slowed channels their interest back."""
-        ended = list(self._slowed.values())
-        self._slowed.clear()
-        for timer, slot, suspect in ended:
-            timer.cancel()
+        for fd in list(self._slowed):  # in this order, so that an exit of a signal handler leaves it to the timer
+            timer, slot, suspect = self._slowed[fd]
             slot.slowed = 0
             self._spins.go_on(suspect, self._waits)
-            self._interest_changed(slot.key_fd)
+            self._interest_changed(fd)
+            del self._slowed[fd]
+            timer.cancel()
 
     def _has_run_others(self, events: list[tuple[Slot, int]], tick: int) -> bool:
         """Has this tick called anybody else than the channels that were slowed?"""
         for slot, _ in events:
             found = self._slowed.get(slot.key_fd)
-            if found is not None:
-                if found[2].round != tick:
-                    return True  # it has the events that it still wants
-            elif not self._spins.was_slowed(slot.key_fd):
+            suspect = self._spins.suspects.get(slot.key_fd) if found is None else found[2]
+            if suspect is None or suspect.round != tick:  # it was not looked at: slowed ones have had other events
                 return True
         return False
 

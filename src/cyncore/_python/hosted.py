@@ -38,7 +38,6 @@ class Hosted(Tick):
         self._enter()
         try:
             descriptor = self._descriptor
-            self._is_hosted = True
             if descriptor is None:
                 descriptor = self._descriptor = Descriptor(self)
                 self._poller = descriptor
@@ -46,6 +45,7 @@ class Hosted(Tick):
                 tell_of_assignments()
                 if self._backend != "python":
                     self._backend = descriptor.backend
+            self._is_hosted = True
             if timers and self._alarm is None:
                 self._alarm = Alarm(self._wake)
             elif not timers and self._alarm is not None:

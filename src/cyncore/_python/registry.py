@@ -210,8 +210,9 @@ class Registry:
         slot = self._slots.pop(fd, None)
         if slot is not None:
             slot.gone = True
-            if slot.slowed:
-                self._slowed.pop(fd)[0].cancel()
+            slowed = self._slowed.pop(fd, None)
+            if slowed is not None:
+                slowed[0].cancel()
             self._wants.put(fd, 0)
             if isinstance(slot.obj, Channel) and timed(slot.obj) is not None:
                 set_timed(slot.obj, None)

@@ -92,7 +92,11 @@ class Tick(Inspection):
         is_idle = not (events or self._woken or self._calls.queued()) and self._stops == stops
         if is_idle and self._calls.timer_due(self.time()):
             self._run_due(stops)  # what ended the wait need not wait for the next tick
-        if self._slowed and (self._figures.calls - self._pauses_ended != calls or self._has_run_others(events, tick)):
+        if self._slowed and (
+            (self._woken and not self._is_hosted)  # the alarm of a hosted loop wakes it, too
+            or self._figures.calls - self._pauses_ended != calls
+            or self._has_run_others(events, tick)
+        ):
             self._go_on()
         return delivered
 
