@@ -8,6 +8,9 @@ import pytest
 import cyncore
 from tests.support.script import run_script
 
+OWNERS = ["asyncore.dispatcher", "asyncore.dispatcher_with_send", "asynchat.async_chat", "cyncore.Loop"]
+OWNERS += ["cyncore.TimerHandle", "cyncore.Stream", "cyncore.Datagram"]
+OWNERS += ["type(asynchat.async_chat(map={}).producer_fifo)"]
 BROKEN = RuntimeError if cyncore.native else Exception  # what an object that was never made raises
 
 COMMON = """
@@ -151,12 +154,14 @@ print("alive")
 
 
 @pytest.mark.parametrize("how", ["method(other, *arguments)", "Borrower().method(*arguments)"])
-@pytest.mark.parametrize("owner", ["asyncore.dispatcher", "asyncore.dispatcher_with_send", "asynchat.async_chat"])
+@pytest.mark.parametrize("owner", OWNERS)
 def test_a_method_that_is_called_for_another_object_refuses_it(owner: str, how: str) -> None:
     script = f"""
-import warnings
+import logging, warnings
+import cyncore
 from cyncore import asynchat, asyncore
 warnings.simplefilter("ignore")  # of the sockets that some of them make
+logging.disable()  # they report for themselves
 owner = {owner}
 methods = [getattr(owner, name) for name in dir(owner) if not name.startswith(("__", "log"))]
 for method in filter(callable, methods):
@@ -169,13 +174,14 @@ for method in filter(callable, methods):
                 {how}
             except Exception:
                 pass
-for name in ("send", "recv", "close", "add_channel"):
-    try:
-        getattr(owner, name)(object(), *[b"x"] * (name in ("send", "recv")))
-    except (TypeError, AttributeError):
-        pass
-    else:
-        print("accepted", name)
+for name in ("send", "recv", "close", "add_channel", "write", "call_later", "cancel", "popleft"):
+    if hasattr(owner, name):
+        try:
+            getattr(owner, name)(object(), *[b"x"] * (name in ("send", "recv", "write")))
+        except (TypeError, AttributeError):
+            pass
+        else:
+            print("accepted", name)
 print("alive")
 """
     assert run_script(COMMON + script).splitlines()[-1] == "alive"

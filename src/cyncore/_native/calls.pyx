@@ -26,6 +26,7 @@ from .csrc cimport (
 )
 
 from .. import _rules
+from .traits import guard
 
 cdef double LATEST = _rules.LATEST
 
@@ -203,3 +204,6 @@ cdef class Calls:
         self.batch = []
         self.at = 0
         return 0
+
+
+guard(TimerHandle)

@@ -58,6 +58,7 @@ from .traits cimport flags_of
 from .watcher cimport CONNECTED, DATAGRAM, DIRECT, FLUSH_QUEUED, OUTPUT, PAUSED, STREAM
 
 from .. import _rules
+from .traits import guard
 
 cdef object EXITS = _rules.EXITS
 cdef frozenset SETTINGS = frozenset(("max_output", "max_size", "handle_datagrams"))
@@ -439,3 +440,6 @@ cdef class DatagramChannel(DatagramOutput):
         if self.life & GONE:
             return
         self.hold(held[at:])
+
+
+guard(DatagramChannel)

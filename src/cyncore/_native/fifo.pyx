@@ -20,6 +20,7 @@ from libc.string cimport memcpy, memset
 from .channel cimport BufferedChannel
 from .csrc cimport MSG_DONTWAIT, MSG_NOSIGNAL, cyn_send, cyn_sendmsg, iovec, msghdr
 from .internals cimport cyn_list_empty
+from .traits import guard
 
 cdef enum:
     MAX_GAP = 64     # places before the first item that may stay empty, if most of the list is in use
@@ -370,3 +371,4 @@ cdef class Fifo:
 
 
 MutableSequence.register(Fifo)
+guard(Fifo)

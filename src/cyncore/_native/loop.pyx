@@ -57,6 +57,7 @@ from .. import _rules
 from .._report import ERROR, WARNING, report
 from .._spin import LOOK_EVERY
 from .registry import BACKENDS, make_loops_with
+from .traits import guard
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -957,3 +958,4 @@ def _before_fork():
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork)
 make_loops_with(Loop.of)
+guard(Loop)

@@ -51,6 +51,7 @@ from .watcher cimport CONNECTED, CONNECTING, DIRECT, HELD, OUTPUT, PAUSED, STREA
 
 from .. import _rules
 from .._descriptor import Descriptor
+from .traits import guard
 
 cdef int LAST_READS = _rules.LAST_READS
 cdef double LINGER = _rules.LINGER
@@ -493,3 +494,6 @@ cdef class StreamChannel(StreamInput):
             self.sock.shutdown(_socket.SHUT_WR)
         except OSError as error:
             self.end(error)
+
+
+guard(StreamChannel)
