@@ -18,6 +18,7 @@ from tests.support.peers import Peers, poll_until
 
 TURNS = 20
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 compiled = pytest.mark.skipif(not cyncore.native, reason="the engine in plain Python does such things as Python does")
 
 
@@ -188,6 +189,7 @@ def test_channel_without_its_constructor_has_no_map() -> None:
 
 
 @compiled
+@pytest.mark.skipif(not HAS_GIL, reason="without the GIL it is noticed")
 def test_handler_in_the_dict_is_not_looked_for(loop: Loop, peers: Peers) -> None:
     class Client(example("CYN213")["Client"]):  # type: ignore[misc]
         reads = 0
