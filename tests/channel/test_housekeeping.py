@@ -97,7 +97,7 @@ def test_what_a_predicate_adds_is_asked_before_the_loop_waits(loop: Loop, peers:
         jobs: list[socket.socket] = []  # noqa: RUF012
 
         def readable(self) -> bool:
-            if self.jobs:
+            while self.jobs:
                 started.append(Polled(self.jobs.pop(0), loop.map))
                 started[-1].loop = loop
             return True

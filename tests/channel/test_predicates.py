@@ -299,6 +299,15 @@ def test_own_predicates_are_asked_after_every_own_event(loop: Loop, peers: Peers
     assert busy.asked_read >= 199  # the last event stopped the loop
 
 
+def test_event_does_not_have_its_channel_asked_twice_by_a_poll(loop: Loop, peers: Peers) -> None:
+    busy = begin(loop, peers, 100, BusyAsked)
+    loop.poll(0)
+    before = busy.asked_read
+    for _ in range(50):
+        loop.poll(1)
+    assert busy.asked_read - before <= 51
+
+
 def test_own_predicate_is_honoured_at_the_next_tick(loop: Loop, peers: Peers) -> None:
     class Once(Recorder):
         def readable(self) -> bool:

@@ -285,7 +285,7 @@ def test_a_predicate_may_run_the_loop_more_than_once(loop: Loop, peers: Peers) -
             return False
 
     channel, _ = peers.channel(Nesting, loop.map)
-    for _ in range(3):
+    for _ in range(4):
         loop.poll(0)
     assert channel.asked > 3
 

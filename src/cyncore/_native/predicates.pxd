@@ -17,6 +17,7 @@ cdef class Predicates(Registry):
     cdef bint awoke                   # a wait has ended, and the recent channels were not asked since
 
     cdef int prepare(self, bint sweep_all) except -1
+    cdef int ask_those(self, bint sweep_all, bint share) except -1
     cdef int tell_refusal(self, int error, int fd) except -1
     cdef int ask_dirty(self) except -1
     cdef bint ask(self, Watcher watcher) except -1
@@ -25,7 +26,6 @@ cdef class Predicates(Registry):
     cdef bint ask_recent(self) except -1
     cdef bint is_stale(self) noexcept
     cdef bint is_asking(self) noexcept
-    cdef int ask_everyone(self) except -1
     cdef int sweep(self, int64_t most) except -1
     cdef int sweep_piece(self, int64_t start, int64_t most) except -1
     cdef int check_kinds(self) except -1

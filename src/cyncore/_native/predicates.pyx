@@ -68,7 +68,8 @@ cdef class Predicates(Registry):
         `sweep_all`: all predicates are asked.
         """
         cdef int64_t now
-        cdef int audit = 0, rounds = 0
+        cdef int audit = 0
+        cdef bint share = False
         if is_map_changed(self) or not self.tells:
             self.read_map()
         if self.runs != self.prepared_runs:
@@ -81,24 +82,38 @@ cdef class Predicates(Registry):
                 self.audit_at = now + AUDIT_EVERY
                 audit = AUDIT_COUNT
                 self.check_kinds()
-            if self.polled and not sweep_all and now >= self.sweep_at:
-                self.ask_recent()
-                self.sweep(PIECE)
+            share = self.polled and not sweep_all and now >= self.sweep_at
         if sweep_all:
             self.check_kinds()
-            if self.polled:
-                self.ask_everyone()
+        if self.polled or self.dirty:
+            self.ask_those(sweep_all, share)
+        self.apply(audit)
+        cdef int refused_fd
+        cdef int refusal = cyn_poller_refused(&self.poller, &refused_fd)
+        if refusal:
+            self.tell_refusal(refusal, refused_fd)
+        return 0
+
+    cdef int ask_those(self, bint sweep_all, bint share) except -1:
+        """Asks those that must be asked. `share`: the sweep may have its share of the time."""
+        cdef int rounds = 0
+        if sweep_all and not self.is_asking():
+            self.runs += 1  # so that channels that were asked a moment ago are asked again
+        if self.dirty:
+            self.ask_dirty()  # first, because who was asked since the last run is not asked again below
+            rounds = 1
+        if sweep_all:
+            self.sweep(-1)
+        elif share:
+            self.awoke = False
+            self.ask_recent()
+            self.sweep(PIECE)
         elif self.awoke:
             self.awoke = False
             self.ask_recent()
         while self.dirty and rounds < DIRTY_ROUNDS:
             self.ask_dirty()
             rounds += 1
-        self.apply(audit)
-        cdef int refused_fd
-        cdef int refusal = cyn_poller_refused(&self.poller, &refused_fd)
-        if refusal:
-            self.tell_refusal(refusal, refused_fd)
         return 0
 
     cdef int tell_refusal(self, int error, int fd) except -1:
@@ -212,14 +227,6 @@ cdef class Predicates(Registry):
     cdef bint is_asking(self) noexcept:
         """Returns True if a predicate is being asked: then the caller runs inside it."""
         return self.sweeping > 0 or self.asking_recent or self.asking is not None
-
-    cdef int ask_everyone(self) except -1:
-        """Asks all polled channels."""
-        if not self.polled:
-            return 0
-        if not self.is_asking():
-            self.runs += 1  # so that channels that were asked a moment ago are asked again
-        return self.sweep(-1)
 
     cdef int sweep(self, int64_t most) except -1:
         """Asks the polled channels that were not asked since Python code ran last, for about `most` ns; -1: all.
