@@ -168,6 +168,7 @@ static int epoll_fd(const struct cyn_poller *p) {
 
 const struct cyn_backend cyn_epoll_backend = {
     .name = "epoll",
+    .changes_cost = 1,
     .open = epoll_open,
     .close = epoll_close,
     .set = epoll_set,

@@ -8,6 +8,8 @@
  * - A registration may end without us (the descriptor was closed) or stay without us (it was duplicated before).
  * - A process may fork at any time, and the child must not use the parent's registrations.
  * - The kernel may be out of memory, or the user may have used up all watches. Both may pass.
+ * - A socket can nearly always be written. A program that keeps its output in a list wants to write after each read,
+ *   and nothing any more after the write. Told to epoll, this takes two system calls for each message.
  *
  * Consequences:
  * - The generation of a slot grows whenever its owner changes, and every event has the generation of its registration.
@@ -20,7 +22,10 @@
  * - A slot on the always-ready list has armed == wanted, although it is not registered in the kernel.
  * - A ghost is an event that no slot has registered: its registration has outlived the descriptor number. Only a new
  *   backend ends it, as after a fork.
- * - Only apply and wait change `always` and `failed`, which hold copies of events. So a wait that blocks reads no slot.
+ * - A slot that was tried stays on the dirty list with its old `armed`, so that each apply tries it anew, until nothing
+ *   is wanted or it cannot be written. A new try forgets what the one before has found. One time in sixteen the kernel
+ *   is told all the same, because that repairs a registration that has ended without us.
+ * - Only apply and wait change `always`, `early` and `failed`, which hold copies of events. So a wait that blocks reads no slot.
  */
 #include "cyn_poller.h"
 
@@ -33,7 +38,7 @@
 #include "cyn_slots.h"
 #include "cyn_sys.h"
 
-enum { FIRST_ROOM = 16, HIGH_FD = 65536, RETRY = 100000000 /* nanoseconds */ };
+enum { FIRST_ROOM = 16, TRIES = 16, HIGH_FD = 65536, RETRY = 100000000 /* nanoseconds */ };
 
 unsigned cyn_fork_epoch;
 
@@ -109,6 +114,8 @@ void cyn_poller_close(struct cyn_poller *p) {
     CYN_SYS(free)(p->dirty);
     CYN_SYS(free)(p->always);
     CYN_SYS(free)(p->failed);
+    CYN_SYS(free)(p->tried);
+    CYN_SYS(free)(p->early);
     *p = (struct cyn_poller){0};
 }
 
@@ -256,23 +263,71 @@ static int apply(struct cyn_poller *p, int fd) {
     return rc < 0 ? rc : 1;
 }
 
-static int apply_dirty(struct cyn_poller *p) {
-    int changes = 0, kept = 0;
-    p->refusal = 0;
-    for (int i = 0; i < p->dirty_count; i++) {
+/* Applies one of the dirty ones, and keeps it on the list if that must be tried again. Returns 1 if it was changed. */
+static int apply_one(struct cyn_poller *p, int fd, int *kept) {
+    int rc = apply(p, fd);
+    if (rc < 0) {
+        p->dirty[(*kept)++] = fd;
+        p->refusal = -rc;
+        p->refused_fd = fd;
+        return 0;
+    }
+    p->slots[fd].flags &= (uint8_t)~CYN_SLOT_DIRTY;
+    return rc;
+}
+
+/* Puts it among those to be tried, if nothing is new but that it wants to write. Without memory nothing is tried. */
+static int may_try(struct cyn_poller *p, int fd, int count) {
+    const struct cyn_slot *slot = cyn_slot_at(p, fd);
+    if (!slot || slot->armed & CYN_WRITE || slot->wanted != (slot->armed | CYN_WRITE) || slot->flags & CYN_SLOT_ALWAYS)
+        return 0;
+    struct pollfd *grown = cyn_grow(p->tried, &p->tried_room, count + 1, sizeof *grown);
+    if (!grown)
+        return 0;
+    p->tried = grown;
+    grown[count] = (struct pollfd){.fd = fd, .events = POLLOUT};
+    return 1;
+}
+
+/* The first of the dirty list are those that were put among the tried ones, and those that the kernel refused. */
+static int take_tried(struct cyn_poller *p, int count) {
+    int changes = 0, kept = 0, first = p->dirty_count, at = 0;
+    if (CYN_SYS(poll)(p->tried, (nfds_t)count, 0) < 0)
+        for (int i = 0; i < count; i++)
+            p->tried[i].revents = 0;
+    for (int i = 0; i < first; i++) {
         int fd = p->dirty[i];
-        int rc = apply(p, fd);
-        if (rc < 0) {
+        if (at == count || p->tried[at].fd != fd) {
             p->dirty[kept++] = fd;
-            p->refusal = -rc;
-            p->refused_fd = fd;
             continue;
         }
-        p->slots[fd].flags &= (uint8_t)~CYN_SLOT_DIRTY;
-        changes += rc;
+        unsigned ready = cyn_from_poll(p->tried[at++].revents);
+        struct cyn_event event = {fd, p->slots[fd].generation, ready, 0};
+        if (ready && !(ready & CYN_NVAL) && note(&p->early, &p->early_count, &p->early_room, event) == 0)
+            p->dirty[kept++] = fd;
+        else
+            changes += apply_one(p, fd, &kept);
     }
     p->dirty_count = kept;
     return changes;
+}
+
+static int apply_dirty(struct cyn_poller *p) {
+    int changes = 0, kept = 0, tried = 0, tries = p->tries && p->backend->changes_cost;
+    tries = tries && ++p->times_tried % TRIES;
+    p->early_count = 0; /* those are dirty still */
+    p->refusal = 0;
+    for (int i = 0; i < p->dirty_count; i++) {
+        int fd = p->dirty[i];
+        if (tries && may_try(p, fd, tried)) {
+            p->dirty[kept++] = fd;
+            tried++;
+        } else {
+            changes += apply_one(p, fd, &kept);
+        }
+    }
+    p->dirty_count = kept;
+    return tried ? changes + take_tried(p, tried) : changes;
 }
 
 /* Looks for closed descriptors. A dirty one is left out: the next try to register it shows whether it is open. */
@@ -351,6 +406,17 @@ static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events
     }
 }
 
+/* Which of them are left out for want of room changes with each call, as the next apply tries all of them again. */
+static int take_early(struct cyn_poller *p, struct cyn_event *out, int room) {
+    int n = p->early_count < room ? p->early_count : room;
+    for (int i = 0; i < n; i++) {
+        p->early_at = p->early_at < p->early_count ? p->early_at : 0;
+        out[i] = p->early[p->early_at++];
+    }
+    p->early_count = 0;
+    return n;
+}
+
 static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     if (room < 1)
         return -EINVAL;
@@ -359,7 +425,8 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
         if (rc < 0)
             return rc;
     }
-    if (!p->failed_count && !p->always_count && !p->refusal) { /* the usual case, and the loop's hottest path */
+    if (!p->failed_count && !p->always_count && !p->early_count &&
+        !p->refusal) { /* the usual case, and the loop's hottest path */
         int found = p->backend->wait(p, out, room, timeout);
         if (timeout == 0 && found > 0 && !p->backend->reports_closed)
             look_for_ghosts(p, out, found);
@@ -368,10 +435,12 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
     int failed = take_failed(p, out, room);
     out += failed;
     room -= failed;
-    /* Always-ready events get half of the batch, and what the kernel leaves of the other half. So neither starves. */
-    int half = p->always_count ? (room + (int)(p->turn++ & 1)) / 2 : 0;
-    int kept = p->always_count < half ? p->always_count : half;
-    int busy = failed || p->always_count, n = 0;
+    /* The tried and the always ready get half of the batch, and what the kernel leaves of the other half. So neither
+     * starves. */
+    int ready = p->always_count + p->early_count;
+    int half = ready ? (room + (int)(p->turn++ & 1)) / 2 : 0;
+    int kept = ready < half ? ready : half;
+    int busy = failed || ready, n = 0;
     if (p->refusal && (timeout < 0 || timeout > RETRY))
         timeout = RETRY;
     if (room > kept)
@@ -381,7 +450,9 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
     n = n < 0 ? 0 : n;
     if (timeout == 0 && !p->backend->reports_closed)
         look_for_ghosts(p, out, n);
-    return failed + n + take_always(p, out + n, room - n);
+    int always = p->always_count && p->early_count ? (room - n) / 2 : room - n;
+    n += take_always(p, out + n, always);
+    return failed + n + take_early(p, out + n, room - n);
 }
 
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {

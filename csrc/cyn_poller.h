@@ -18,6 +18,7 @@
 #ifndef CYN_POLLER_H
 #define CYN_POLLER_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,12 @@ struct cyn_poller {
     int always_count, always_room, always_at;
     struct cyn_event *failed; /* registrations that failed for another reason: the next wait reports them */
     int failed_count, failed_room;
+    struct pollfd *tried; /* what the last apply has tried before it gave the kernel an interest in writing */
+    int tried_room;
+    struct cyn_event *early; /* those of them that were ready: the next wait reports them */
+    int early_count, early_room, early_at;
+    unsigned times_tried;
+    int tries;      /* set by the caller. 1: apply tries whether a descriptor can be written before it is watched */
     int audit_at;   /* where the next audit goes on */
     int ghosts;     /* 1: the kernel reports events of no slot, and only a new backend ends that */
     unsigned turn;  /* its lowest bit: the always ready have the larger half of the next batch */
@@ -96,6 +103,11 @@ int cyn_poller_remove(struct cyn_poller *p, int fd);
  * reports it (CYN_NVAL). If memory or the user's number of watches is exhausted (ENOMEM, ENOSPC), the next apply tries
  * again, and until then a wait takes a tenth of a second at most.
  *
+ * With `tries` set, a backend that takes a system call for each change is not told at once of a new interest in writing.
+ * One poll(2) asks for all such descriptors whether they can be written now. Those that can are reported by the next
+ * wait, and tried again by the next apply, if that is wanted still. Most are written to and then left alone, and so the
+ * kernel need not hear of them. The others are watched, and once in a while all.
+ *
  * `audit`: of how many registered descriptors to check that they are open still, because epoll and kqueue do not report
  * those that were closed; 0: none. */
 int cyn_poller_apply(struct cyn_poller *p, int audit);
@@ -123,9 +135,9 @@ int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64
  * poller has a descriptor. -ENOTSUP: no backend of this platform has one. Other -errno: the old backend stays. */
 int cyn_poller_host(struct cyn_poller *p);
 
-/* 1: the next wait returns at once, with events that make no descriptor readable (always ready, or failed). */
+/* 1: the next wait returns at once, with events that make no descriptor readable (always ready, tried, or failed). */
 static inline int cyn_poller_is_busy(const struct cyn_poller *p) {
-    return p->failed_count > 0 || p->always_count > 0;
+    return p->failed_count > 0 || p->always_count > 0 || p->early_count > 0;
 }
 
 /* Returns a descriptor that is readable while events wait, for another loop to watch that hosts this one. -ENOTSUP:

@@ -3,7 +3,8 @@
  * The test runner: a test registers itself where it is written, so there is no list to keep.
  *
  *     TEST(name) { ... }            runs once
- *     POLLER_TEST(name) { ... }     runs once for each backend, with `p` open and closed afterwards
+ *     POLLER_TEST(name) { ... }     runs once for each backend, with `p` open and closed afterwards, and once more for
+ *                                   the best one with `tries` set
  *
  * A failed CHECK ends its test. What check_pair and its sisters opened is closed after the test; a descriptor that
  * was not open before the test and still is after it fails the test.

@@ -209,6 +209,7 @@ static void live(const char *backend, const int fds[4], int file) {
     struct cyn_event events[8];
     if (cyn_poller_open(&p, backend) == 0) {
         for (int round = 0; round < 2; round++) {
+            p.tries = round;
             for (int i = 0; i < 4; i++) {
                 cyn_poller_add(&p, fds[i], &p);
                 cyn_poller_want(&p, fds[i], CYN_READ);

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from cyncore import Loop
 from tests.support.peers import Peers, Recorder
+from tests.support.script import run_script
 
 MESSAGES = 60
 
@@ -44,3 +47,46 @@ def test_loop_and_thread_both_go_on(loop: Loop, peers: Peers) -> None:
     assert answers == [True] * MESSAGES
     assert counted[0] > 0
     channel.close()
+
+
+# A thread that is woken by each job of a handler and answers by a number. Python never takes the GIL away here, so that
+# the thread gets it only from a loop that is busy without end, be it for nothing.
+HANDS = """
+import socket, sys, threading
+from cyncore import Loop, dispatcher
+
+class Busy(dispatcher):
+    ticks = 0
+    def writable(self):
+        return self.ticks >= 0
+    def handle_write(self):
+        self.ticks += 1
+        if len(answers) == asked[0]:
+            asked[0] += 1
+            job.release()
+        if len(answers) > 5 or self.ticks > 2_000_000:
+            loop.stop()
+
+def work():
+    while True:
+        job.acquire()
+        answers.append(channel.ticks)
+
+answers, asked, job = [], [0], threading.Lock()
+job.acquire()
+near, far = socket.socketpair()
+loop = Loop()
+loop.spin_guard = None
+channel = Busy(near, loop.map)
+threading.Thread(target=work, daemon=True).start()
+sys.setswitchinterval(3600)
+loop.run(forever=True)
+sys.setswitchinterval(0.005)
+print(len(answers) > 5)
+"""
+
+
+@pytest.mark.parametrize("others", [0, 300])
+def test_busy_loop_lets_a_thread_have_the_gil(others: int) -> None:
+    made = f"idle = [socket.socketpair() for _ in range({others})]\nBusy.idle = [Busy(a, loop.map) for a, _ in idle]\n"
+    assert run_script(HANDS.replace("threading.Thread(", made + "threading.Thread(")) == "True\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from cyncore import Loop
 from tests.support.trace import trace
 
@@ -43,6 +45,20 @@ except ExitNow:
 os._exit(0)
 """
 
+# The same by a list of output, as most programs for asyncore have it, and by a loop of the program's own.
+LIST_ECHO = ECHO.replace(
+    """            self.send(data)
+""",
+    """            self.out.append(data)
+
+    def writable(self):
+        return bool(self.out)
+
+    def handle_write(self):
+        self.send(self.out.pop())
+""",
+).replace("channel = Echo(near, loop.map)", "channel = Echo(near, loop.map)\nchannel.out = []")
+POLLED_ECHO = LIST_ECHO.replace("loop.run()", "while True: loop.poll(30)")
 
 # With "?", as not every machine has the older ones.
 WAITS = {"epoll": "?epoll_wait,epoll_pwait,?epoll_pwait2", "poll": "?poll,ppoll", "select": "?select,pselect6"}
@@ -57,3 +73,14 @@ def test_messages_cost_no_call_for_signals(tmp_path: Path) -> None:
 def test_loop_that_waits_for_single_events_asks_once_for_each(loop: Loop, tmp_path: Path) -> None:
     calls = trace(ECHO, WAITS.get(loop.backend, ""), tmp_path)
     assert MESSAGES <= len(calls) <= MESSAGES + MESSAGES // 16 + 6
+
+
+@pytest.mark.parametrize("source", [LIST_ECHO, POLLED_ECHO], ids=["run", "poll"])
+def test_output_in_a_list_is_not_told_to_the_kernel(source: str, tmp_path: Path) -> None:
+    calls = trace(source, "?epoll_ctl", tmp_path)
+    assert len(calls) <= 2 * (MESSAGES // 16 + 1) + 8  # it is told one time in sixteen
+
+
+def test_polls_that_events_end_cost_no_call_for_signals(tmp_path: Path) -> None:
+    calls = trace(POLLED_ECHO, "fcntl", tmp_path)
+    assert len([call for call in calls if "F_GETFL" in call]) <= MESSAGES // 4

@@ -19,7 +19,7 @@ cdef extern from "cyn_poller.h" nogil:
         int error
 
     struct cyn_poller:
-        pass
+        int tries
 
     unsigned cyn_fork_epoch
     const char *const *cyn_poller_names
@@ -70,6 +70,10 @@ cdef extern from "cyn_timers.h" nogil:
     int64_t cyn_timers_next(const cyn_timers *ts)
     void cyn_timers_free(cyn_timers *ts)
     int64_t cyn_clock()
+
+cdef extern from "cyn_threads.h" nogil:
+    long cyn_others_blocked()
+    void cyn_nap()
 
 cdef extern from "cyn_figures.h" nogil:
     enum:

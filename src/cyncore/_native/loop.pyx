@@ -29,6 +29,9 @@ from .csrc cimport (
     CYN_STAMP,
     cyn_clock,
     cyn_event,
+    cyn_nap,
+    cyn_others_blocked,
+    cyn_poller_is_busy,
     cyn_poller_wanted,
     cyn_probe_call,
     cyn_timers_mark,
@@ -77,6 +80,13 @@ cdef int64_t LONG_WAIT = 10_000_000   # ns; in a wait that may be longer, no sig
 cdef int TIMERS_AT_ONCE = _rules.TIMERS_AT_ONCE
 cdef int64_t TIMERS_SHARE = <int64_t> (_rules.TIMERS_SHARE * 1e9)
 cdef int64_t WANTED = 20_000          # ns; if it takes longer to get the GIL back after a wait, another thread had it
+cdef int64_t HOLD = 100_000           # ns for which a busy loop keeps the GIL from threads that want it for a moment
+cdef int64_t HOLD_MORE = 500_000      # ns; the same at most, where offers are not seen to be taken
+cdef int64_t HOLD_INTERVAL = 6_000_000  # ns; in this time Python takes the GIL away for a thread that waits
+cdef int MOST_MISSES = 16
+cdef int64_t LOOK_SHARE = 50          # after a look for such threads that took t there is none for 50 t
+cdef int64_t COMPUTES = 4_000_000     # ns; a thread that keeps the GIL for so long computes: all of a switch interval
+cdef int64_t HOLD_LONG = 50_000_000   # ns for which nothing is offered to such a thread: it takes its share by itself
 
 socket_map = {}
 cdef Loop _socket_map_loop = None  # the loop of socket_map, which is kept for good
@@ -412,6 +422,7 @@ cdef class Loop(Inspection):
             finally:
                 self.turn.release()
         self.hosted = True
+        self.poller.tries = False  # a host waits for what the kernel tells
         self.rings = timers
         if not self.runs_elsewhere():
             self.prepare_outside(True)
@@ -724,6 +735,8 @@ cdef class Loop(Inspection):
             if count > 0:
                 self.figures.since = tick_time(self)
                 self.figures.stamp = <unsigned> (self.figures.since >> CYN_STAMP)
+                if self.figures.since >= self.held_until:
+                    self.offer()
             if number & self.closely:
                 delivered = self.dispatch_batch(events, count, number)
             else:
@@ -769,6 +782,43 @@ cdef class Loop(Inspection):
         elif count == 0 and self.blocks == blocks:  # a timer or a call was due, so it did not wait
             count = self.take_events(events, BATCH, 0)
         return count if count >= 0 else self.wait_failed(count)
+
+    cdef int offer(self) except -1:
+        """Lets other threads have the GIL, if any has been awake since the last offer.
+
+        A busy loop releases the GIL nowhere: it polls, receives and sends without. A thread that wants it for a moment
+        would wait for a switch interval, 5 ms, each time. It also needs some time to wake, so that it gets the GIL only
+        if that stays free for so long. One that wakes too late begins a new interval; so after some offers that nobody
+        was seen to take, there are none for longer than an interval.
+        """
+        cdef int64_t begin = cyn_clock(), woken, back, hold
+        cdef long blocked
+        if not cyn_has_threads():
+            self.held_until = begin + HOLD
+            return 0
+        blocked = cyn_others_blocked()
+        if blocked == self.others_blocked and blocked >= 0:
+            back = cyn_clock()
+            self.held_until = back + max(HOLD, LOOK_SHARE * (back - begin))
+            return 0
+        self.others_blocked = blocked
+        with nogil:
+            cyn_nap()
+            woken = cyn_clock()
+        back = cyn_clock()
+        if back - woken > WANTED:
+            self.misses = 0
+            hold = HOLD if back - woken < COMPUTES else HOLD_LONG
+        else:
+            self.misses += 1
+            hold = min(HOLD * self.misses, HOLD_MORE)
+            if self.misses >= MOST_MISSES:
+                self.misses = 0
+                hold = HOLD_INTERVAL
+        self.held_until = back + hold
+        self.awoke = True
+        self.now = 0
+        return 0
 
     cdef bint must_poll_first(self) noexcept:
         """Returns True if this tick must poll without blocking before it waits.
@@ -873,13 +923,14 @@ cdef class Loop(Inspection):
         """Blocks for `left` ns at most. `pauses`: a sweep goes on; it pauses if another thread takes the GIL."""
         cdef int count
         cdef int64_t woken = 0
+        cdef bint hears = False
         self.blocks += 1
         if waits_elsewhere():
-            self.wait_elsewhere(left)
+            self.wait_elsewhere(0 if cyn_poller_is_busy(&self.poller) else left)
             pauses = False
             left = 0
-        if left > LONG_WAIT and not self.is_told:
-            self.hear_signals()
+        if left > LONG_WAIT and not self.is_told and self.untold_thread != self.owner_thread:
+            hears, left = True, LONG_WAIT  # a busy loop does without: hearing takes system calls that release the GIL
         self.waiting = True  # from here on any change wakes the loop, also one by a signal handler
         try:
             PyErr_CheckSignals()
@@ -894,6 +945,9 @@ cdef class Loop(Inspection):
         if pauses and cyn_clock() - woken > WANTED:
             self.pieces = 1
             self.pause_until = cyn_clock() + SWEEP_SHARE * PIECE
+        self.held_until = tick_time(self) + HOLD
+        if count == 0 and hears:
+            self.hear_signals()
         if count < 0:
             return self.wait_failed(count)
         if self.is_told and (count > 1 or events[0].fd == self.bell_fd) and count:

@@ -233,6 +233,7 @@ cdef class Registry:
         cdef int rc = cyn_poller_open(&self.poller, <char *> name if name else NULL)
         if rc < 0:
             raise failure(-rc, f"cannot open the {backend or 'default'} poller")
+        self.poller.tries = True
         self.is_open = True
         self.backend_name = cyn_poller_backend(&self.poller).decode()
         self.epoch = cyn_fork_epoch

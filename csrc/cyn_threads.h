@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Other threads of the process: whether they have done something, and a pause in which they can.
+ *
+ * Facts:
+ * - Each time that a thread blocks, the kernel counts a voluntary switch (getrusage(2), ru_nvcsw). Threads that have
+ *   ended are counted for the process as well.
+ * - A sleep takes the time that was asked for and the slack of timers, 50 us unless it was changed (prctl(2),
+ *   PR_SET_TIMERSLACK).
+ * - RUSAGE_THREAD is of Linux and FreeBSD.
+ */
+#ifndef CYN_THREADS_H
+#define CYN_THREADS_H
+
+#include <sys/resource.h>
+#include <time.h>
+
+/* Returns how often the other threads have blocked so far; -1: not known here. With the same number as before, each of
+ * them has slept or computed all the time. */
+static inline long cyn_others_blocked(void) {
+#ifdef RUSAGE_THREAD
+    struct rusage all, own;
+    if (getrusage(RUSAGE_SELF, &all) == 0 && getrusage(RUSAGE_THREAD, &own) == 0)
+        return all.ru_nvcsw - own.ru_nvcsw;
+#endif
+    return -1;
+}
+
+/* Sleeps for as short a time as the kernel lets it. */
+static inline void cyn_nap(void) {
+    const struct timespec shortest = {0, 1};
+    nanosleep(&shortest, NULL);
+}
+
+#endif
