@@ -303,10 +303,12 @@ static int take_tried(struct cyn_poller *p, int count) {
         }
         unsigned ready = cyn_from_poll(p->tried[at++].revents);
         struct cyn_event event = {fd, p->slots[fd].generation, ready, 0};
-        if (ready && !(ready & CYN_NVAL) && note(&p->early, &p->early_count, &p->early_room, event) == 0)
+        if (ready && !(ready & CYN_NVAL) && note(&p->early, &p->early_count, &p->early_room, event) == 0) {
+            p->slots[fd].flags |= CYN_SLOT_EARLY;
             p->dirty[kept++] = fd;
-        else
+        } else {
             changes += apply_one(p, fd, &kept);
+        }
     }
     p->dirty_count = kept;
     return changes;
@@ -319,6 +321,7 @@ static int apply_dirty(struct cyn_poller *p) {
     p->refusal = 0;
     for (int i = 0; i < p->dirty_count; i++) {
         int fd = p->dirty[i];
+        p->slots[fd].flags &= (uint8_t)~CYN_SLOT_EARLY;
         if (tries && may_try(p, fd, tried)) {
             p->dirty[kept++] = fd;
             tried++;
@@ -406,12 +409,28 @@ static void look_for_ghosts(struct cyn_poller *p, const struct cyn_event *events
     }
 }
 
+/* What can be read as well is one event, so that the handlers of a channel are called in the order of select. */
+static void join_early(struct cyn_poller *p, struct cyn_event *events, int count) {
+    for (int i = 0; i < count; i++) {
+        struct cyn_slot *slot = cyn_slot_at(p, events[i].fd);
+        if (slot && slot->flags & CYN_SLOT_EARLY && slot->generation == events[i].generation) {
+            slot->flags &= (uint8_t)~CYN_SLOT_EARLY;
+            events[i].ready |= CYN_WRITE;
+        }
+    }
+}
+
 /* Which of them are left out for want of room changes with each call, as the next apply tries all of them again. */
 static int take_early(struct cyn_poller *p, struct cyn_event *out, int room) {
-    int n = p->early_count < room ? p->early_count : room;
-    for (int i = 0; i < n; i++) {
+    int n = 0;
+    for (int i = 0; i < p->early_count && n < room; i++) {
         p->early_at = p->early_at < p->early_count ? p->early_at : 0;
-        out[i] = p->early[p->early_at++];
+        struct cyn_event event = p->early[p->early_at++];
+        struct cyn_slot *slot = cyn_slot_at(p, event.fd);
+        if (!slot || !(slot->flags & CYN_SLOT_EARLY))
+            continue;
+        slot->flags &= (uint8_t)~CYN_SLOT_EARLY;
+        out[n++] = event;
     }
     p->early_count = 0;
     return n;
@@ -450,6 +469,8 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
     n = n < 0 ? 0 : n;
     if (timeout == 0 && !p->backend->reports_closed)
         look_for_ghosts(p, out, n);
+    if (p->early_count)
+        join_early(p, out, n);
     int always = p->always_count && p->early_count ? (room - n) / 2 : room - n;
     n += take_always(p, out + n, always);
     return failed + n + take_early(p, out + n, room - n);

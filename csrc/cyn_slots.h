@@ -11,6 +11,7 @@
 enum {
     CYN_SLOT_DIRTY = 1,  /* on the poller's dirty list */
     CYN_SLOT_ALWAYS = 2, /* on the always-ready list, and not registered in the kernel */
+    CYN_SLOT_EARLY = 4,  /* among the early events, and not reported yet */
 };
 
 struct cyn_slot {

@@ -845,6 +845,9 @@ cdef class Loop(Inspection):
                     return 0
             stale = self.is_stale()
             left = self.time_left(start, limit, stale)
+            if cyn_poller_is_busy(&self.poller):  # takes events without the GIL only where it blocks
+                left = 0
+                stale = True
             if left > 0:
                 count = self.block(events, left, stale)
             elif stale:  # between two pieces of the sweep
