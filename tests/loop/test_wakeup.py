@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import threading
 
-from cyncore import Loop
+import pytest
+
+from cyncore import BACKENDS, Loop, native
 from tests.support.peers import Peers, Recorder, poll_until
+from tests.support.script import run_script
 
 THREADS = 8
 EACH = 2000
@@ -114,3 +117,51 @@ def test_a_call_queued_by_a_handler_ends_no_wait_too_late(loop: Loop, peers: Pee
     peer.send(b"x")
     loop.run()
     assert channel.got == b"x"
+
+
+# What has replaced select.select runs other greenlets while it waits, and one of them runs ticks of the same loop: they
+# see that the channel can be written, and write once. The wait must end for the rest.
+ELSEWHERE = """
+import select, socket
+from cyncore import Loop, dispatcher
+
+class Writer(dispatcher):
+    left = 0
+    def readable(self):
+        return False
+    def writable(self):
+        return self.left > 0
+    def handle_write(self):
+        self.left -= 1
+    def handle_error(self):
+        raise
+
+def wait(read, write, urgent, timeout=None):
+    if writers and timeout != 0:
+        writer = writers.pop()
+        loop.poll(0)
+        writer.left = 3
+        loop.poll(0)
+        loop.poll(0)
+        ready = original(read, write, urgent, 0)
+        print("ready" if any(ready) else "nothing to wake for")
+        return ready
+    return original(read, write, urgent, timeout)
+
+original, writers = select.select, []
+select.select = wait
+near, far = socket.socketpair()
+loop = Loop(backend="epoll")
+channel = Writer(near, loop.map)
+loop.poll(0)
+writers.append(channel)
+loop.poll(2)
+channel.close()
+far.close()
+loop.close()
+"""
+
+
+@pytest.mark.skipif(not native or "epoll" not in BACKENDS, reason="of the compiled engine over epoll")
+def test_ticks_of_another_greenlet_leave_a_wait_what_it_waits_for() -> None:
+    assert run_script(ELSEWHERE) == "ready\n"

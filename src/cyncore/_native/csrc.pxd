@@ -20,6 +20,7 @@ cdef extern from "cyn_poller.h" nogil:
 
     struct cyn_poller:
         int tries
+        int dirty_count
 
     unsigned cyn_fork_epoch
     const char *const *cyn_poller_names

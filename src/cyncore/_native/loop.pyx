@@ -929,7 +929,7 @@ cdef class Loop(Inspection):
         cdef bint hears = False
         self.blocks += 1
         if waits_elsewhere():
-            self.wait_elsewhere(0 if cyn_poller_is_busy(&self.poller) else left)
+            self.wait_elsewhere(left)
             pauses = False
             left = 0
         if left > LONG_WAIT and not self.is_told and self.untold_thread != self.owner_thread:
@@ -937,10 +937,15 @@ cdef class Loop(Inspection):
         self.waiting = True  # from here on any change wakes the loop, also one by a signal handler
         try:
             PyErr_CheckSignals()
-            with nogil:
-                count = self.take_events(events, BATCH, -1 if left == INT64_MAX else left)
-                if pauses:
-                    woken = cyn_clock()
+            if self.poller.dirty_count:  # a handler of a signal has run a tick, which took what this one had tried
+                self.apply(0)
+            if cyn_poller_is_busy(&self.poller):
+                count = self.take_events(events, BATCH, 0)
+            else:
+                with nogil:
+                    count = self.take_events(events, BATCH, -1 if left == INT64_MAX else left)
+                    if pauses:
+                        woken = cyn_clock()
         finally:
             self.waiting = False
             self.awoke = True
@@ -976,6 +981,9 @@ cdef class Loop(Inspection):
 
     cdef int wait_elsewhere(self, int64_t left) except -1:
         """Waits with the function that has replaced `select`. The caller must poll for the events afterwards."""
+        self.poller.tries = False  # other greenlets may run ticks meanwhile, and take what was tried for this one
+        if self.poller.dirty_count:
+            self.apply(0)
         cdef int fd = self.poller_fd()
         cdef dict wants = {}
         cdef unsigned wanted
