@@ -17,8 +17,7 @@ enum {
 struct cyn_backend {
     const char *name;
     int reports_closed; /* 1 if a wait reports a registered descriptor that was closed without us (CYN_NVAL) */
-
-    int changes_cost; /* 1 if each change of the interest is a system call */
+    int changes_cost;   /* 1 if each change of the interest is a system call */
 
     int (*open)(struct cyn_poller *p); /* sets p->state */
     void (*close)(struct cyn_poller *p);

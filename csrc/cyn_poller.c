@@ -25,7 +25,8 @@
  * - A slot that was tried stays on the dirty list with its old `armed`, so that each apply tries it anew, until nothing
  *   is wanted or it cannot be written. A new try forgets what the one before has found. One time in sixteen the kernel
  *   is told all the same, because that repairs a registration that has ended without us.
- * - Only apply and wait change `always`, `early` and `failed`, which hold copies of events. So a wait that blocks reads no slot.
+ * - Only apply and wait change `always`, `early` and `failed`, which hold copies of events. A wait that blocks reads no
+ *   slot: with early events, whose slots it reads, it does not block.
  */
 #include "cyn_poller.h"
 
@@ -303,7 +304,7 @@ static int take_tried(struct cyn_poller *p, int count) {
         }
         unsigned ready = cyn_from_poll(p->tried[at++].revents);
         struct cyn_event event = {fd, p->slots[fd].generation, ready, 0};
-        if (ready && !(ready & CYN_NVAL) && note(&p->early, &p->early_count, &p->early_room, event) == 0) {
+        if (ready & CYN_WRITE && note(&p->early, &p->early_count, &p->early_room, event) == 0) {
             p->slots[fd].flags |= CYN_SLOT_EARLY;
             p->dirty[kept++] = fd;
         } else {
@@ -444,8 +445,8 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
         if (rc < 0)
             return rc;
     }
-    if (!p->failed_count && !p->always_count && !p->early_count &&
-        !p->refusal) { /* the usual case, and the loop's hottest path */
+    /* the usual case, and the loop's hottest path */
+    if (!p->failed_count && !p->always_count && !p->early_count && !p->refusal) {
         int found = p->backend->wait(p, out, room, timeout);
         if (timeout == 0 && found > 0 && !p->backend->reports_closed)
             look_for_ghosts(p, out, found);

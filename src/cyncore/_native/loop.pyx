@@ -83,7 +83,7 @@ cdef int64_t WANTED = 20_000          # ns; if it takes longer to get the GIL ba
 cdef int64_t HOLD = 100_000           # ns for which a busy loop keeps the GIL from threads that want it for a moment
 cdef int64_t HOLD_MORE = 500_000      # ns; the same at most, where offers are not seen to be taken
 cdef int64_t HOLD_INTERVAL = 6_000_000  # ns; in this time Python takes the GIL away for a thread that waits
-cdef int MOST_MISSES = 16
+cdef int MOST_MISSES = 16             # offers that nobody was seen to take, until there are none for that time
 cdef int64_t LOOK_SHARE = 50          # after a look for such threads that took t there is none for 50 t
 cdef int64_t COMPUTES = 4_000_000     # ns; a thread that keeps the GIL for so long computes: all of a switch interval
 cdef int64_t HOLD_LONG = 50_000_000   # ns for which nothing is offered to such a thread: it takes its share by itself
@@ -793,7 +793,7 @@ cdef class Loop(Inspection):
         """
         cdef int64_t begin = cyn_clock(), woken, back, hold
         cdef long blocked
-        if not cyn_has_threads():
+        if self.hosted or not cyn_has_threads():  # a host lets go of the GIL itself
             self.held_until = begin + HOLD
             return 0
         blocked = cyn_others_blocked()
