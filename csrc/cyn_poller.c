@@ -25,8 +25,8 @@
  * - A slot that was tried stays on the dirty list with its old `armed`, so that each apply tries it anew, until nothing
  *   is wanted or it cannot be written. A new try forgets what the one before has found. One time in sixteen the kernel
  *   is told all the same, because that repairs a registration that has ended without us.
- * - Only apply and wait change `always`, `early` and `failed`, which hold copies of events. A wait that blocks reads no
- *   slot: with early events, whose slots it reads, it does not block.
+ * - Only apply and wait change `always`, `early` and `failed`, which hold copies of events. So a wait that may
+ *   block reads no slot. One with timeout 0 does, and makes one event of what can be read and was found writable.
  */
 #include "cyn_poller.h"
 
@@ -421,16 +421,18 @@ static void join_early(struct cyn_poller *p, struct cyn_event *events, int count
     }
 }
 
-/* Which of them are left out for want of room changes with each call, as the next apply tries all of them again. */
-static int take_early(struct cyn_poller *p, struct cyn_event *out, int room) {
+/* Which of them are left out for want of room changes with each call, as the next apply tries all of them again.
+ * `joined`: those without the flag have become part of another event. */
+static int take_early(struct cyn_poller *p, struct cyn_event *out, int room, int joined) {
     int n = 0;
     for (int i = 0; i < p->early_count && n < room; i++) {
         p->early_at = p->early_at < p->early_count ? p->early_at : 0;
         struct cyn_event event = p->early[p->early_at++];
-        struct cyn_slot *slot = cyn_slot_at(p, event.fd);
-        if (!slot || !(slot->flags & CYN_SLOT_EARLY))
+        struct cyn_slot *slot = joined ? cyn_slot_at(p, event.fd) : NULL;
+        if (joined && (!slot || !(slot->flags & CYN_SLOT_EARLY)))
             continue;
-        slot->flags &= (uint8_t)~CYN_SLOT_EARLY;
+        if (slot)
+            slot->flags &= (uint8_t)~CYN_SLOT_EARLY;
         out[n++] = event;
     }
     p->early_count = 0;
@@ -470,11 +472,11 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
     n = n < 0 ? 0 : n;
     if (timeout == 0 && !p->backend->reports_closed)
         look_for_ghosts(p, out, n);
-    if (p->early_count)
+    if (p->early_count && timeout == 0)
         join_early(p, out, n);
     int always = p->always_count && p->early_count ? (room - n) / 2 : room - n;
     n += take_always(p, out + n, always);
-    return failed + n + take_early(p, out + n, room - n);
+    return failed + n + take_early(p, out + n, room - n, timeout == 0);
 }
 
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {

@@ -103,10 +103,10 @@ int cyn_poller_remove(struct cyn_poller *p, int fd);
  * reports it (CYN_NVAL). If memory or the user's number of watches is exhausted (ENOMEM, ENOSPC), the next apply tries
  * again, and until then a wait takes a tenth of a second at most.
  *
- * With `tries` set, a backend that takes a system call for each change is not told at once of a new interest in writing.
- * One poll(2) asks for all such descriptors whether they can be written now. Those that can are reported by the next
- * wait, and tried again by the next apply, if that is wanted still. Most are written to and then left alone, and so the
- * kernel need not hear of them. The others are watched, and once in a while all.
+ * With `tries` set, a backend that takes a system call for each change is not told at once of a new interest in
+ * writing. One poll(2) asks for all such descriptors whether they can be written now. Those that can are reported by
+ * the next wait, and tried again by the next apply, if that is wanted still. Most are written to and then left alone,
+ * and so the kernel need not hear of them. The others are watched, and once in a while all.
  *
  * `audit`: of how many registered descriptors to check that they are open still, because epoll and kqueue do not report
  * those that were closed; 0: none. */

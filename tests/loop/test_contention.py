@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from cyncore import Loop
 from tests.support.peers import Peers, Recorder
 from tests.support.script import run_script
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 MESSAGES = 60
 
 
@@ -86,6 +88,7 @@ print(len(answers) > 5)
 """
 
 
+@pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 @pytest.mark.parametrize("others", [0, 300])
 def test_busy_loop_lets_a_thread_have_the_gil(others: int) -> None:
     made = f"idle = [socket.socketpair() for _ in range({others})]\nBusy.idle = [Busy(a, loop.map) for a, _ in idle]\n"
