@@ -31,10 +31,22 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish() -> None:
+def _keep_what_is_there() -> None:
+    """What is there by now stays, and need not be looked through after every test."""
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy's collector has none
-        gc.freeze()  # what is there by now stays, and need not be looked through after every test
+        gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    _keep_what_is_there()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    yield
+    if nextitem is not None and nextitem.path != item.path:
+        _keep_what_is_there()  # modules that these tests imported, and the reports on them
 
 
 @pytest.hookimpl(wrapper=True)
