@@ -12,9 +12,9 @@ import os
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.workers.scheduler import read_delay
+from benchmarks.workers.scheduler import spend
 
 if TYPE_CHECKING:
     from benchmarks.workers.old_programs.program import Program
@@ -104,13 +104,6 @@ def make_stop() -> socket.socket:
     near, far = socket.socketpair()
     Stop(near)
     return far
-
-
-def spend(run: Any) -> tuple[float, float, float]:
-    """Runs it. Returns the CPU seconds, the elapsed seconds, and those in which another process had the core."""
-    began, cpu, delay = time.perf_counter(), time.process_time(), read_delay()  # the first is the last that is read
-    run()
-    return time.process_time() - cpu, time.perf_counter() - began, read_delay() - delay
 
 
 def measure(program: Program, seconds: float, core: int) -> dict[str, float]:
