@@ -1,4 +1,4 @@
-"""`python -m benchmarks [TABLE ...]` or one of `gate`, `old-gate`, `charts FILE`, `report FILE`. See README.md."""
+"""`python -m benchmarks [TABLE ...]`, or `gate`, `old-gate`, `random-old`, `charts FILE`, `report FILE`: README.md."""
 
 from __future__ import annotations
 
@@ -184,10 +184,18 @@ def old_gate(words: list[str]) -> int:
     return status
 
 
+def random_old(words: list[str]) -> int:
+    from benchmarks.random_old.command import main
+
+    status: int = main(words)
+    return status
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "charts": draw_file,
     "gate": gate,
     "old-gate": old_gate,
+    "random-old": random_old,
     "report": report_file,
 }
 

@@ -1,4 +1,4 @@
-"""The exit codes of both gates, and the exception that ends them with UNABLE."""
+"""The exit codes of both gates and of random-old, and the exception that ends them with UNABLE."""
 
 from __future__ import annotations
 
