@@ -8,10 +8,14 @@ that part is cut off.
 
 A *piece* is an item of bytes that is not empty. The pieces at the front are offered to the socket in one system call.
 Short ones are copied into one block before, because the kernel takes longer for a list of them than the copy takes.
+
+Numbers and items are the program's objects: an ``__index__``, an ``__eq__`` or a finalizer may use the queue, or run
+the loop, which sends of it. So none is called between two steps of a change.
 """
 
 from collections import deque
 from collections.abc import MutableSequence
+from operator import index
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -261,6 +265,7 @@ cdef class Fifo:
     def __delitem__(self, Py_ssize_t at):
         cdef list items
         at = self.index_of(at, "producer_fifo")
+        _item = self.items[self.head + at]  # kept until the queue is whole again, since its finalizer may use it
         if at == 0:
             self.drop(1)
         else:
@@ -283,8 +288,9 @@ cdef class Fifo:
         return self
 
     def __imul__(self, count):
+        cdef object times = index(count)
         cdef list items = self.compact()
-        items *= count
+        items *= times
         self.changed()
         return self
 
@@ -305,12 +311,14 @@ cdef class Fifo:
 
     def insert(self, at, item):
         """Puts ``item`` before the one at ``at``."""
-        self.compact().insert(at, item)
+        cdef object place = index(at)
+        self.compact().insert(place, item)
         self.changed()
 
     def extend(self, items):
         """Puts each of ``items`` last."""
-        self.items.extend(list(items))
+        cdef list more = list(items)
+        self.items.extend(more)
         self.changed()
 
     def extendleft(self, items):
@@ -345,8 +353,16 @@ cdef class Fifo:
         self.changed()
 
     def remove(self, item):
-        """Takes out the first one that equals ``item``. ValueError if there is none."""
-        self.compact().remove(item)
+        """Takes out the first one that equals ``item``. ValueError if there is none; IndexError if the comparison has
+        changed the queue.
+        """
+        cdef list items = self.compact()
+        cdef list before = list(items)
+        cdef Py_ssize_t at = before.index(item)
+        if self.items is not items or self.head or self.offset or not _are_same(items, before):
+            raise IndexError("remove: the queue was changed by a comparison")
+        _item = before[at]
+        del items[at]
         self.changed()
 
     def reverse(self):
@@ -356,8 +372,9 @@ cdef class Fifo:
 
     def rotate(self, n=1):
         """Moves ``n`` items from the end to the front; if ``n`` is below zero, from the front to the end."""
+        cdef object count = index(n)
         turned = deque(self.compact())
-        turned.rotate(n)
+        turned.rotate(count)
         self.items = list(turned)
         self.changed()
 
@@ -368,6 +385,17 @@ cdef class Fifo:
     def count(self, item):
         """Returns how many equal ``item``."""
         return self.compact().count(item)
+
+
+cdef bint _are_same(list one, list other) noexcept:
+    """Returns True if both hold the same objects."""
+    cdef Py_ssize_t at
+    if PyList_GET_SIZE(one) != PyList_GET_SIZE(other):
+        return False
+    for at in range(PyList_GET_SIZE(one)):
+        if PyList_GET_ITEM(one, at) is not PyList_GET_ITEM(other, at):
+            return False
+    return True
 
 
 MutableSequence.register(Fifo)
