@@ -339,6 +339,7 @@ cdef class Channel(Endpoint):
                     error = errno
                 else:
                     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+                    fd = fileno_of(self.sock) if self.flags & DIRECT else -1  # a `__buffer__` may have closed it
                     sent = cyn_send(fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
                     error = errno
                     PyBuffer_Release(&view)
@@ -367,7 +368,7 @@ cdef class Channel(Endpoint):
             raise
 
 
-def _accept_again(Channel listener):
+def _accept_again(Channel listener not None):
     listener.set_state(BACKED_OFF, False)
 
 

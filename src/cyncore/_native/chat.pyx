@@ -49,7 +49,7 @@ cdef class ChatChannel(ChatOutput):
         BufferedChannel.classify(self)
         if self.loop is not None:
             check_overrides(self)
-            if self.overrides & (OTHER_QUEUE | GENERIC):
+            if self.overrides & (OTHER_QUEUE | GENERIC) and self.loop is not None:
                 self.defines = (self.defines | ASK_WRITE) & ~BUFFERED  # such a queue does not notify the channel
                 self.polled_add()
         return 0

@@ -106,7 +106,7 @@ cdef inline int _send_later(ChatOutput self) except -1:
         if self.fifo.waiting >= self.chat.out_size or self.fifo.length() >= MAX_PIECES:
             return self.send_queue(PROGRAM)  # it fills one system call already
         return 0
-    if self.state(CONNECTED, "connected") and not self.overrides & OWN_INITIATE:
+    if self.state(CONNECTED, "connected") and not self.overrides & OWN_INITIATE and self.loop is not None:
         self.loop.gather(self)
         self.flags |= FLUSH_QUEUED
         return 0
@@ -310,7 +310,7 @@ cdef class ChatOutput(ChatInput):
 
     cdef bint send_items(self, Why why) except -1:
         """Sends the first items of the queue. Returns True if a None came next: the channel is to be closed."""
-        cdef Fifo fifo = self.fifo
+        cdef Fifo fifo
         cdef object failed = None
         # What was queued for later was queued while there was a connection, whatever `connected` says now.
         cdef bint connected = why == TICK_END or why == BEFORE_ACTION
@@ -325,6 +325,9 @@ cdef class ChatOutput(ChatInput):
         most = _out_size(self)
         if most <= 0:
             most = DEFAULT_SIZE
+        fifo = self.fifo  # only now, since attributes of the program's may have put another queue in its place
+        if fifo is None:
+            return False
         if not fifo.is_all_pieces() and (not self.flags & OUTPUT or why == ROOM or not starts_with_piece(fifo)):
             failed = self.refill(most)  # before a write event, a producer is asked only if nothing waits before it
             if was_open and self.fileno < 0:  # a producer has closed the channel
@@ -588,7 +591,7 @@ cdef class ChatOutput(ChatInput):
         return 0
 
 
-def _take_cross_thread(ChatOutput channel):
+def _take_cross_thread(ChatOutput channel not None):
     """Called by the loop, in its thread, after other threads have pushed."""
     cdef Registry loop = channel.loop
     cdef int turn = SEND_NOW if loop is None else loop.sending()
@@ -604,7 +607,7 @@ def _take_cross_thread(ChatOutput channel):
             loop.sent()
 
 
-def _refuse_cross_thread(ChatOutput channel, Py_ssize_t limit):
+def _refuse_cross_thread(ChatOutput channel not None, Py_ssize_t limit):
     """Called by the loop, in its thread, after another thread has pushed more than may wait."""
     channel.cross_thread_refused = False
     channel.limit_exceeded("output that waits, max_outgoing", limit)

@@ -286,6 +286,8 @@ cdef class Endpoint(Watcher):
 
     cdef int renew(self) except -1:
         """Registers the descriptor anew, after the channel got another socket."""
+        if self.loop is None:
+            return 0  # an attribute of the class's own, which was asked for it, has taken it out
         self.loop.renew(self.key_fd, self)
         self.flags &= ~(HELD | MUTED)
         return self.interest_changed()
@@ -547,6 +549,8 @@ cdef class Endpoint(Watcher):
             self.defines = traits_of_instance(self.own, self.defines)
         if self.sock is None or self.defines & SHADOWS:
             self.move_socket()
+            if self.loop is None:
+                return 0  # the class's own attribute has taken it out
         if self.defines & (ASK_READ | ASK_WRITE | ASK_STATE):
             return self.polled_add()
         return self.polled_remove()

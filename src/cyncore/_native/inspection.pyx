@@ -232,6 +232,7 @@ cdef class Inspection(Dispatch):
         list of those in use: descriptor, a number that tells its users apart, bytes in, bytes out.
         """
         cdef Py_ssize_t fd, end = min(start + most, <Py_ssize_t> len(self.owners))
+        start = max(start, 0)
         cdef list found = []
         cdef Watcher watcher
         for fd in range(start, end):

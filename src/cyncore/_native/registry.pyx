@@ -408,7 +408,7 @@ cdef class Registry:
 
     cdef object unregister(self, int fd):
         """Removes the owner of ``fd``, and returns it, or None if there was none."""
-        if fd >= len(self.owners) or self.owners[fd] is None:
+        if not 0 <= fd < len(self.owners) or self.owners[fd] is None:
             return None
         before = self.owners[fd]
         self.owners[fd] = None

@@ -70,7 +70,7 @@ cdef class Watcher(Root):
             raise
 
     cdef int leave_loop(self) except -1:
-        return detach(self.loop, self.key_fd)
+        return 0 if self.loop is None else detach(self.loop, self.key_fd)
 
     cdef int leave_lists(self) except -1:
         """Leaves the lists of the loop, after its descriptor was given to another owner or to nobody."""
@@ -112,8 +112,11 @@ cdef class Watcher(Root):
 
     cdef int reclass(self) except -1:
         """Reads its class again, because it has another one."""
+        cdef Traits traits = traits_of(type(self))
+        if self.loop is None or traits.kind is not type(self):
+            return 0  # code of its metaclass has taken it out of the loop, or has given it another class again
         cyn_add_int(&self.traits.users, -1)
-        self.traits = traits_of(type(self))
+        self.traits = traits
         cyn_add_int(&self.traits.users, 1)
         self.loop.note_kind(self.traits)
         self.classify()
@@ -268,7 +271,7 @@ cdef class Watcher(Root):
         """Puts it on the dirty list, to be asked before the next wait, and ends a wait that is in progress."""
         if not self.flags & DIRTY:
             self.dirty_add()
-        return self.loop.changed()
+        return 0 if self.loop is None else self.loop.changed()  # None: a `wake` of the program's has closed it
 
     cdef int interest_changed(self) except -1:
         """Called when its state has changed. Gives the poller its interest, after its predicates if it has any."""
@@ -327,13 +330,13 @@ cdef class Watcher(Root):
 
     cdef int deliver_pending(self) except -1:
         """Queues another read event for the next tick, if there are such bytes."""
-        if self.key_fd >= 0 and not self.flags & PENDING and self.pending() > 0:
+        if self.key_fd >= 0 and not self.flags & PENDING and self.pending() > 0 and self.loop is not None:
             self.flags |= PENDING
             self.loop.queue(_read_pending, (self, self.its_socket()))
         return 0
 
 
-def _read_pending(Watcher watcher, sock):
+def _read_pending(Watcher watcher not None, sock):
     cdef Registry loop = watcher.loop
     watcher.flags &= ~PENDING
     if loop is None or watcher.its_socket() is not sock:
