@@ -87,6 +87,7 @@ cdef dict _HANDLERS = {
     "handle_accept": ACCEPTS,
 }
 # The names that an instance may carry itself. `_own_flags` has the flags of each.
+cdef object _mro_of = type.__dict__["__mro__"].__get__  # the attribute itself: a metaclass may have another one
 OWN_NAMES = (*_HANDLERS, "readable", "writable")
 cdef enum:
     _OWN_COUNT = 9
@@ -247,9 +248,12 @@ cdef class Traits:
         cdef type kind = self.kind
         cdef Py_ssize_t at
         cdef Traits base = None
-        cdef tuple mro = kind.__mro__
+        cdef tuple mro = _mro_of(kind)
         cdef tuple base_mro = None, base_names = None
-        if _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base):
+        if (
+            _base is not None and kind is not _base and mro[1] is not _base and issubclass(mro[1], _base)
+            and len(_mro_of(mro[1])) < len(mro)  # the mro() of a metaclass may go in a circle
+        ):
             base = traits_of(<type> mro[1])
             with cython.critical_section(base):
                 base_mro, base_names = base.mro, base.names
