@@ -157,14 +157,16 @@ def deliver(channel: Any, piece: Piece, was_open: bool, call_found: Callable[[An
     """
     while channel.ac_in_buffer and not (was_open and channel._fileno is None):
         terminator = channel.get_terminator()
+        if isinstance(terminator, (bytes, bytearray, memoryview)):
+            terminator = bytes(terminator)  # a class of the program's may say that it is true and empty
         if not terminator:
             _collect(channel, piece, channel.ac_in_buffer, False)
             channel.ac_in_buffer = b""
             continue
         if isinstance(terminator, int):
             ended: bool | None = _deliver_counted(channel, piece, terminator)
-        elif isinstance(terminator, (bytes, bytearray, memoryview)):
-            ended = _deliver_line(channel, piece, bytes(terminator))
+        elif isinstance(terminator, bytes):
+            ended = _deliver_line(channel, piece, terminator)
             if ended is None:
                 return
         else:

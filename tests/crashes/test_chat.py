@@ -117,3 +117,56 @@ for queue in queues:
 print("alive", len(queues[0]))
 """
     assert run_script(COMMON + script) == "alive 1\n"
+
+
+def test_a_terminator_that_is_true_and_empty_ends_nothing() -> None:
+    script = """
+class Odd(bytes):
+    def __bool__(self):
+        return True
+
+class Collecting(Line):
+    def found_terminator(self):
+        raise SystemExit("an endless loop")
+
+with Loop() as loop:
+    near, far = pair()
+    channel = Collecting(near, loop.map)
+    channel.set_terminator(Odd())
+    far.send(b"abc")
+    loop.poll(0)
+    print(channel._get_data())
+    channel.close()
+    far.close()
+"""
+    assert run_script(COMMON + script) == "b'abc'\n"
+
+
+def test_an_attribute_of_the_class_may_empty_the_input_that_is_being_delivered() -> None:
+    script = """
+class Size:
+    def __get__(self, channel, kind=None):
+        if channel is None and armed:
+            line.ac_in_buffer = b""
+        return 4096
+
+class Own(Line):
+    ac_in_buffer_size = Size()
+    def collect_incoming_data(self, data):
+        assert type(data) is bytes
+    def found_terminator(self):
+        global armed
+        armed = True
+        Own.max_incoming = 1000  # so that the class is read again
+
+armed = False
+with Loop() as loop:
+    near, far = pair()
+    line = Own(near, loop.map)
+    far.send(b"1\\n2\\n3\\n")
+    loop.poll(0)
+    line.close()
+    far.close()
+print("alive")
+"""
+    assert run_script(COMMON + script) == "alive\n"

@@ -242,7 +242,7 @@ cdef class ChatInput(BufferedChannel):
         elif isinstance(value, (bytes, bytearray, memoryview)):
             self.terminator_bytes = bytes(value)
             self.terminator_size = len(self.terminator_bytes)
-            self.terminator_kind = TEXT
+            self.terminator_kind = TEXT if self.terminator_size else UNENDING
         else:
             self.terminator_kind = IMPOSSIBLE
         if self.piece_size == DROPPED and before != value:
@@ -489,6 +489,8 @@ cdef inline int _set_input(ChatInput self, bytes data) except -1:
 
 
 cdef object _input_left(ChatInput self):
+    if self.in_data is None:
+        return b""  # an attribute of the class has emptied it, when the class was read
     return self.in_data[self.in_at:] if self.in_at else self.in_data
 
 
