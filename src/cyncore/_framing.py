@@ -44,8 +44,12 @@ def find(framing: Any, data: bytearray, start: int, searched: int) -> tuple[int,
     if begin < 0:
         return None
     if not (start <= begin <= end <= after <= len(data) and start < after):
-        raise ValueError(f"{framing!r} has found a frame at {begin}:{end}, with the next at {after}, which cannot be")
+        raise cannot_be(framing, begin, end, after)
     return begin, end, after
+
+
+def cannot_be(framing: object, begin: int, end: int, after: int) -> ValueError:
+    return ValueError(f"{framing!r} has found a frame at {begin}:{end}, with the next at {after}, which cannot be")
 
 
 class Framing:

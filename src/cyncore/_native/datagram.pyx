@@ -158,7 +158,7 @@ cdef class DatagramChannel(DatagramOutput):
     cdef int read_settings(self) except -1:
         most = self.max_output
         self.most_waiting = -1 if most is None else most
-        self.largest = self.max_size
+        self.largest = max(<Py_ssize_t> self.max_size, 0)
         self.life &= ~TAKES_BATCHES
         if getattr(self, "handle_datagrams", None) is not None:
             self.life |= TAKES_BATCHES

@@ -336,7 +336,8 @@ cdef class DatagramOutput(Channel):
 
     cdef int send_gathered(self, Outbound out) except -1:
         """Sends what is gathered, which is this channel's, and keeps what the socket has no room for."""
-        cdef int first = 0, sent = 0, count = out.raw.count, end = count, at, fd = self.descriptor()
+        cdef int fd = self.descriptor()  # first, as it may be a method of the program's
+        cdef int first = 0, sent = 0, count = out.raw.count, end = count, at
         cdef unsigned tries = 0
         self.waiting -= out.size
         out.is_leaving = True

@@ -81,7 +81,7 @@ cdef class Deadlines(TimerHandle):
         if self.calls is not None:
             self.calls.stop_timer(self)
         self.find(0.0, &earliest)
-        if earliest != INFINITY:
+        if earliest != INFINITY and loop is not None:
             loop.set_timer(self, earliest)
         return 0
 
@@ -128,11 +128,14 @@ cdef class Deadlines(TimerHandle):
     cdef int look(self) except -1:
         """The timer is due: tells of what has passed, and sets it for what comes next."""
         cdef StreamOutput stream = self.stream
+        cdef Registry loop = stream.its_loop()
         cdef double earliest, now = cyn_clock() / 1e9
         cdef unsigned passed = self.find(now, &earliest)
+        if loop is None:
+            return 0  # it was taken out of the map by hand, and given another one
         if passed and not self.is_patient:  # a handler may have blocked for long: the events of this tick come first
             self.is_patient = True
-            stream.its_loop().set_timer(self, now)
+            loop.set_timer(self, now)
             return 0
         self.is_patient = False
         if passed:

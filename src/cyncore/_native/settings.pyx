@@ -78,19 +78,19 @@ cdef class Settings:
         self.framing = framing
         if framing is None:
             self.kind = NO_FRAMES
-        elif type(framing) is Lines:
+        elif type(framing) is Lines and framing.end:
             self.kind = LINES
             self.end = framing.end
             self.limit = framing.limit
-        elif type(framing) is Prefixed:
+        elif type(framing) is Prefixed and 1 <= framing.size <= 8:
             self.kind = PREFIXED
             self.count = framing.size
             self.limit = framing.limit
             self.is_little = framing.order == "little"
-        elif type(framing) is Exactly:
+        elif type(framing) is Exactly and framing.count > 0:
             self.kind = EXACTLY
             self.count = framing.count
-        else:
+        else:  # also one that was changed after it was made: `find` says what is wrong with it
             _framing.check(framing)
             self.kind = OTHER_FRAMES
         return 0

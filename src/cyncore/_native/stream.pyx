@@ -130,6 +130,7 @@ cdef class StreamChannel(StreamInput):
 
     cdef int classify(self) except -1:
         self.defines = flags_of(self.traits)
+        self.its_settings()  # which `_open` has read, unless the program has put the stream into the map by hand
         return 0
 
     cdef int attribute_changed(self, object name, bint is_set) except -1:
@@ -338,7 +339,7 @@ cdef class StreamChannel(StreamInput):
 
     def _read_last(self):
         """Reads what the kernel holds, and ends with the error that is known."""
-        if self.life & (CUTTING | GONE):
+        if self.life & (CUTTING | GONE) or self.extra is None:
             return  # a handler of a frame runs the loop: `cut_ended` comes back to this
         failure = self.extra.failure
         try:

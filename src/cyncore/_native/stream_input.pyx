@@ -148,21 +148,24 @@ cdef class StreamInput(StreamOutput):
         if not data:
             return self.input_ended()
         count_received(self, loop, len(data))
-        return self.received_bytes(data)
+        return 0 if self.life & GONE else self.received_bytes(data)  # GONE: a method of the program's has ended it
 
     cdef int discard_some(self) except -1:
         """Reads what nobody wants any more, because the stream closes."""
+        cdef Registry loop = self.loop
         cdef Py_ssize_t got
         cdef int error
+        if loop is None:
+            return 0  # it was taken out of the map by hand
         if self.flags & DIRECT:
-            got = cyn_recv(fileno_of(self.sock), self.loop.scratch, SCRATCH, MSG_DONTWAIT)
+            got = cyn_recv(fileno_of(self.sock), loop.scratch, SCRATCH, MSG_DONTWAIT)
             if got < 0:
                 error = errno
                 return 0 if error == EAGAIN or error == EINTR else self.end(OSError(error, os.strerror(error)))
         else:
             try:
                 if self.extra is not None and self.extra.session is not None:
-                    got = self.extra.session_read(SCRATCH, scratch_view_of(self.loop))
+                    got = self.extra.session_read(SCRATCH, scratch_view_of(loop))
                 else:
                     got = len(self.sock.recv(SCRATCH))
             except OSError as failure:
@@ -174,7 +177,7 @@ cdef class StreamInput(StreamOutput):
                 got = 0  # there is no input any more; whether output can leave, sending tells
         self.life |= DISCARDED
         if got > 0:
-            count_received(self, self.loop, got)
+            count_received(self, loop, got)
         if got == 0:
             self.life |= EOF_RECEIVED
             if self.extra is not None and self.extra.linger is not None:
@@ -196,6 +199,8 @@ cdef class StreamInput(StreamOutput):
             if got == 0:
                 return self.input_ended()
             count_received(self, loop, got)
+            if self.life & GONE:
+                break  # the handler of a signal has ended it
             self.received_bytes(PyBytes_FromStringAndSize(loop.scratch, got))
             if self.life & NO_INPUT or self.flags & PAUSED or self.loop is None:
                 break
@@ -211,9 +216,12 @@ cdef class StreamInput(StreamOutput):
         """
         cdef Py_ssize_t got
         cdef int _record
+        cdef Registry loop = self.loop
         for _record in range(HELD_RECORDS):
+            if loop is None or self.life & GONE:
+                break  # it was taken out of the map by hand, or the handler of a signal has ended it
             try:
-                got = self.extra.session_read(SCRATCH, scratch_view_of(self.loop))
+                got = self.extra.session_read(SCRATCH, scratch_view_of(loop))
             except OSError as failure:
                 if failure.errno == ZERO_RETURN:
                     self.life |= EOF_RECEIVED
@@ -225,8 +233,8 @@ cdef class StreamInput(StreamOutput):
                 break
             if self.held is None:
                 self.held = bytearray()
-            count_received(self, self.loop, got)
-            self.held += PyBytes_FromStringAndSize(self.loop.scratch, got)
+            count_received(self, loop, got)
+            self.held += PyBytes_FromStringAndSize(loop.scratch, got)
         self._cut_soon()
         return 0
 
@@ -389,7 +397,7 @@ cdef class StreamInput(StreamOutput):
         cdef bint is_handling = False
         if self.settings.has_batches:
             return self.take_batch(data, size)
-        if self.held is not None or self.life & CUTTING or self.settings.kind == OTHER_FRAMES:
+        if self.held is not None or self.life & CUTTING or self.settings.kind == OTHER_FRAMES or loop is None:
             self.hold(data, size)
             if self.life & CUTTING:  # not even more is to be piled up
                 self.life |= CUT_NESTED
@@ -448,8 +456,9 @@ cdef class StreamInput(StreamOutput):
         if self.life & CUT_NESTED:
             self.life &= ~CUT_NESTED
             self.arm()
-        if self.life & (LOST | GONE) == LOST:
-            self.loop.queue(self._read_last, ())
+        cdef Registry loop = self.its_loop()
+        if self.life & (LOST | GONE) == LOST and loop is not None and not loop.is_closed:
+            loop.queue(self._read_last, ())
         return 0
 
     cdef int take_batch(self, const char *data, Py_ssize_t size) except -1:
@@ -589,6 +598,10 @@ cdef class StreamInput(StreamOutput):
             result = INCOMPLETE if place is None else FOUND
             if place is not None:
                 found.begin, found.end, found.after = place[0] - at, place[1] - at, place[2] - at
+                size = 0 if self.held is None else PyByteArray_GET_SIZE(self.held) - at
+                # compared again: they may be of a class of the program's, which compares as it likes
+                if not 0 <= found.begin <= found.end <= found.after <= size or found.after == 0:
+                    raise _framing.cannot_be(settings.framing, *place)
         else:
             result = find_frame(settings, PyByteArray_AS_STRING(self.held) + at, size, self.searched, found)
         if result == TOO_LONG and not at:

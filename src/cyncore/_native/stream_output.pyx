@@ -158,6 +158,8 @@ cdef class StreamOutput(Channel):
         for part in parts:
             part.close()
         self.arm()
+        if loop is None or loop.is_closed:
+            return self.end(error)
         loop.queue(self._read_last, ())
         return 0
 
@@ -447,7 +449,7 @@ cdef class StreamOutput(Channel):
         cdef const char *data = PyBytes_AS_STRING(self.head) + self.head_sent
         cdef Py_ssize_t size = PyBytes_GET_SIZE(self.head) - self.head_sent, sent
         cdef int error
-        if self.rest is not None and size < SCRATCH:
+        if self.rest is not None and size < SCRATCH and self.loop is not None:  # None: it was taken out by hand
             size = self.join_pieces(size)
             data = self.loop.scratch
         if not self.flags & DIRECT:
@@ -464,7 +466,8 @@ cdef class StreamOutput(Channel):
         return sent == size
 
     cdef int send_by_method(self, bytes data) except -1:
-        cdef Py_ssize_t sent
+        cdef object head = self.head
+        cdef Py_ssize_t sent, before = self.head_sent
         try:
             sent = self.sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -472,6 +475,9 @@ cdef class StreamOutput(Channel):
         except OSError as error:
             self.lost(error)
             return 0
+        if self.head is not head or self.head_sent != before:
+            return 0  # its method has ended the stream, or has run the loop, which has sent this
+        sent = min(max(sent, 0), PyBytes_GET_SIZE(data))  # it may say anything
         self.sent(sent)
         return sent == PyBytes_GET_SIZE(data)
 
@@ -499,7 +505,7 @@ cdef class StreamOutput(Channel):
             size = PyBytes_GET_SIZE(self.head) - self.head_sent
             if size >= OFFERED:
                 extra.retry = memoryview(self.head)[self.head_sent:self.head_sent + OFFERED]
-            elif self.rest is not None:
+            elif self.rest is not None and self.loop is not None:
                 size = self.join_pieces(size)
                 extra.retry = PyBytes_FromStringAndSize(self.loop.scratch, size)
             elif self.head_sent:
@@ -514,6 +520,8 @@ cdef class StreamOutput(Channel):
             elif failure.errno != WANT_WRITE:
                 self._session_failed(failure)
             return 0
+        if extra.retry is None:
+            return 0  # the handler of a signal has ended the stream meanwhile, or has run the loop, which has sent this
         extra.retry = None
         self.sent(sent)
         return 1

@@ -256,9 +256,10 @@ class DatagramChannel(DatagramOutput):
         if self._has_remote:
             address = self._remote
         whole = 0
-        if len(data) > self.max_size or flags & MSG_TRUNC:
-            whole = max(len(data), self.max_size + 1)
-            data = data[: self.max_size]
+        most = max(self.max_size, 0)
+        if len(data) > most or flags & MSG_TRUNC:
+            whole = max(len(data), most + 1)
+            data = data[:most]
         return [(data, address or None, _destination(ancillary), whole)]
 
     def _receive_failed(self, error: OSError) -> None:

@@ -305,7 +305,7 @@ class StreamOutput(Channel):
             elif error.errno not in (EAGAIN, EWOULDBLOCK, EINTR):
                 self._lost(error)
             return False
-        self._sent(sent)
+        self._sent(min(max(sent, 0), offered))  # a method of the program's may say anything
         return sent == offered
 
     def _send_pieces(self) -> tuple[int, int]:
