@@ -697,13 +697,13 @@ cdef class Loop(Inspection):
         cdef unsigned long number
         cdef Loop outer = None
         cdef void **ticking = ticking_here()  # one for each thread; a greenlet stays in its thread
-        if self.is_closed:
-            raise RuntimeError(f"{self!r} is closed")
         PyErr_CheckSignals()  # otherwise a tick in which no Python code runs would delay Ctrl-C
         if ticking[0] is not NULL:
             outer = <Loop> ticking[0]
             if is_owing(outer):
                 outer.flush_gathered()  # the handler that runs this tick may wait for the answer to what it pushed
+        if self.is_closed:  # perhaps just now, by the handler of a signal, or by what was sent
+            raise RuntimeError(f"{self!r} is closed")
         cdef unsigned long calls = 0  # one more than were made before; 0 where nobody is slowed
         if self.slowed_count:
             calls = self.figures.calls - self.pauses_ended + 1
