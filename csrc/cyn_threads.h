@@ -5,8 +5,8 @@
  * Facts:
  * - Each time that a thread blocks, the kernel counts a voluntary switch (getrusage(2), ru_nvcsw). Threads that have
  *   ended are counted for the process as well.
- * - A sleep takes the time that was asked for and the slack of timers, 50 us unless it was changed (prctl(2),
- *   PR_SET_TIMERSLACK).
+ * - A sleep takes the time that was asked for and the slack of timers, 50 us unless it was changed. A thread may change
+ *   its own (prctl(2), PR_SET_TIMERSLACK). A thread that is scheduled in real time has none.
  * - RUSAGE_THREAD is of Linux and FreeBSD.
  */
 #ifndef CYN_THREADS_H
@@ -14,6 +14,9 @@
 
 #include <sys/resource.h>
 #include <time.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 /* Returns how often the other threads have blocked so far; -1: not known here. With the same number as before, each of
  * them has slept or computed all the time. */
@@ -26,10 +29,19 @@ static inline long cyn_others_blocked(void) {
     return -1;
 }
 
-/* Sleeps for as short a time as the kernel lets it. */
+/* Sleeps for as short a time as the kernel lets it: some 10 us on Linux. */
 static inline void cyn_nap(void) {
     const struct timespec shortest = {0, 1};
+#ifdef PR_SET_TIMERSLACK
+    int slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    if (slack > 0)
+        prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
+#endif
     nanosleep(&shortest, NULL);
+#ifdef PR_SET_TIMERSLACK
+    if (slack > 0)
+        prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0, 0, 0);
+#endif
 }
 
 #endif

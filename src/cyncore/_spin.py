@@ -107,7 +107,7 @@ class Spins:
 
     def add(self, fd: int, channel: Any, tick: int) -> None:
         """Suspects ``channel`` from now on."""
-        if (self.guard is not None or self._named.get(fd) != id(channel)) and len(self.suspects) < _MOST:
+        if (self.guard is not None or not self.is_named(fd, channel)) and len(self.suspects) < _MOST:
             self.suspects[fd] = Suspect(fd, id(channel), tick)
 
     def begin(self, fd: int, channel: Any) -> None:
@@ -141,7 +141,7 @@ class Spins:
             suspect.looks += 1
         if suspect.looks < _LOOKS:
             return None
-        if self._named.get(fd) != id(channel):
+        if not self.is_named(fd, channel):
             if now - self._named_at < _PAUSE:
                 return None
             self._named[fd] = id(channel)
@@ -169,6 +169,10 @@ class Spins:
         """Was the channel of that descriptor slowed, and has made no progress since, as far as anybody has looked?"""
         suspect = self.suspects.get(fd)
         return suspect is not None and suspect.pause > 0.0
+
+    def is_named(self, fd: int, channel: Any) -> bool:
+        """Was this channel named in the log?"""
+        return self._named.get(fd) == id(channel)
 
     def finish(self, tick: int) -> None:
         """A tick that is looked at is over: one that had no event in it does not fire without end."""

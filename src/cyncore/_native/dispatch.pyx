@@ -182,6 +182,11 @@ cdef class Dispatch(Predicates):
             return delivered  # gone, or it has another descriptor by now
         if is_suspect:
             suspect = self.spins.end(fd, watcher, number, (end - begin) / 1e9, end / 1e9, ready & ~CYN_WRITE != 0)
+            if suspect is not None or fd in self.suspects:
+                self.fruitless = number
+            elif self.spins.guard is None and self.spins.is_named(fd, watcher):
+                self.fruitless = number
+                self.spins_on = True  # it is let alone from now on
             if suspect is not None:
                 self.slow(watcher, fd, suspect)
         elif unread == _waiting(fd, FIONREAD) and unsent == _waiting(fd, TIOCOUTQ):

@@ -12,6 +12,7 @@ cdef class Loop(Inspection):
     cdef int pieces              # pieces of the sweep until its next pause
     cdef unsigned kinds_runs     # `runs` when the classes were checked last
     cdef int64_t held_until      # ns; a busy loop offers the GIL to other threads then
+    cdef int64_t spins_until     # ns; the same for one that only spins
     cdef long others_blocked     # how often these had blocked at the last offer
     cdef int misses              # offers since one was seen to be taken
     cdef bint is_calm            # events are few: the last poll found none, and no wait since found more than one
@@ -28,7 +29,8 @@ cdef class Loop(Inspection):
     cdef bint is_left(self, int need) except -1
     cdef int tick(self, int64_t limit, bint sweep_all, int need) except -1
     cdef int fetch(self, cyn_event *events, int64_t limit, int need) except -1
-    cdef int offer(self) except -1
+    cdef int offer(self, bint spins) except -1
+    cdef int64_t moved(self) noexcept
     cdef bint must_poll_first(self) noexcept
     cdef int wait(self, cyn_event *events, int64_t limit, int need) except -1
     cdef bint must_return(self) noexcept

@@ -86,6 +86,7 @@ cdef int64_t HOLD_INTERVAL = 6_000_000  # ns; in this time Python takes the GIL 
 cdef int MOST_MISSES = 16             # offers that nobody was seen to take, until there are none for that time
 cdef int64_t LOOK_SHARE = 50          # after a look for such threads that took t there is none for 50 t
 cdef int64_t COMPUTES = 4_000_000     # ns; a thread that keeps the GIL for so long computes: all of a switch interval
+cdef unsigned long SPINS_FOR = 4096   # ticks; a loop in which handlers were seen to do nothing is doubted for so long
 cdef int64_t HOLD_LONG = 50_000_000   # ns for which nothing is offered to such a thread: it takes its share by itself
 
 socket_map = {}
@@ -695,6 +696,7 @@ cdef class Loop(Inspection):
         cdef cyn_event events[BATCH]
         cdef int count, delivered
         cdef unsigned long number
+        cdef int64_t moved
         cdef Loop outer = None
         cdef void **ticking = ticking_here()  # one for each thread; a greenlet stays in its thread
         PyErr_CheckSignals()  # otherwise a tick in which no Python code runs would delay Ctrl-C
@@ -732,16 +734,20 @@ cdef class Loop(Inspection):
             self.waits += 1
             count = self.take_late(events) if self.late else self.fetch(events, limit, need)
             number = self.waits
+            moved = self.moved() if self.fruitless else 0
             if count > 0:
                 self.figures.since = tick_time(self)
                 self.figures.stamp = <unsigned> (self.figures.since >> CYN_STAMP)
                 if self.figures.since >= self.held_until:
-                    self.offer()
+                    self.offer(False)
             if number & self.closely:
                 delivered = self.dispatch_batch(events, count, number)
             else:
                 self.waits_on = limit != 0 or self.hosted  # a host waits for it
                 delivered = self.dispatch_closely(events, count, number)
+            if self.fruitless and count > 0 and moved == self.moved() and self.figures.since >= self.spins_until:
+                if self.spins_on or number - self.fruitless < SPINS_FOR:
+                    self.offer(True)
             if count == 0 and has_timers(self.calls) and not are_queued(self.calls):
                 if self.calls.next_due() <= tick_time(self):
                     self.run_due()
@@ -783,23 +789,31 @@ cdef class Loop(Inspection):
             count = self.take_events(events, BATCH, 0)
         return count if count >= 0 else self.wait_failed(count)
 
-    cdef int offer(self) except -1:
+    cdef int64_t moved(self) noexcept:
+        """Returns a number that every byte, connection and call changes, if it went through a channel or this loop."""
+        return <int64_t> (self.figures.received + self.figures.sent + self.figures.accepts + self.figures.calls)
+
+    cdef int offer(self, bint spins) except -1:
         """Lets other threads have the GIL, if any has been awake since the last offer.
 
         A busy loop releases the GIL nowhere: it polls, receives and sends without. A thread that wants it for a moment
         would wait for a switch interval, 5 ms, each time. It also needs some time to wake, so that it gets the GIL only
         if that stays free for so long. One that wakes too late begins a new interval; so after some offers that nobody
         was seen to take, there are none for longer than an interval.
+
+        `spins`: this tick has done nothing, and handlers were seen to do nothing before. Such a loop waits for others,
+        so that it offers the GIL in each tick: the old loop released it in each.
         """
         cdef int64_t begin = cyn_clock(), woken, back, hold
         cdef long blocked
         if self.hosted or not cyn_has_threads():  # a host lets go of the GIL itself
-            self.held_until = begin + HOLD
+            self.held_until = self.spins_until = begin + HOLD
             return 0
         blocked = cyn_others_blocked()
         if blocked == self.others_blocked and blocked >= 0:
             back = cyn_clock()
-            self.held_until = back + max(HOLD, LOOK_SHARE * (back - begin))
+            if not spins:
+                self.held_until = back + max(HOLD, LOOK_SHARE * (back - begin))
             return 0
         self.others_blocked = blocked
         with nogil:
@@ -809,6 +823,8 @@ cdef class Loop(Inspection):
         if back - woken > WANTED:
             self.misses = 0
             hold = HOLD if back - woken < COMPUTES else HOLD_LONG
+        elif spins:
+            hold = HOLD
         else:
             self.misses += 1
             hold = min(HOLD * self.misses, HOLD_MORE)
@@ -816,6 +832,7 @@ cdef class Loop(Inspection):
                 self.misses = 0
                 hold = HOLD_INTERVAL
         self.held_until = back + hold
+        self.spins_until = 0 if hold <= HOLD_MORE else self.held_until
         self.awoke = True
         self.now = 0
         return 0
