@@ -100,7 +100,7 @@ def test_busy_loop_lets_a_thread_have_the_gil(others: int) -> None:
 def test_loop_that_only_spins_lets_a_thread_have_the_gil_in_each_tick() -> None:
     script = "import logging; logging.disable()\n"  # the channel is named
     script += HANDS.replace("most, job = [], [0], [], 6", "most, job = [], [0], [], 4_000")
-    # In the first ticks nobody has seen yet that the handlers do nothing. On a busy machine the thread waits for a core.
+    # In the first ticks nobody has seen yet that the handlers do nothing. A busy machine has no core for the thread.
     script += (
         "waited = [answer - ask for ask, answer in zip(since[2_000:], answers[2_000:])]; print(sorted(waited)[500])"
     )

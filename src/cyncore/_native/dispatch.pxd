@@ -21,7 +21,7 @@ cdef class Dispatch(Predicates):
     cdef bint looks_soon         # the next tick is looked at, because a pause has ended
     cdef bint waits_on           # a tick that is looked at waits for events, if there are none
     cdef unsigned long pauses_ended  # the calls of `_end_pause`
-    cdef unsigned long fruitless # the last tick in which handlers were seen to do nothing; 0: none
+    cdef unsigned long fruitless  # the last tick in which handlers were seen to do nothing; 0: none
     cdef bint spins_on           # such a channel was named, and nobody looks at it any more
 
     cdef int dispatch_closely(self, cyn_event *events, int count, unsigned long number) except -1
