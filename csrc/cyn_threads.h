@@ -29,15 +29,15 @@ static inline long cyn_others_blocked(void) {
     return -1;
 }
 
-/* Sleeps for as short a time as the kernel lets it: some 10 us on Linux. */
-static inline void cyn_nap(void) {
-    const struct timespec shortest = {0, 1};
+/* Sleeps for some 20 us longer than so many ns, below 1e9: a shorter sleep is not to be had on Linux. */
+static inline void cyn_nap(long ns) {
+    const struct timespec asked = {0, ns};
 #ifdef PR_SET_TIMERSLACK
     int slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
     if (slack > 0)
         prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
 #endif
-    nanosleep(&shortest, NULL);
+    nanosleep(&asked, NULL);
 #ifdef PR_SET_TIMERSLACK
     if (slack > 0)
         prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0, 0, 0);

@@ -74,7 +74,7 @@ cdef extern from "cyn_timers.h" nogil:
 
 cdef extern from "cyn_threads.h" nogil:
     long cyn_others_blocked()
-    void cyn_nap()
+    void cyn_nap(long ns)
 
 cdef extern from "cyn_figures.h" nogil:
     enum:

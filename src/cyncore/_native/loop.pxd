@@ -15,6 +15,7 @@ cdef class Loop(Inspection):
     cdef int64_t spins_until     # ns; the same for one that only spins
     cdef long others_blocked     # how often these had blocked at the last offer
     cdef int misses              # offers since one was seen to be taken
+    cdef int quiet_naps          # naps one after another in which no other thread has blocked
     cdef bint is_calm            # events are few: the last poll found none, and no wait since found more than one
 
     cdef bint take_stop(self) noexcept

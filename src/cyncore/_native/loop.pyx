@@ -80,6 +80,8 @@ cdef int64_t LONG_WAIT = 10_000_000   # ns; in a wait that may be longer, no sig
 cdef int TIMERS_AT_ONCE = _rules.TIMERS_AT_ONCE
 cdef int64_t TIMERS_SHARE = <int64_t> (_rules.TIMERS_SHARE * 1e9)
 cdef int64_t WANTED = 20_000          # ns; if it takes longer to get the GIL back after a wait, another thread had it
+cdef long NAP_MORE = 10_000           # ns that a nap is longer after one in which nobody has blocked
+cdef int MOST_QUIET = 8               # of these
 cdef int64_t HOLD = 100_000           # ns for which a busy loop keeps the GIL from threads that want it for a moment
 cdef int64_t HOLD_MORE = 500_000      # ns; the same at most, where offers are not seen to be taken
 cdef int64_t HOLD_INTERVAL = 6_000_000  # ns; in this time Python takes the GIL away for a thread that waits
@@ -817,9 +819,10 @@ cdef class Loop(Inspection):
             return 0
         self.others_blocked = blocked
         with nogil:
-            cyn_nap()
+            cyn_nap(1 + NAP_MORE * min(self.quiet_naps, MOST_QUIET))
             woken = cyn_clock()
         back = cyn_clock()
+        self.quiet_naps = self.quiet_naps + 1 if blocked == cyn_others_blocked() and blocked >= 0 else 0
         if back - woken > WANTED:
             self.misses = 0
             hold = HOLD if back - woken < COMPUTES else HOLD_LONG
