@@ -93,7 +93,7 @@ cyncore could not be compiled. It needs a C compiler and the headers of this Pyt
 Ubuntu have in the packages gcc and python3-dev, Fedora in gcc and python3-devel. With
 CYNCORE_NO_EXTENSIONS=1 in the environment nothing is compiled, and cyncore runs in plain Python."""
 # modules that hardly any event runs through
-SELDOM = ("addresses", "bell", "chat", "inspection", "plain_socket", "settings", "traits")
+SELDOM = ("addresses", "bell", "chat", "deadlines", "inspection", "plain_socket", "settings", "stream", "traits")
 
 
 def optimised(name=""):
