@@ -601,6 +601,11 @@ def test_what_poll_is_given_is_a_part_of_what_it_costs() -> None:
     assert both(replace(COUNTED, calls={"epoll_ctl": 8}), replace(COUNTED, calls={"descriptors of poll": 16})).slower()
 
 
+def test_an_idle_program_is_not_slower_than_one_that_seems_to_cost_less_than_nothing() -> None:
+    assert both(Cost(-1_423, {}, 0.0), Cost(-14_491, {}, 0.0)).slower() == []
+    assert both(Cost(2_001, {}, 0.0), Cost(-14_491, {}, 0.0)).slower()
+
+
 def test_a_program_that_is_slow_and_idle_is_slower() -> None:
     (told,) = both(replace(COUNTED, instructions=10_000.0, waited_us=1000.0)).slower()
     assert told == "waits 1,000.0 us for nothing, asyncore 0.0"

@@ -39,7 +39,7 @@ def take(rows: Sequence[OldRow], engine: Engine) -> tuple[list[Finding], dict[st
     def both(row: OldRow) -> Finding | None:
         try:
             found = finding(row, engine)
-            if found.slower():  # by chance, perhaps: on a busy machine an idle loop can seem to cost less than nothing
+            if found.slower():  # by chance, perhaps, on a busy machine
                 again = finding(row, engine)
                 found = found if again.slower() else again
         except CountError as error:

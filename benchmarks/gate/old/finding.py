@@ -27,7 +27,8 @@ class Finding:
         """What is worse on cyncore, in words; empty where nothing is."""
         ours, old = self.ours, self.old
         told = []
-        if ours.total() > old.total() * (1 + self.noise) + LEAST:
+        # What is counted is a difference of two windows: nothing may come out as less than nothing.
+        if ours.total() > max(old.total(), 0.0) * (1 + self.noise) + LEAST:
             told.append(f"costs {ours.total():,.0f} with the kernel's part, asyncore {old.total():,.0f}")
         if ours.waited_us > old.waited_us + LEAST_US:
             told.append(f"waits {ours.waited_us:,.1f} us for nothing, asyncore {old.waited_us:,.1f}")
