@@ -199,11 +199,14 @@ cdef class Loop(Inspection):
         self.debug = debug
         if debug:
             self.slow_handler_limit = _rules.SLOW_IN_DEBUG_MODE
-        self.scratch = <char *> malloc(SCRATCH)
+        if self.scratch is NULL:  # else one that did not succeed was before
+            self.scratch = <char *> malloc(SCRATCH)
         if self.scratch is NULL:
             raise MemoryError
         calls = Calls()
         self.late = []
+        if self.calls is not None:  # what was called above may be the program's, and may have called this
+            raise RuntimeError(f"{self!r} is initialised already")
         self.serve(map, backend)
         self.calls = calls  # no other thread can run before this, and find a loop that is not finished
         self.is_closed = False

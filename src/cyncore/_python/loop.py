@@ -69,6 +69,8 @@ class Loop(Hosted, Services):
         if map is None:
             map = {}
         check_map(map)
+        if hasattr(self, "_wake"):  # what was called above may be the program's, and may have called this
+            raise RuntimeError(f"{self!r} is initialised already")
         super().__init__(map)
         if self.debug:
             self.slow_handler_limit = SLOW_IN_DEBUG_MODE
