@@ -30,7 +30,7 @@ from benchmarks.gate.environment import Environment, built_by  # noqa: E402
 from benchmarks.gate.old.command import tell as tell_of_old  # noqa: E402
 from benchmarks.gate.old.cost import Cost, count_window  # noqa: E402
 from benchmarks.gate.old.finding import Finding as OldFinding  # noqa: E402
-from benchmarks.gate.old.rows import REPEATS  # noqa: E402
+from benchmarks.gate.old.rows import ROWS as OLD_ROWS  # noqa: E402
 from benchmarks.gate.repository import Repository, RepositoryError  # noqa: E402
 from benchmarks.gate.rows import BYTES, CALLS, INSTRUCTIONS, KINDS, ROWS, Row  # noqa: E402
 from cyncore._engine import native  # noqa: E402
@@ -656,4 +656,5 @@ def test_an_old_program_runs_in_windows(name: str) -> None:
         env={**os.environ, "PYTHONPATH": path},
     )
     said = json.loads(done.stdout)
-    assert len(said["waited"]) == len(said["turns"]) == 2 + 2 * REPEATS
+    (row,) = [row for row in OLD_ROWS if row.name == name]
+    assert len(said["waited"]) == len(said["turns"]) == 2 + 2 * row.repeats

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmarks.gate.old.rows import REPEATS, ROWS, OldRow
+from benchmarks.gate.old.rows import ROWS, OldRow
 
 if TYPE_CHECKING:
     from benchmarks.workers.old_programs.program import Conversation, Program
@@ -189,7 +189,7 @@ def main(family: str, name: str) -> None:
         cyncore.install()
     (row,) = [row for row in ROWS if row.name == name]
     gc.disable()
-    turns = [row.short, row.long] * (1 + REPEATS)  # Python warms up in the first pair
+    turns = [row.short, row.long] * (1 + row.repeats)  # Python warms up in the first pair
     print(json.dumps({"turns": turns, "waited": [window(row, count) for count in turns]}), flush=True)
 
 
