@@ -49,6 +49,9 @@ NAMES = "tests/oracle/test_shadowed_names.py"  # which no other way to wait chan
 OLD = ["tests/smtpd", "tests/oracle", f"--ignore={NAMES}"]
 # Programs beside the package: most of their processes have no part of it that others do not have.
 EXAMPLES = "tests/examples"
+# Thousands of ticks, or processes that run the tests of others: measured in plain Python they take three times as long.
+LONG = ["tests/loop/test_spin_guard.py", "tests/loop/test_spins.py", "tests/smtpd/test_limits.py"]
+LONG += ["tests/install/test_monkey_patched.py", "tests/install/test_stdlib_servers.py"]
 CHECK = "tests/check"
 # An interpreter with a GIL of its own cannot load what counts, and counting takes part of the stack.
 UNMEASURED = [
@@ -198,10 +201,10 @@ def backends(session: nox.Session, backend: str) -> None:
     if backend != "python":
         run_built(session, "python", "-m", "pytest", *chosen(session, [*ENGINE, "tests/leaks"]), **env)
         return
-    measured = [*BACKEND, "--ignore=tests/leaks", f"--ignore={EXAMPLES}"]
+    measured = [*BACKEND, "--ignore=tests/leaks", *(f"--ignore={test}" for test in (EXAMPLES, *LONG))]
     run_built(session, "python", *COVERAGE, "-m", "pytest", *chosen(session, measured), **env)
     if not session.posargs:
-        run_built(session, "python", "-m", "pytest", *SHORT, EXAMPLES, **env)
+        run_built(session, "python", "-m", "pytest", *SHORT, EXAMPLES, *LONG, **env)
 
 
 @nox.session(python=False)
