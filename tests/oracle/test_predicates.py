@@ -32,6 +32,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells whether the loop waits"),
 ]
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 CHANNELS = 5
 WAYS = ("attribute", "list", "module", "dict", "reading", "hearing")
 QUIET = 12  # looks in a row, a millisecond apart, that find the loop waiting and nothing new
@@ -191,6 +192,7 @@ changes = st.lists(st.tuples(st.sampled_from(WAYS), st.integers(0, CHANNELS - 1)
 programs = st.lists(changes, min_size=CHANNELS, max_size=CHANNELS)
 
 
+@pytest.mark.skipif(not HAS_GIL, reason="without the GIL no thread may change the channels of a loop")
 @settings(max_examples=40, deadline=None, derandomize=bool(os.environ.get("CI")))
 @given(handlers=programs, thread=changes, idle=st.sampled_from([0, 0, 3, 80]))
 def test_changes_of_others_answers_do_the_same_as_in_the_old_module(
