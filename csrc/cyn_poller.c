@@ -479,9 +479,26 @@ static inline int take(struct cyn_poller *p, struct cyn_event *out, int room, in
     return failed + n + take_early(p, out + n, room - n, timeout == 0);
 }
 
+/* What can only be written comes after all that can be read, as with select: who reads may have something to write for
+ * those. The kernel reports one that is always writable before what becomes readable later. */
+static void put_reads_first(struct cyn_event *events, int count) {
+    int at = 0;
+    while (at < count && events[at].ready != CYN_WRITE)
+        at++;
+    for (int i = at + 1; i < count; i++) {
+        if (events[i].ready == CYN_WRITE)
+            continue;
+        struct cyn_event event = events[i];
+        events[i] = events[at];
+        events[at++] = event;
+    }
+}
+
 int cyn_poller_wait(struct cyn_poller *p, struct cyn_event *out, int room, int64_t timeout) {
     cyn_probe_wait(timeout);
     int found = take(p, out, room, timeout);
+    if (found > 1)
+        put_reads_first(out, found);
     cyn_probe_woken(found);
     return found;
 }

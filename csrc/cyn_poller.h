@@ -119,7 +119,7 @@ static inline int cyn_poller_refused(const struct cyn_poller *p, int *fd) {
 }
 
 /* Waits for events, fills `out` with at most `room` of them and returns their number. -EINTR: a signal came. -EINVAL:
- * room is below 1.
+ * room is below 1. What can only be written comes last.
  *
  * `timeout` is in nanoseconds; -1: without end; 0: does not block. A system that counts in milliseconds rounds it up.
  * The wait does not block while failed or always-ready descriptors have something to report. It may return 0 early,

@@ -12,6 +12,7 @@
 #ifndef CYN_THREADS_H
 #define CYN_THREADS_H
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <time.h>
 #ifdef __linux__
@@ -27,6 +28,12 @@ static inline long cyn_others_blocked(void) {
         return all.ru_nvcsw - own.ru_nvcsw;
 #endif
     return -1;
+}
+
+/* Lets a thread run that shares the processor, and returns whether one has blocked since `blocked` was counted. */
+static inline int cyn_yield(long blocked) {
+    sched_yield();
+    return blocked >= 0 && cyn_others_blocked() != blocked;
 }
 
 /* Sleeps for some 20 us longer than so many ns, below 1e9: a shorter sleep is not to be had on Linux. */

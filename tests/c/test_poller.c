@@ -616,6 +616,22 @@ POLLER_TEST(handles_are_not_inherited_by_programs) {
         CHECK(fcntl(cyn_poller_fd(p), F_GETFD) & FD_CLOEXEC);
 }
 
+POLLER_TEST(what_can_only_be_written_comes_last) {
+    enum { PAIRS = 6 };
+    struct cyn_event events[PAIRS];
+    int ends[PAIRS][2];
+    for (int i = 0; i < PAIRS; i++) {
+        check_pair(ends[i]);
+        check_watch(p, ends[i][0], i == 0 || i == 3 ? CYN_WRITE : i == 4 ? CYN_READ | CYN_WRITE : CYN_READ);
+    }
+    CHECK_EQ(check_tick(p, events, PAIRS), 3); /* they are in the kernel's list before the others */
+    for (int i = 0; i < PAIRS; i++)
+        check_send(ends[i][1]);
+    CHECK_EQ(check_tick(p, events, PAIRS), PAIRS);
+    for (int i = 0; i < PAIRS; i++)
+        CHECK_EQ(events[i].ready == CYN_WRITE, i >= PAIRS - 2);
+}
+
 /* What is written to at once (`tries`) */
 
 POLLER_TEST(what_can_be_written_is_not_told_to_the_kernel) {

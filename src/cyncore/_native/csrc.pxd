@@ -75,6 +75,7 @@ cdef extern from "cyn_timers.h" nogil:
 cdef extern from "cyn_threads.h" nogil:
     long cyn_others_blocked()
     void cyn_nap(long ns)
+    int cyn_yield(long blocked)
 
 cdef extern from "cyn_figures.h" nogil:
     enum:

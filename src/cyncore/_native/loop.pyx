@@ -37,6 +37,7 @@ from .csrc cimport (
     cyn_timers_mark,
     cyn_times_note,
     cyn_wake_fd,
+    cyn_yield,
 )
 from .dispatch cimport BATCH
 from .inspection cimport Inspection
@@ -822,7 +823,8 @@ cdef class Loop(Inspection):
             return 0
         self.others_blocked = blocked
         with nogil:
-            cyn_nap(1 + NAP_MORE * min(self.quiet_naps, MOST_QUIET))
+            if not cyn_yield(blocked):
+                cyn_nap(1 + NAP_MORE * min(self.quiet_naps, MOST_QUIET))
             woken = cyn_clock()
         back = cyn_clock()
         self.quiet_naps = self.quiet_naps + 1 if blocked == cyn_others_blocked() and blocked >= 0 else 0

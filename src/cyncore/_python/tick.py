@@ -19,11 +19,16 @@ from .._rules import EXITS, SLOW_CALL, TIMED_EVERY, TIMERS_AT_ONCE, TIMERS_SHARE
 from .calls import Handle, TimerHandle
 from .inspection import Inspection
 from .maps import NOT_OURS, SEND_NOW, SENT_LATER
-from .poller import READ, Wake
+from .poller import READ, WRITE, Wake
 from .slot import Slot
 
 _pid = os.getpid()  # of this process; kept, because it is a system call that every tick would need
 _thread = threading.local()  # .ticking: the loop whose tick is in progress in this thread, the innermost one
+
+
+def _only_writes(event: tuple[Slot, int]) -> bool:
+    """Can it only be written, and not read as well?"""
+    return event[1] == WRITE
 
 
 class Tick(Inspection):
@@ -166,7 +171,9 @@ class Tick(Inspection):
         for fd in ready.keys() - slots.keys():  # pragma: no cover - another thread has taken it out at this moment
             self._wants.put(fd, 0)
             del ready[fd]
-        return [(slots[fd], mask) for fd, mask in ready.items()]
+        events = [(slots[fd], mask) for fd, mask in ready.items()]
+        events.sort(key=_only_writes)  # who reads may have something to write for those that can write
+        return events
 
     def _ask_kernel(self, timeout: float | None) -> tuple[dict[int, int], bool | None]:
         """What is ready, and whether `wake` was called; False: a signal came, None: neither."""
