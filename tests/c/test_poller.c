@@ -617,17 +617,17 @@ POLLER_TEST(handles_are_not_inherited_by_programs) {
 }
 
 POLLER_TEST(what_can_only_be_written_comes_last) {
-    enum { PAIRS = 6 };
-    struct cyn_event events[PAIRS];
+    enum { PAIRS = 6, MOST = 2 * PAIRS /* kqueue has an event for each direction */ };
+    struct cyn_event events[MOST];
     int ends[PAIRS][2];
     for (int i = 0; i < PAIRS; i++) {
         check_pair(ends[i]);
         check_watch(p, ends[i][0], i == 0 || i == 3 ? CYN_WRITE : i == 4 ? CYN_READ | CYN_WRITE : CYN_READ);
     }
-    CHECK_EQ(check_tick(p, events, PAIRS), 3); /* they are in the kernel's list before the others */
+    CHECK_EQ(check_tick(p, events, MOST), 3); /* they are in the kernel's list before the others */
     for (int i = 0; i < PAIRS; i++)
         check_send(ends[i][1]);
-    CHECK_EQ(check_tick(p, events, PAIRS), PAIRS);
+    CHECK_EQ(check_tick(p, events, MOST), PAIRS);
     for (int i = 0; i < PAIRS; i++)
         CHECK_EQ(events[i].ready == CYN_WRITE, i >= PAIRS - 2);
 }
